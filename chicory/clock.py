@@ -1,0 +1,40 @@
+"""Time as an input: what reads the time or waits for it does so through a clock."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Protocol
+
+from anyio import Event, move_on_after
+
+
+class Clock(Protocol):
+    """A source of wall-clock time. ``chicory.testing.ManualClock`` is one that tests move."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        ...
+
+    async def wait(self, event: Event, until: float) -> None:
+        """Return once ``event`` is set or the time ``until`` has come (``inf``: never).
+
+        It may return early: look at the state that you wait for, and wait again.
+        """
+        ...
+
+
+class SystemClock:
+    """The machine's clock."""
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return time.time()
+
+    async def wait(self, event: Event, until: float) -> None:
+        """Wait for the event, at most until the time given."""
+        if until == math.inf:
+            await event.wait()
+            return
+        with move_on_after(max(0.0, until - self.now())):
+            await event.wait()

@@ -1,0 +1,57 @@
+"""The running event loop, as something that other threads may call into."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from typing import Any, Protocol
+
+
+class Loop(Protocol):
+    """A running event loop of either backend."""
+
+    @property
+    def key(self) -> object:
+        """The backend's own loop object: the same for every ``current_loop()`` on one loop."""
+        ...
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> bool:
+        """Run ``function(*args)`` on the loop, from any thread; False if the loop has ended."""
+        ...
+
+
+class _AsyncioLoop:
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.key = loop
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> bool:
+        try:
+            self.key.call_soon_threadsafe(function, *args)
+        except RuntimeError:  # the loop is closed
+            return False
+        return True
+
+
+class _TrioLoop:
+    def __init__(self, token: Any, ended: type[Exception]) -> None:
+        self.key = token
+        self._ended = ended
+
+    def call_soon(self, function: Callable[..., object], *args: Any) -> bool:
+        try:
+            self.key.run_sync_soon(function, *args)
+        except self._ended:
+            return False
+        return True
+
+
+def current_loop() -> Loop:
+    """The loop that runs the caller; raises ``RuntimeError`` where none runs."""
+    trio = sys.modules.get("trio")  # who runs under trio has imported it
+    if trio is not None:
+        try:
+            return _TrioLoop(trio.lowlevel.current_trio_token(), trio.RunFinishedError)
+        except RuntimeError:
+            pass
+    return _AsyncioLoop(asyncio.get_running_loop())

@@ -1,0 +1,1 @@
+"""For users who test tasks, and for authors of transports."""

@@ -1,0 +1,1 @@
+"""The embedded transport: a queue in one SQLite file, no server."""
