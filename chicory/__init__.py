@@ -1,1 +1,117 @@
-"""A distributed task queue for asyncio and trio."""
+"""A distributed task queue for asyncio and trio: one contract on every broker, nothing lost.
+
+The public names; each is imported when it is first used, so that ``import chicory`` is cheap.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from importlib.metadata import version
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from chicory.app import Chicory
+    from chicory.config import ChicoryConfig, WorkerConfig
+    from chicory.context import TaskContext
+    from chicory.errors import (
+        BackendNotConfiguredError,
+        BrokerConnectionError,
+        ChicoryError,
+        ConfigurationError,
+        MaxRetriesExceededError,
+        MessageError,
+        MessageTooLargeError,
+        QueueFullError,
+        RetryError,
+        TaskCancelledError,
+        TaskError,
+        TaskNotFoundError,
+        ValidationError,
+    )
+    from chicory.message import TaskMessage
+    from chicory.options import TaskOptions
+    from chicory.record import TaskResult
+    from chicory.result import AsyncResult
+    from chicory.retry import RetryBackoff, RetryPolicy
+    from chicory.states import BackendType, BrokerType, DeliveryMode, TaskState, ValidationMode
+    from chicory.stats import WorkerStats
+    from chicory.task import Task
+    from chicory.transport import Priority
+    from chicory.worker import Worker
+
+_HOMES = {
+    "app": ["Chicory"],
+    "config": ["ChicoryConfig", "WorkerConfig"],
+    "context": ["TaskContext"],
+    "errors": [
+        "BackendNotConfiguredError",
+        "BrokerConnectionError",
+        "ChicoryError",
+        "ConfigurationError",
+        "MaxRetriesExceededError",
+        "MessageError",
+        "MessageTooLargeError",
+        "QueueFullError",
+        "RetryError",
+        "TaskCancelledError",
+        "TaskError",
+        "TaskNotFoundError",
+        "ValidationError",
+    ],
+    "message": ["TaskMessage"],
+    "options": ["TaskOptions"],
+    "record": ["TaskResult"],
+    "result": ["AsyncResult"],
+    "retry": ["RetryBackoff", "RetryPolicy"],
+    "states": ["BackendType", "BrokerType", "DeliveryMode", "TaskState", "ValidationMode"],
+    "stats": ["WorkerStats"],
+    "task": ["Task"],
+    "transport": ["Priority"],
+    "worker": ["Worker"],
+}
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "AsyncResult",
+    "BackendNotConfiguredError",
+    "BackendType",
+    "BrokerConnectionError",
+    "BrokerType",
+    "Chicory",
+    "ChicoryConfig",
+    "ChicoryError",
+    "ConfigurationError",
+    "DeliveryMode",
+    "MaxRetriesExceededError",
+    "MessageError",
+    "MessageTooLargeError",
+    "Priority",
+    "QueueFullError",
+    "RetryBackoff",
+    "RetryError",
+    "RetryPolicy",
+    "Task",
+    "TaskCancelledError",
+    "TaskContext",
+    "TaskError",
+    "TaskMessage",
+    "TaskNotFoundError",
+    "TaskOptions",
+    "TaskResult",
+    "TaskState",
+    "ValidationError",
+    "ValidationMode",
+    "Worker",
+    "WorkerConfig",
+    "WorkerStats",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return version("chicory")
+    if name not in _HOME:
+        raise AttributeError(f"module 'chicory' has no attribute {name!r}")
+    value = getattr(import_module(f"chicory.{_HOME[name]}"), name)
+    globals()[name] = value
+    return value

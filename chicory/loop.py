@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol
 
 
@@ -55,3 +55,20 @@ def current_loop() -> Loop:
         except RuntimeError:
             pass
     return _AsyncioLoop(asyncio.get_running_loop())
+
+
+def spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run ``function`` in the background of the running loop, outside any task group.
+
+    It must not raise. It is cancelled when the loop ends.
+    """
+    trio = sys.modules.get("trio")
+    if trio is not None and isinstance(current_loop(), _TrioLoop):
+        trio.lowlevel.spawn_system_task(function)
+        return
+    task = asyncio.get_running_loop().create_task(function())
+    _background.add(task)  # the loop itself keeps only a weak reference
+    task.add_done_callback(_background.discard)
+
+
+_background: set[asyncio.Task[None]] = set()

@@ -32,6 +32,8 @@ from msgspec import Struct
 
 from chicory.clock import Clock, SystemClock
 
+MAX_NAME = 255
+"""Characters of a queue name, an id, a unique key."""
 DEFAULT_LEASE = 8.0
 """Seconds. A worker killed at any moment has its tasks fetched elsewhere within this time."""
 

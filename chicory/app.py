@@ -1,0 +1,252 @@
+"""The app: tasks by name, and the two doors."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine, Iterable, Mapping
+from types import MappingProxyType, TracebackType
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
+
+from anyio import fail_after
+from msgspec import UNSET, UnsetType
+
+from chicory import codec
+from chicory.backend import Backend
+from chicory.broker import Broker
+from chicory.clock import Clock, SystemClock
+from chicory.config import ChicoryConfig
+from chicory.context import TaskContext
+from chicory.discovery import open_transport
+from chicory.errors import ConfigurationError, TaskNotFoundError
+from chicory.options import TaskOptions
+from chicory.record import StoredResult
+from chicory.result import AsyncResult, Completed
+from chicory.retry import RetryPolicy
+from chicory.session import Link
+from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
+from chicory.task import AsyncTask, SyncTask, Task
+from chicory.transport import Priority, TransportSettings
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class TaskDecorator(Protocol):
+    """What ``app.task(...)`` returns: keeps parameters and result type, leaves out the context."""
+
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload]  (a coroutine is a result, too)
+        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]]
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[TaskContext, P], R]) -> SyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> SyncTask[P, R]: ...
+
+
+class Chicory:
+    """An application: its tasks, its broker, its result backend.
+
+    Args:
+        broker: a URL, or the name of a broker whose address is in the configuration; nothing
+            for the configured one, which is the SQLite file ``chicory.db`` in the current
+            folder unless ``CHICORY_BROKER_URL`` or ``CHICORY_BROKER_SQLITE_*`` say otherwise.
+        backend: likewise, for results and workers; nothing for the same as the broker (an
+            outcome is then stored and its message removed in one step), ``None`` for no results.
+        config: settings; what it does not set comes from the environment.
+        validation_mode: of tasks that name none.
+        delivery_mode: of tasks that name none.
+        clock: the time, for tests.
+
+    Raises:
+        ConfigurationError: a URL or a setting is wrong; its scheme is unknown.
+    """
+
+    def __init__(
+        self,
+        broker: BrokerType | str | None = None,
+        backend: BackendType | str | UnsetType | None = UNSET,
+        config: ChicoryConfig | None = None,
+        validation_mode: ValidationMode | None = None,
+        delivery_mode: DeliveryMode | None = None,
+        *,
+        clock: Clock | None = None,
+    ) -> None:
+        self.config = config or ChicoryConfig()
+        self.validation_mode = validation_mode or self.config.validation_mode
+        self.delivery_mode = delivery_mode or self.config.delivery_mode
+        self._clock = clock or SystemClock()
+        self.broker_url = self._broker_url(broker)
+        self.backend_url = self._backend_url(backend)
+        self.broker_link = self._link(self.broker_url)
+        self.backend_link = (
+            self.broker_link
+            if self.backend_url == self.broker_url
+            else self._link(self.backend_url)
+            if self.backend_url is not None
+            else None
+        )
+        self.broker = Broker(self.broker_link, self.backend_link, self.config.max_message_size)
+        self._backend = self.backend_link and Backend(
+            self.backend_link, self.config.backend.result_ttl
+        )
+        self._tasks: dict[str, Task[..., Any]] = {}
+
+    def _broker_url(self, broker: BrokerType | str | None) -> str:
+        if isinstance(broker, str) and not isinstance(broker, BrokerType):
+            return broker
+        return self.config.broker.address(broker)
+
+    def _backend_url(self, backend: BackendType | str | UnsetType | None) -> str | None:
+        if isinstance(backend, UnsetType):
+            return self.config.backend.url or self.broker_url
+        if isinstance(backend, BackendType):
+            return self.config.backend.address(backend)
+        return backend
+
+    def _link(self, url: str) -> Link:
+        settings = TransportSettings(
+            url=url, namespace=self.config.namespace, lease=self.config.lease, clock=self._clock
+        )
+        return Link(open_transport(settings), self._clock)
+
+    @property
+    def backend(self) -> Backend:
+        """Results and workers. Raises ``BackendNotConfiguredError`` with ``backend=None``."""
+        return AsyncResult[Any]("", self._backend, _plain).backend
+
+    # -- tasks ----------------------------------------------------------------------------
+
+    @property
+    def tasks(self) -> Mapping[str, Task[..., Any]]:
+        """The registered tasks by name."""
+        return MappingProxyType(self._tasks)
+
+    def task(
+        self,
+        *,
+        name: str | None = None,
+        retry_policy: RetryPolicy | None = None,
+        ignore_result: bool = False,
+        validation_mode: ValidationMode | None = None,
+        delivery_mode: DeliveryMode | None = None,
+        queue: str = "default",
+        priority: Priority | int = Priority.NORMAL,
+        timeout: float | None = None,
+        expires: float | None = None,
+    ) -> TaskDecorator:
+        """Register a function as a task; see ``TaskOptions`` for the arguments.
+
+        A parameter annotated ``TaskContext`` is given by the worker; callers leave it out.
+
+        Raises:
+            ConfigurationError: an option is wrong, the name is taken, or the function cannot be
+                found by a worker (a lambda, or one in ``__main__``) and has no ``name``.
+        """
+        if priority not in tuple(Priority):
+            raise ConfigurationError(
+                f"@app.task(priority={priority!r}): 0 is low, 1 normal, 2 high"
+            )
+        options = TaskOptions(
+            name=name,
+            retry_policy=retry_policy,
+            delivery_mode=delivery_mode or self.delivery_mode,
+            ignore_result=ignore_result,
+            validation_mode=validation_mode or self.validation_mode,
+            queue=queue,
+            priority=Priority(priority),
+            timeout=timeout,
+            expires=expires,
+        )
+
+        def register(function: Callable[..., Any]) -> Any:
+            return self._register(function, options)
+
+        return register
+
+    def _register(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
+        kind: type[Task[..., Any]] = (
+            AsyncTask if inspect.iscoroutinefunction(function) else SyncTask
+        )
+        task = kind(
+            function, options, self.broker, self._backend, self.config.result_default_timeout
+        )
+        if task.name in self._tasks:
+            raise ConfigurationError(
+                f"two tasks are named {task.name!r}: give one of them another name"
+            )
+        self._tasks[task.name] = task
+        return task
+
+    def get_task(self, name: str) -> Task[..., Any]:
+        """The task of that name. Raises ``TaskNotFoundError``."""
+        task = self._tasks.get(name)
+        if task is None:
+            known = ", ".join(sorted(self._tasks)) or "none"
+            raise TaskNotFoundError(f"no task is named {name!r}: known are {known}")
+        return task
+
+    # -- results --------------------------------------------------------------------------
+
+    def result(self, task_id: str) -> AsyncResult[Any]:
+        """The handle of a call by its id, in any process; typed where its task is registered."""
+        return AsyncResult(task_id, self._backend, self._read, self.config.result_default_timeout)
+
+    def _read(self, stored: StoredResult) -> Any:
+        task = self._tasks.get(stored.name)
+        return task.signature.decode_result(stored.result) if task else _plain(stored)
+
+    def as_completed(self, results: Iterable[AsyncResult[R]]) -> Completed[R]:
+        """Iterate (``async for``) over handles as their calls come to an end."""
+        return Completed(results)
+
+    async def gather(
+        self,
+        results: Iterable[AsyncResult[R]],
+        timeout: float | None = None,  # noqa: ASYNC109  (as in get)
+    ) -> list[R]:
+        """The values of these calls, in the order given.
+
+        Raises as ``AsyncResult.get`` does, for the first call in that order that failed.
+        """
+        handles = list(results)
+        with fail_after(timeout):
+            async for _ in self.as_completed(handles):
+                pass
+            return [await handle.get(None) for handle in handles]
+
+    # -- connection -----------------------------------------------------------------------
+
+    async def connect(self) -> None:
+        """Connect to broker and backend on this event loop; every call would do so by itself.
+
+        Raises ``BrokerConnectionError``, or ``ConfigurationError`` for a server that cannot be
+        used as it is.
+        """
+        await self.broker_link.session()
+        if self.backend_link is not None:
+            await self.backend_link.session()
+
+    async def disconnect(self) -> None:
+        """Close this event loop's connections. Idempotent."""
+        await self.broker_link.close()
+        if self.backend_link is not None:
+            await self.backend_link.close()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.disconnect()
+
+
+def _plain(stored: StoredResult) -> Any:
+    return codec.decoder(Any).decode(stored.result)

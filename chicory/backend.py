@@ -1,0 +1,121 @@
+"""The backend: the door to results and workers, the same on every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from anyio import Event, fail_after
+
+from chicory import record, stats
+from chicory.broker import remove_stale
+from chicory.health import BackendStatus
+from chicory.record import StoredResult, TaskResult
+from chicory.session import Link, Session
+from chicory.states import TaskState
+from chicory.stats import WorkerStats
+from chicory.transport import Record, Stage, WorkerRecord
+
+
+class Backend:
+    """Results and worker records of one broker. Connects by itself where need be.
+
+    Raises (every method): ``BrokerConnectionError`` where the server does not answer.
+    """
+
+    def __init__(self, link: Link, result_ttl: float) -> None:
+        self._link = link
+        self._result_ttl = result_ttl
+
+    async def connect(self) -> None:
+        """Connect on this event loop."""
+        await self._session()
+
+    async def disconnect(self) -> None:
+        """Close this event loop's connection."""
+        await self._link.close()
+
+    async def wait(self, task_id: str, timeout: float | None = None) -> StoredResult:  # noqa: ASYNC109  (the users' name)
+        """The call's final result as soon as it is stored: pushed, not polled.
+
+        Raises ``TimeoutError`` after ``timeout`` seconds (``None``: waits for ever).
+        """
+        arrived = Event()
+        found: list[StoredResult] = []
+
+        def receive(result: StoredResult) -> None:
+            found.append(result)
+            arrived.set()
+
+        try:
+            with fail_after(timeout):
+                unsubscribe = await self.subscribe(task_id, receive)
+                try:
+                    await arrived.wait()
+                finally:
+                    unsubscribe()
+        except TimeoutError:
+            raise TimeoutError(f"no result of task {task_id} within {timeout:g} s") from None
+        return found[0]
+
+    async def subscribe(
+        self, task_id: str, callback: Callable[[StoredResult], None]
+    ) -> Callable[[], None]:
+        """Have ``callback`` called once with the final result; call what is returned to stop."""
+        results = (await self._session()).results
+        await results.add(task_id, callback)
+        return lambda: results.discard(task_id, callback)
+
+    async def state(self, task_id: str) -> TaskState:
+        """Where the call stands; PENDING also for one that was never sent, or is forgotten."""
+        standing = (await (await self._session()).transport.look_up([task_id]))[0]
+        if standing.stage is Stage.RUNNING:
+            return TaskState.STARTED
+        return record.decode(standing.record).state if standing.record else TaskState.PENDING
+
+    async def get_result(self, task_id: str) -> TaskResult | None:
+        """What is stored of the call, its value as plain data; ``None`` for nothing."""
+        standing = (await (await self._session()).transport.look_up([task_id]))[0]
+        return record.decode_plain(standing.record) if standing.record else None
+
+    async def store_result(self, task_id: str, result: TaskResult) -> None:
+        """Store a result by hand; who waits for it is told."""
+        body = record.encode(result)
+        await (await self._session()).transport.store([Record(task_id, body, self._result_ttl)])
+
+    async def delete_result(self, task_id: str) -> None:
+        """Forget what is stored of the call."""
+        await (await self._session()).transport.store([Record(task_id, None, 0)])
+
+    async def get_active_workers(self) -> list[WorkerStats]:
+        """The latest heartbeat of each live worker."""
+        now = self._link.clock.now()
+        records = await (await self._session()).transport.workers()
+        return [
+            worker for r in records if r.expires_at > now and (worker := stats.read(r)).is_running
+        ]
+
+    async def get_heartbeat(self, worker_id: str) -> WorkerStats | None:
+        """A worker's latest heartbeat, of a dead one too while it is kept."""
+        for r in await (await self._session()).transport.workers():
+            if r.worker_id == worker_id:
+                return stats.read(r)
+        return None
+
+    async def store_heartbeat(
+        self, worker_id: str, heartbeat: WorkerStats, ttl: float = 30
+    ) -> None:
+        """Store a heartbeat for ``ttl`` seconds."""
+        beat = WorkerRecord(worker_id, (heartbeat.queue,), stats.encode(heartbeat))
+        await (await self._session()).transport.beat(beat, ttl)
+
+    async def cleanup_stale_clients(self, stale_seconds: float = 60.0) -> int:
+        """Remove records of workers that are dead for that long; how many."""
+        return await remove_stale(await self._session(), self._link, stale_seconds)
+
+    async def healthcheck(self) -> BackendStatus:
+        """Ask the server now."""
+        error = await self._link.failure()
+        return BackendStatus(connected=error is None, error=error)
+
+    async def _session(self) -> Session:
+        return self._link.opened() or await self._link.session()

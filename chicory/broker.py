@@ -1,0 +1,260 @@
+"""The broker: the door to the queues and the dead letters, the same on every transport."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from chicory import message as messages
+from chicory.errors import ChicoryError, MessageError, MessageTooLargeError, ValidationError
+from chicory.health import BrokerStatus
+from chicory.message import TaskMessage
+from chicory.session import Link, Session
+from chicory.transport import (
+    MAX_NAME,
+    Counts,
+    DeadLetter,
+    Priority,
+    Publication,
+    PublishOutcome,
+    Record,
+    WorkerRecord,
+)
+
+DEFAULT_QUEUE = "default"
+
+
+class DLQMessage(Struct, frozen=True):
+    """A dead letter.
+
+    Attributes:
+        message_id: what replay and delete take.
+        original_message: the message, ``None`` where its bytes cannot be decoded.
+        failed_at: when it was given up.
+        error: the message of the last exception.
+        retry_count: retries made.
+        reason: one word for why; see ``chicory.outcome.DeathReason``.
+        queue: where it was.
+        body: the bytes as they were fetched.
+    """
+
+    message_id: str
+    original_message: TaskMessage | None
+    failed_at: datetime
+    error: str
+    retry_count: int
+    reason: str
+    queue: str
+    body: bytes
+
+
+class Broker:
+    """Queues of one broker. All methods connect by themselves where need be.
+
+    Raises (every method): ``BrokerConnectionError`` where the broker does not answer.
+    """
+
+    def __init__(self, link: Link, results: Link | None, max_message_size: int) -> None:
+        self._link = link
+        self._results = results
+        self._max_message_size = max_message_size
+
+    async def connect(self) -> None:
+        """Connect on this event loop."""
+        await self._session()
+
+    async def disconnect(self) -> None:
+        """Close this event loop's connection."""
+        await self._link.close()
+
+    async def publish(self, message: TaskMessage, queue: str = DEFAULT_QUEUE) -> str:
+        """Publish a message made by hand; returns its id.
+
+        An id that is queued or running already is not published a second time.
+
+        Raises:
+            MessageTooLargeError: nothing was published.
+            QueueFullError: the broker has no room; nothing was published.
+            ValidationError: the priority is none, or the arguments cannot be sent.
+        """
+        await self.enqueue(message, queue)
+        return message.id
+
+    async def enqueue(self, message: TaskMessage, queue: str) -> PublishOutcome:
+        """Publish, and say whether it was stored or is a duplicate. Raises as ``publish``."""
+        session = self._link.opened() or await self._session()
+        return await session.publish(self._publication(message, queue))
+
+    def _publication(self, message: TaskMessage, queue: str) -> Publication:
+        if not 0 < len(queue) <= MAX_NAME or not 0 < len(message.id) <= MAX_NAME:
+            raise ValidationError(f"a queue name and a message id have 1 to {MAX_NAME} characters")
+        body = messages.encode(message)
+        if len(body) > self._max_message_size:
+            raise MessageTooLargeError(
+                f"message for task {message.name!r} has {len(body):,} bytes, the limit is "
+                f"{self._max_message_size:,}: pass a reference to the data, or raise "
+                "CHICORY_MAX_MESSAGE_SIZE"
+            )
+        return Publication(queue, message.id, body, level(message.priority), _due(message.eta))
+
+    # -- counts and control ---------------------------------------------------------------
+
+    async def get_queue_size(self, queue: str = DEFAULT_QUEUE) -> int:
+        """Messages that are ready to be fetched."""
+        return (await self.counts([queue]))[queue].ready
+
+    async def get_pending_count(self, queue: str = DEFAULT_QUEUE) -> int:
+        """Messages that are leased to workers."""
+        return (await self.counts([queue]))[queue].leased
+
+    async def counts(self, queues: Sequence[str] | None = None) -> Mapping[str, Counts]:
+        """Counts of these queues, or of all that hold something."""
+        found = await (await self._session()).transport.counts(queues)
+        return {queue: found.get(queue, Counts()) for queue in queues or sorted(found)}
+
+    async def get_consumer_count(self, queue: str = DEFAULT_QUEUE) -> int:
+        """Live workers that consume the queue."""
+        now = self._link.clock.now()
+        return sum(
+            worker.expires_at > now and queue in worker.queues for worker in await self._workers()
+        )
+
+    async def cleanup_stale_clients(
+        self, queue: str = DEFAULT_QUEUE, stale_seconds: float = 60.0
+    ) -> int:
+        """Remove records of this queue's workers that are dead for that long; how many.
+
+        Their tasks need no cleaning up: they run elsewhere once the lease has run out.
+        """
+        return await remove_stale(await self._session(), self._link, stale_seconds, queue)
+
+    async def purge_queue(self, queue: str = DEFAULT_QUEUE) -> int:
+        """Delete all messages that are not leased; how many."""
+        return await (await self._session()).transport.purge(queue)
+
+    async def pause(self, queue: str = DEFAULT_QUEUE) -> None:
+        """Deliver nothing from this queue until ``resume``; what runs goes on."""
+        await (await self._session()).transport.set_paused(queue, paused=True)
+
+    async def resume(self, queue: str = DEFAULT_QUEUE) -> None:
+        """Deliver again."""
+        await (await self._session()).transport.set_paused(queue, paused=False)
+
+    async def healthcheck(self) -> BrokerStatus:
+        """Ask the broker now."""
+        error = await self._link.failure()
+        return BrokerStatus(connected=error is None, error=error)
+
+    # -- dead letters ---------------------------------------------------------------------
+
+    async def get_dlq_messages(
+        self, queue: str | None = DEFAULT_QUEUE, count: int = 100, after: str | None = None
+    ) -> list[DLQMessage]:
+        """Dead letters, oldest first; ``queue=None`` for all, ``after`` the last id of a page."""
+        transport = (await self._session()).transport
+        return [_shown(d) for d in await transport.dead_letters(queue, after=after, limit=count)]
+
+    async def get_dlq_message(self, message_id: str) -> DLQMessage | None:
+        """One dead letter; ``None`` where there is none."""
+        letter = (await (await self._session()).transport.find_dead([message_id]))[0]
+        return letter and _shown(letter)
+
+    async def replay_from_dlq(
+        self, message_id: str, queue: str | None = None, reset_retries: bool = True
+    ) -> bool:
+        """Put a dead letter back on its queue (or on ``queue``); False where there is none.
+
+        Its bytes go back as they were; what can be decoded starts with all its retries, or with
+        those it had left if ``reset_retries`` is False.
+        """
+        transport = (await self._session()).transport
+        letter = (await transport.find_dead([message_id]))[0]
+        if letter is None:
+            return False
+        # a waiter must find the new outcome, not the old one
+        results = await self._results.session() if self._results else None
+        if results is not None:
+            await results.transport.store([Record(letter.task_id, None, 0)])
+        body = _revived(letter.body) if reset_retries else letter.body
+        publication = Publication(queue or letter.queue, letter.task_id, body, letter.priority)
+        return (await transport.replay([(message_id, publication)]))[0]
+
+    async def delete_from_dlq(self, message_id: str, queue: str | None = None) -> bool:  # noqa: ARG002  (the name is the user's)
+        """Delete a dead letter; False where there is none."""
+        return (await (await self._session()).transport.discard([message_id]))[0]
+
+    async def purge_dlq(self, queue: str = DEFAULT_QUEUE) -> int:
+        """Delete all dead letters of a queue; how many."""
+        return await (await self._session()).transport.purge(queue, dead=True)
+
+    async def get_dlq_count(self, queue: str = DEFAULT_QUEUE) -> int:
+        """Dead letters of a queue."""
+        return (await self.counts([queue]))[queue].dead
+
+    async def _session(self) -> Session:
+        return await self._link.session()
+
+    async def _workers(self) -> Sequence[WorkerRecord]:
+        return await (await self._session()).transport.workers()
+
+
+async def remove_stale(
+    session: Session, link: Link, stale_seconds: float, queue: str | None = None
+) -> int:
+    """Remove the records of workers that stopped beating that many seconds ago; how many."""
+    before = link.clock.now() - stale_seconds
+    stale = [
+        worker
+        for worker in await session.transport.workers()
+        if worker.beat_at < before and (queue is None or queue in worker.queues)
+    ]
+    for worker in stale:
+        await session.transport.beat(worker, 0)
+    return len(stale)
+
+
+def level(priority: int | None) -> Priority:
+    """The level that a message's priority means. Raises ``ValidationError`` for none."""
+    if priority is None:
+        return Priority.NORMAL
+    if not 0 <= priority <= 255:  # noqa: PLR2004  (as the message's docstring says)
+        raise ValidationError(f"priority {priority!r}: 0 is low, 1 normal, 2 to 255 high")
+    return Priority(min(priority, Priority.HIGH))
+
+
+def _due(eta: datetime | None) -> float:
+    if eta is None:
+        return 0.0
+    return (eta if eta.tzinfo else eta.replace(tzinfo=UTC)).timestamp()
+
+
+def _shown(letter: DeadLetter) -> DLQMessage:
+    try:
+        original = messages.decode_whole(letter.body)
+    except ChicoryError:
+        original = None
+    return DLQMessage(
+        letter.id,
+        original,
+        datetime.fromtimestamp(letter.failed_at, UTC),
+        letter.error,
+        letter.retries,
+        letter.reason,
+        letter.queue,
+        letter.body,
+    )
+
+
+def _revived(body: bytes) -> bytes:
+    try:
+        envelope = messages.decode(body)
+    except MessageError:
+        return body
+    envelope.retries = 0
+    envelope.first_failure_at = None
+    envelope.last_error = None
+    envelope.eta = None
+    envelope.expires_at = None
+    return messages.encode(envelope)

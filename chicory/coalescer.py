@@ -1,0 +1,93 @@
+"""Group commit: concurrent calls become one round trip.
+
+While one batch is under way the next one gathers; a call that finds nothing under way goes at
+once. There is no timer and no background task: of the callers that wait, the first one makes
+the round trip for all.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+from anyio import CancelScope, Event
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class _Call(Generic[T, R]):
+    __slots__ = ("error", "event", "item", "leads", "result", "sent")
+
+    def __init__(self, item: T) -> None:
+        self.item = item
+        self.event: Event | None = None
+        self.sent = False
+        self.leads = False
+        self.result: R | None = None
+        self.error: BaseException | None = None
+
+
+class Coalescer(Generic[T, R]):
+    """Joins concurrent ``submit(item)`` into calls of ``flush(items)``, at most ``limit`` each."""
+
+    def __init__(self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
+        self._flush = flush
+        self._limit = limit
+        self._waiting: deque[_Call[T, R]] = deque()
+        self._busy = False
+
+    async def submit(self, item: T) -> R:
+        """The answer to this item; errors of the round trip are raised to each of its callers.
+
+        Cancelled before its batch went off, the item is not sent; afterwards it may have been.
+        """
+        call = _Call[T, R](item)
+        self._waiting.append(call)
+        if self._busy:
+            await self._turn(call)
+        if not call.sent:
+            await self._lead()
+        if call.error is not None:
+            raise call.error
+        return call.result  # pyright: ignore[reportReturnType]
+
+    async def _turn(self, call: _Call[T, R]) -> None:
+        call.event = Event()
+        try:
+            await call.event.wait()
+        except BaseException:
+            if not call.sent:
+                self._waiting.remove(call)
+                if call.leads:
+                    self._pass_on()
+            raise
+
+    async def _lead(self) -> None:
+        self._busy = True
+        batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+        for call in batch:
+            call.sent = True
+        try:
+            # cancelling the caller that happens to lead must not cancel the others' calls
+            with CancelScope(shield=True):
+                results = await self._flush([call.item for call in batch])
+                for call, result in zip(batch, results, strict=True):
+                    call.result = result
+        except BaseException as error:  # noqa: BLE001  (raised again in each caller)
+            for call in batch:
+                call.error = error
+        finally:
+            for call in batch:
+                if call.event is not None:
+                    call.event.set()
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        self._busy = bool(self._waiting)
+        if self._waiting:
+            heir = self._waiting[0]
+            heir.leads = True
+            assert heir.event is not None
+            heir.event.set()

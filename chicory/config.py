@@ -1,0 +1,247 @@
+"""The settings of an app and of its workers.
+
+Precedence: command line, then what the program passes, then environment, then ``.env`` in the
+current folder, then the defaults below.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+import msgspec
+from msgspec import Meta
+
+from chicory.environment import Section, setting
+from chicory.errors import ConfigurationError
+from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
+from chicory.transport import DEFAULT_LEASE
+
+PositiveInt = Annotated[int, Meta(ge=1)]
+Count = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+Port = Annotated[int, Meta(ge=1, le=65535)]
+Name = Annotated[str, Meta(min_length=1, max_length=255)]
+LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
+Synchronous = Literal["off", "normal", "full", "extra"]
+
+DEFAULT_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
+MEBIBYTE = 1 << 20
+
+
+class WorkerConfig(Section, kw_only=True):
+    """Settings of a worker process; ``CHICORY_WORKER_<FIELD>``.
+
+    Attributes:
+        concurrency: tasks that run at once.
+        queue: the queue consumed.
+        use_dead_letter_queue: keep exhausted calls as dead letters. What cannot be run at all
+            is kept always.
+        heartbeat_interval: seconds between heartbeats.
+        heartbeat_ttl: seconds after which a silent worker counts as dead.
+        shutdown_timeout: seconds that running tasks get to finish.
+        log_level: of the ``chicory`` logger on the command line.
+        max_crashes: deliveries that may end with the death of their worker.
+        blocked_loop_warning: seconds; a task that blocks the event loop for longer is reported
+            with its stack.
+        blocked_loop_limit: seconds; a worker blocked for longer gives up its leases.
+    """
+
+    concurrency: PositiveInt = setting("WORKER_CONCURRENCY", PositiveInt, DEFAULT_CONCURRENCY)
+    queue: Name = setting("WORKER_QUEUE", Name, "default")
+    use_dead_letter_queue: bool = setting("WORKER_USE_DEAD_LETTER_QUEUE", bool, True)  # noqa: FBT003
+    heartbeat_interval: PositiveSeconds = setting(
+        "WORKER_HEARTBEAT_INTERVAL", PositiveSeconds, 10.0
+    )
+    heartbeat_ttl: PositiveSeconds = setting("WORKER_HEARTBEAT_TTL", PositiveSeconds, 30.0)
+    shutdown_timeout: Seconds = setting("WORKER_SHUTDOWN_TIMEOUT", Seconds, 30.0)
+    log_level: LogLevel = setting("WORKER_LOG_LEVEL", LogLevel, "INFO")
+    max_crashes: PositiveInt = setting("WORKER_MAX_CRASHES", PositiveInt, 3)
+    blocked_loop_warning: PositiveSeconds = setting(
+        "WORKER_BLOCKED_LOOP_WARNING", PositiveSeconds, 1.0
+    )
+    blocked_loop_limit: PositiveSeconds = setting(
+        "WORKER_BLOCKED_LOOP_LIMIT", PositiveSeconds, 300.0
+    )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.heartbeat_ttl <= self.heartbeat_interval:
+            raise ConfigurationError(
+                f"heartbeat_ttl ({self.heartbeat_ttl:g} s) must be more than "
+                f"heartbeat_interval ({self.heartbeat_interval:g} s)"
+            )
+
+
+class _SQLiteConfig(Section, kw_only=True):
+    path: str
+    url: str | None
+    synchronous: Synchronous
+
+    @property
+    def address(self) -> str:
+        """The URL of the database."""
+        return self.url or f"sqlite:///{quote(self.path)}?synchronous={self.synchronous}"
+
+
+class _RedisConfig(Section, kw_only=True):
+    host: str
+    port: int
+    db: int
+    username: str | None
+    password: str | None
+    url: str | None
+
+    @property
+    def address(self) -> str:
+        """The URL of the server."""
+        return (
+            self.url
+            or f"redis://{_login(self.username, self.password)}{self.host}:{self.port}/{self.db}"
+        )
+
+
+class _NatsConfig(Section, kw_only=True):
+    host: str
+    port: int
+    username: str | None
+    password: str | None
+    url: str | None
+
+    @property
+    def address(self) -> str:
+        """The URL of the server."""
+        return self.url or f"nats://{_login(self.username, self.password)}{self.host}:{self.port}"
+
+
+def _login(username: str | None, password: str | None) -> str:
+    if username is None and password is None:
+        return ""
+    return f"{quote(username or '', safe='')}:{quote(password or '', safe='')}@"
+
+
+class SQLiteBrokerConfig(_SQLiteConfig, kw_only=True):
+    """The embedded broker; ``CHICORY_BROKER_SQLITE_<FIELD>``."""
+
+    path: str = setting("BROKER_SQLITE_PATH", str, "chicory.db")
+    url: str | None = setting("BROKER_SQLITE_URL", str, None)
+    synchronous: Synchronous = setting("BROKER_SQLITE_SYNCHRONOUS", Synchronous, "normal")
+
+
+class SQLiteBackendConfig(_SQLiteConfig, kw_only=True):
+    """The embedded result backend; ``CHICORY_BACKEND_SQLITE_<FIELD>``."""
+
+    path: str = setting("BACKEND_SQLITE_PATH", str, "chicory.db")
+    url: str | None = setting("BACKEND_SQLITE_URL", str, None)
+    synchronous: Synchronous = setting("BACKEND_SQLITE_SYNCHRONOUS", Synchronous, "normal")
+
+
+class RedisBrokerConfig(_RedisConfig, kw_only=True):
+    """Address of a Redis broker; ``CHICORY_BROKER_REDIS_<FIELD>``; ``url`` wins."""
+
+    host: str = setting("BROKER_REDIS_HOST", str, "localhost")
+    port: Port = setting("BROKER_REDIS_PORT", Port, 6379)
+    db: Count = setting("BROKER_REDIS_DB", Count, 0)
+    username: str | None = setting("BROKER_REDIS_USERNAME", str, None)
+    password: str | None = setting("BROKER_REDIS_PASSWORD", str, None)
+    url: str | None = setting("BROKER_REDIS_URL", str, None)
+
+
+class RedisBackendConfig(_RedisConfig, kw_only=True):
+    """Address of a Redis result backend; ``CHICORY_BACKEND_REDIS_<FIELD>``; ``url`` wins."""
+
+    host: str = setting("BACKEND_REDIS_HOST", str, "localhost")
+    port: Port = setting("BACKEND_REDIS_PORT", Port, 6379)
+    db: Count = setting("BACKEND_REDIS_DB", Count, 0)
+    username: str | None = setting("BACKEND_REDIS_USERNAME", str, None)
+    password: str | None = setting("BACKEND_REDIS_PASSWORD", str, None)
+    url: str | None = setting("BACKEND_REDIS_URL", str, None)
+
+
+class NatsBrokerConfig(_NatsConfig, kw_only=True):
+    """Address of a NATS broker; ``CHICORY_BROKER_NATS_<FIELD>``; ``url`` wins."""
+
+    host: str = setting("BROKER_NATS_HOST", str, "localhost")
+    port: Port = setting("BROKER_NATS_PORT", Port, 4222)
+    username: str | None = setting("BROKER_NATS_USERNAME", str, None)
+    password: str | None = setting("BROKER_NATS_PASSWORD", str, None)
+    url: str | None = setting("BROKER_NATS_URL", str, None)
+
+
+class NatsBackendConfig(_NatsConfig, kw_only=True):
+    """Address of a NATS result backend; ``CHICORY_BACKEND_NATS_<FIELD>``; ``url`` wins."""
+
+    host: str = setting("BACKEND_NATS_HOST", str, "localhost")
+    port: Port = setting("BACKEND_NATS_PORT", Port, 4222)
+    username: str | None = setting("BACKEND_NATS_USERNAME", str, None)
+    password: str | None = setting("BACKEND_NATS_PASSWORD", str, None)
+    url: str | None = setting("BACKEND_NATS_URL", str, None)
+
+
+class BrokerConfig(Section, kw_only=True):
+    """Where the queues are. ``url`` (``CHICORY_BROKER_URL``) is what ``Chicory()`` opens."""
+
+    url: str | None = setting("BROKER_URL", str, None)
+    sqlite: SQLiteBrokerConfig = msgspec.field(default_factory=SQLiteBrokerConfig)
+    redis: RedisBrokerConfig = msgspec.field(default_factory=RedisBrokerConfig)
+    nats: NatsBrokerConfig = msgspec.field(default_factory=NatsBrokerConfig)
+
+    def address(self, kind: BrokerType | None) -> str:
+        """The URL of the broker of this kind; ``None``: of the one configured."""
+        match kind:
+            case None:
+                return self.url or self.sqlite.address
+            case BrokerType.MEMORY:
+                return "memory://"
+            case _:
+                return getattr(self, kind.value).address
+
+
+class BackendConfig(Section, kw_only=True):
+    """Where the results are. ``url`` (``CHICORY_BACKEND_URL``): elsewhere than the queues.
+
+    Attributes:
+        result_ttl: seconds that results are kept.
+    """
+
+    url: str | None = setting("BACKEND_URL", str, None)
+    result_ttl: PositiveSeconds = setting("BACKEND_RESULT_TTL", PositiveSeconds, 86_400.0)
+    sqlite: SQLiteBackendConfig = msgspec.field(default_factory=SQLiteBackendConfig)
+    redis: RedisBackendConfig = msgspec.field(default_factory=RedisBackendConfig)
+    nats: NatsBackendConfig = msgspec.field(default_factory=NatsBackendConfig)
+
+    def address(self, kind: BackendType) -> str:
+        """The URL of the backend of this kind."""
+        if kind is BackendType.MEMORY:
+            return "memory://"
+        return getattr(self, kind.value).address
+
+
+class ChicoryConfig(Section, kw_only=True):
+    """Settings of an app; ``CHICORY_<FIELD>``.
+
+    Attributes:
+        broker: where the queues are.
+        backend: where the results are.
+        worker: settings of its workers.
+        namespace: keeps several applications on one broker apart.
+        lease: seconds; see ``chicory.transport.TransportSettings``.
+        validation_mode: of tasks that name none.
+        delivery_mode: of tasks that name none.
+        max_message_size: bytes of an encoded message or result.
+        result_default_timeout: seconds that ``get()`` waits; ``None`` for ever.
+    """
+
+    broker: BrokerConfig = msgspec.field(default_factory=BrokerConfig)
+    backend: BackendConfig = msgspec.field(default_factory=BackendConfig)
+    worker: WorkerConfig = msgspec.field(default_factory=WorkerConfig)
+    namespace: Name = setting("NAMESPACE", Name, "chicory")
+    lease: PositiveSeconds = setting("LEASE", PositiveSeconds, DEFAULT_LEASE)
+    validation_mode: ValidationMode = setting(
+        "VALIDATION_MODE", ValidationMode, ValidationMode.INPUTS
+    )
+    delivery_mode: DeliveryMode = setting("DELIVERY_MODE", DeliveryMode, DeliveryMode.AT_LEAST_ONCE)
+    max_message_size: PositiveInt = setting("MAX_MESSAGE_SIZE", PositiveInt, MEBIBYTE)
+    result_default_timeout: Seconds | None = setting("RESULT_DEFAULT_TIMEOUT", Seconds, None)

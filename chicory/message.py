@@ -1,0 +1,126 @@
+"""The message: one call of a task, as users see it and as it travels.
+
+The wire format is described byte by byte in ``docs/wire-format.md``: a msgpack array whose first
+item is the version. Fields are only ever appended; a reader ignores what it does not know.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chicory import codec
+from chicory.errors import MessageError, MessageVersionError
+
+VERSION = 1
+
+
+def new_id() -> str:
+    """A new identity: 32 hex digits, a UUID of version 7 (RFC 9562), in order of time."""
+    stamp = time.time_ns() // 1_000_000
+    noise = int.from_bytes(os.urandom(10))
+    high = (stamp << 16) | 0x7000 | (noise >> 68)
+    low = 0x8000_0000_0000_0000 | (noise & 0x3FFF_FFFF_FFFF_FFFF)
+    return f"{high:016x}{low:016x}"
+
+
+class TaskMessage(Struct, kw_only=True, array_like=True):
+    """One call of a task.
+
+    Attributes:
+        version: of the wire format.
+        id: identity of the call; kept by its retries.
+        name: the task's name.
+        args: positional arguments.
+        kwargs: keyword arguments.
+        retries: attempts made so far, less one.
+        eta: not to be run before; without a time zone it is taken as UTC.
+        priority: 0 low, 1 normal, 2 or more high; ``None`` is normal.
+        enqueued_at: when it was first published; seconds since the epoch.
+        expires_at: not to be begun after; seconds since the epoch, ``None`` for never.
+        first_failure_at: when the first attempt failed.
+        last_error: the message of the last attempt's exception.
+        headers: the user's own notes; they travel with the call.
+    """
+
+    version: int = VERSION
+    id: str
+    name: str
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    retries: int = 0
+    eta: datetime | None = None
+    priority: int | None = None
+    enqueued_at: float = 0.0
+    expires_at: float | None = None
+    first_failure_at: datetime | None = None
+    last_error: str | None = None
+    headers: dict[str, str] = {}
+
+
+class Envelope(TaskMessage, kw_only=True, array_like=True):
+    """The same message with its arguments still encoded: what producers and workers handle."""
+
+    args: Raw = Raw(b"\x90")  # pyright: ignore[reportIncompatibleVariableOverride]
+    kwargs: Raw = Raw(b"\x80")  # pyright: ignore[reportIncompatibleVariableOverride]
+
+
+_envelope = msgspec.msgpack.Decoder(Envelope)
+_message = msgspec.msgpack.Decoder(TaskMessage)
+_items = msgspec.msgpack.Decoder(list[Raw])
+
+
+def encode(message: TaskMessage) -> bytes:
+    """The bytes of a message. Raises ``MessageError`` for arguments that cannot be sent."""
+    try:
+        return codec.encode(message)
+    except codec.ENCODE_ERRORS as error:
+        raise MessageError(
+            f"message for task {message.name!r} cannot be encoded: {error}"
+        ) from error
+
+
+def decode(body: bytes) -> Envelope:
+    """Read a message, its arguments left encoded.
+
+    Raises:
+        MessageVersionError: a newer chicory wrote it.
+        MessageError: these bytes are no message.
+    """
+    try:
+        envelope = _envelope.decode(body)
+    except codec.DECODE_ERRORS as error:
+        _refuse_newer(body)
+        raise MessageError(f"not a chicory message: {error}") from error
+    if envelope.version != VERSION:
+        raise _version_error(envelope.version)
+    return envelope
+
+
+def decode_whole(body: bytes) -> TaskMessage:
+    """Read a message and its arguments, as plain values. Raises as ``decode`` does."""
+    envelope = decode(body)
+    try:
+        return _message.decode(body)
+    except codec.DECODE_ERRORS as error:
+        raise MessageError(f"arguments of {envelope.name!r} cannot be read: {error}") from error
+
+
+def _refuse_newer(body: bytes) -> None:
+    try:
+        version = codec.decoder(int).decode(_items.decode(body)[0])
+    except (*codec.DECODE_ERRORS, IndexError):
+        return
+    if version > VERSION:
+        raise _version_error(version)
+
+
+def _version_error(version: int) -> MessageVersionError:
+    return MessageVersionError(
+        f"message of format {version}, this worker reads {VERSION}: upgrade it, then replay"
+    )

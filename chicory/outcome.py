@@ -1,0 +1,206 @@
+"""What the end of an attempt means: pure decisions, no I/O, no clock."""
+
+from __future__ import annotations
+
+import random
+import traceback
+from collections.abc import Callable
+from enum import StrEnum
+from typing import TypeAlias
+
+from msgspec import Raw, Struct
+
+from chicory.context import FailTask
+from chicory.errors import MaxRetriesExceededError, RetryError
+from chicory.retry import RetryPolicy
+
+MAX_TRACEBACK = 16_384
+"""Characters kept of a traceback: its end, which names the error."""
+
+
+class DeathReason(StrEnum):
+    """Why a message became a dead letter."""
+
+    FAILED = "failed"
+    CRASHED = "crashed"
+    UNDECODABLE = "undecodable"
+    NEWER_VERSION = "newer-version"
+    UNKNOWN_TASK = "unknown-task"
+    INVALID_ARGUMENTS = "invalid-arguments"
+    UNUSABLE_RESULT = "unusable-result"
+
+
+class Returned(Struct, frozen=True):
+    """The function returned; its value, encoded."""
+
+    value: Raw
+
+
+class Raised(Struct, frozen=True):
+    """The function raised, or ran out of its time."""
+
+    error: BaseException
+
+
+class Refused(Struct, frozen=True):
+    """The message cannot be run, or its result not be stored; trying again would not help."""
+
+    reason: DeathReason
+    error: str
+
+
+class Expired(Struct, frozen=True):
+    """The message was fetched after its expiry."""
+
+
+class Stopped(Struct, frozen=True):
+    """The call was cancelled on request."""
+
+
+class GivenBack(Struct, frozen=True):
+    """The worker stops, or held more than it can run: somebody else takes the message."""
+
+    not_before: float = 0.0
+
+
+Ending: TypeAlias = Returned | Raised | Refused | Expired | Stopped | GivenBack
+
+
+class Failure(Struct, frozen=True):
+    """An error in words."""
+
+    type_name: str
+    message: str
+    traceback: str = ""
+
+
+class Succeed(Struct, frozen=True):
+    """Store the value."""
+
+    value: Raw
+
+
+class RetryIn(Struct, frozen=True):
+    """Publish the next attempt, due in ``delay`` seconds."""
+
+    delay: float
+    failure: Failure
+
+
+class Fail(Struct, frozen=True):
+    """Store the failure; the message is gone."""
+
+    failure: Failure
+
+
+class Bury(Struct, frozen=True):
+    """Store the failure and keep the message as a dead letter."""
+
+    reason: DeathReason
+    failure: Failure
+
+
+class Cancel(Struct, frozen=True):
+    """Store that it was cancelled."""
+
+
+class GiveBack(Struct, frozen=True):
+    """Release the lease, uncounted."""
+
+    not_before: float
+
+
+Verdict: TypeAlias = Succeed | RetryIn | Fail | Bury | Cancel | GiveBack
+
+
+class Terms(Struct, frozen=True):
+    """What the decision depends on beside the ending.
+
+    Attributes:
+        retries: attempts made before this one.
+        policy: the task's retry policy.
+        dead_letters: whether exhausted calls are kept as dead letters.
+    """
+
+    retries: int
+    policy: RetryPolicy
+    dead_letters: bool = True
+
+
+def decide(
+    ending: Ending,
+    terms: Terms,
+    uniform: Callable[[float, float], float] = random.uniform,
+) -> Verdict:
+    """What is to be done about the end of an attempt."""
+    match ending:
+        case Returned(value=value):
+            return Succeed(value)
+        case Raised(error=error):
+            return _after_error(error, terms, uniform)
+        case Refused(reason=reason, error=text):
+            return Bury(reason, Failure(reason.value, text))
+        case Expired():
+            return Fail(Failure("expired", "fetched after it had expired; it was not run"))
+        case Stopped():
+            return Cancel()
+        case GivenBack(not_before=not_before):
+            return GiveBack(not_before)
+
+
+def crashed(deliveries: int, max_crashes: int) -> bool:
+    """Whether a message has taken its workers down with it as often as is allowed."""
+    return deliveries > max_crashes
+
+
+def suspect(deliveries: int, max_crashes: int) -> bool:
+    """Whether this is the last delivery allowed: to be held alone, so that only the guilty die."""
+    return 1 < deliveries == max_crashes
+
+
+def _after_error(
+    error: BaseException, terms: Terms, uniform: Callable[[float, float], float]
+) -> Verdict:
+    if isinstance(error, FailTask):
+        return _give_up(error.error, terms)
+    if isinstance(error, MaxRetriesExceededError):
+        return _give_up(error.cause or error, terms)
+    if terms.retries >= terms.policy.max_retries:
+        return _give_up(error, terms)
+    if isinstance(error, RetryError):
+        cause = error.cause or error
+        delay = error.countdown
+    elif terms.policy.should_retry(error):
+        cause, delay = error, None
+    else:
+        return _give_up(error, terms)
+    if delay is None:
+        delay = terms.policy.calculate_delay(terms.retries + 1, uniform=uniform)
+    return RetryIn(delay, describe(cause))
+
+
+def _give_up(error: BaseException, terms: Terms) -> Verdict:
+    failure = describe(error)
+    return Bury(DeathReason.FAILED, failure) if terms.dead_letters else Fail(failure)
+
+
+def describe(error: BaseException) -> Failure:
+    """An exception in words; never raises, whatever its ``__str__`` does."""
+    kind = type(error)
+    name = kind.__qualname__
+    if kind.__module__ not in {"builtins", "__main__"}:
+        name = f"{kind.__module__}.{name}"
+    try:
+        message = str(error)
+    except Exception as problem:  # noqa: BLE001  (the user's code)
+        message = f"<its text cannot be had: {type(problem).__name__}>"
+    try:
+        trace = "".join(traceback.format_exception(error))
+    except Exception:  # noqa: BLE001  (likewise)
+        trace = ""
+    return Failure(name, _sendable(message), _sendable(trace[-MAX_TRACEBACK:]))
+
+
+def _sendable(text: str) -> str:
+    # a lone surrogate, as in a file name from the system, has no UTF-8
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

@@ -1,0 +1,87 @@
+"""What is stored about a call: its result, its failure, or that it will be retried."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Raw, Struct
+
+from chicory import codec
+from chicory.errors import MessageError, TaskCancelledError, TaskError
+from chicory.states import TaskState
+
+_NIL = b"\xc0"
+
+
+class TaskResult(Struct, kw_only=True, array_like=True):
+    """The outcome of a call, as stored.
+
+    Attributes:
+        version: of the format.
+        task_id: the call.
+        state: what it came to; RETRY while another attempt is due.
+        result: the return value, where the task succeeded.
+        error: the message of the exception, where it failed.
+        error_type: the exception's class, with its module.
+        traceback: the remote traceback as text.
+        name: the task's name.
+        retries: attempts made, less one.
+        started_at: begin of the last attempt; seconds since the epoch.
+        finished_at: its end.
+        worker_id: who made it.
+    """
+
+    version: int = 1
+    task_id: str
+    state: TaskState
+    result: Any = None
+    error: str | None = None
+    error_type: str | None = None
+    traceback: str | None = None
+    name: str = ""
+    retries: int = 0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    worker_id: str = ""
+
+
+class StoredResult(TaskResult, kw_only=True, array_like=True):
+    """The same with the return value still encoded: who asks knows its type."""
+
+    result: Raw = Raw(_NIL)
+
+    def failure(self) -> TaskError:
+        """The error that ``get`` raises for a call that failed."""
+        kind = TaskCancelledError if self.state is TaskState.CANCELLED else TaskError
+        return kind(
+            self.task_id,
+            self.error_type or self.state.value,
+            self.error or "",
+            self.traceback or "",
+        )
+
+
+_stored = msgspec.msgpack.Decoder(StoredResult)
+_plain = msgspec.msgpack.Decoder(TaskResult)
+
+
+def encode(result: TaskResult) -> bytes:
+    """The bytes of a record. Raises ``codec.ENCODE_ERRORS`` for a value that cannot be sent."""
+    return codec.encode(result)
+
+
+def decode(body: bytes) -> StoredResult:
+    """Read a record, its value left encoded. Raises ``MessageError``."""
+    try:
+        return _stored.decode(body)
+    except codec.DECODE_ERRORS as error:
+        raise MessageError(f"not a chicory result: {error}") from error
+
+
+def decode_plain(body: bytes) -> TaskResult:
+    """Read a record and its value, as plain values. Raises ``MessageError``."""
+    try:
+        return _plain.decode(body)
+    except codec.DECODE_ERRORS as error:
+        raise MessageError(f"not a chicory result: {error}") from error

@@ -1,0 +1,140 @@
+"""A task: a function that can be called elsewhere."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from functools import update_wrapper
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from chicory.backend import Backend
+from chicory.broker import Broker
+from chicory.context import TaskContext
+from chicory.errors import ConfigurationError
+from chicory.message import Envelope, new_id
+from chicory.options import TaskOptions
+from chicory.record import StoredResult
+from chicory.result import AsyncResult
+from chicory.signature import Signature
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Task(Generic[P, R]):
+    """A registered function; made by ``@app.task(...)``.
+
+    Attributes:
+        name: the task's name, ``module.function`` unless told otherwise.
+        function: the function as it was written.
+        options: the task's settings.
+        is_async: whether it runs on the event loop; if not, in a thread.
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        options: TaskOptions,
+        broker: Broker,
+        backend: Backend | None,
+        result_timeout: float | None = None,
+    ) -> None:
+        self.name = options.name or default_name(function)
+        self.function = function
+        self.options = options
+        self.is_async = inspect.iscoroutinefunction(function)
+        self._broker = broker
+        self._backend = None if options.ignore_result else backend
+        self._result_timeout = result_timeout
+        self._signature: Signature | None = None
+        update_wrapper(cast("Any", self), function)
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}>"
+
+    @property
+    def signature(self) -> Signature:
+        """The task's argument codec. Raises ``ConfigurationError`` for unusable annotations."""
+        if self._signature is None:
+            self._signature = Signature(self.name, self.function)
+        return self._signature
+
+    def call(self, *args: Any, **kwargs: Any) -> Any:
+        """Run the function here and now; a missing ``TaskContext`` is made up."""
+        if not any(isinstance(value, TaskContext) for value in (*args, *kwargs.values())):
+            context = TaskContext(new_id(), self.name, policy=self.options.policy)
+            injected, kwargs = self.signature.inject(context, args, kwargs)
+            args = tuple(injected)
+        return self.function(*args, **kwargs)
+
+    async def send(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Publish a call and return its id; the call is durable when this returns.
+
+        Raises:
+            ValidationError: an argument does not fit; nothing was published.
+            MessageTooLargeError: likewise.
+            QueueFullError: the broker has no room; nothing was published.
+            BrokerConnectionError: the broker did not answer; the call may have been published.
+        """
+        options = self.options
+        packed_args, packed_kwargs = self.signature.encode(
+            args, kwargs, check=options.validation_mode.inputs
+        )
+        now = time.time()
+        envelope = Envelope(
+            id=new_id(),
+            name=self.name,
+            args=packed_args,
+            kwargs=packed_kwargs,
+            priority=int(options.priority),
+            enqueued_at=now,
+            expires_at=None if options.expires is None else now + options.expires,
+        )
+        await self._broker.enqueue(envelope, options.queue)
+        return envelope.id
+
+    async def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Publish a call and return its handle. Raises as ``send`` does."""
+        return self.result(await self.send(*args, **kwargs))
+
+    def result(self, task_id: str) -> AsyncResult[R]:
+        """The handle of a call of this task."""
+        return AsyncResult(task_id, self._backend, self._read, self._result_timeout)
+
+    def _read(self, stored: StoredResult) -> Any:
+        return self.signature.decode_result(stored.result)
+
+
+class AsyncTask(Task[P, R]):
+    """A task whose function is ``async def``."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+        """Run it in place, without a broker."""
+        return cast("Coroutine[Any, Any, R]", self.call(*args, **kwargs))
+
+
+class SyncTask(Task[P, R]):
+    """A task whose function is ``def``; workers run it in a thread."""
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run it in place, without a broker."""
+        return cast("R", self.call(*args, **kwargs))
+
+
+def default_name(function: Callable[..., Any]) -> str:
+    """``module.function``. Raises ``ConfigurationError`` where a worker could not find it."""
+    name = getattr(function, "__name__", "<lambda>")
+    if name == "<lambda>":
+        raise ConfigurationError("a lambda has no name to be found by: use def, or task(name=...)")
+    module = function.__module__
+    if module == "__main__":
+        spec = getattr(sys.modules["__main__"], "__spec__", None)
+        if spec is None or spec.name.endswith("__main__"):
+            raise ConfigurationError(
+                f"task {name!r} is defined in __main__, which no worker can import: "
+                "move it to a module, or give it a name with task(name=...)"
+            )
+        module = spec.name
+    return f"{module}.{name}"

@@ -1,0 +1,5 @@
+"""The worker. ``Worker`` is its one public name."""
+
+from chicory.worker.worker import Worker
+
+__all__ = ["Worker"]

@@ -1,0 +1,207 @@
+"""One attempt at one delivery, and the steps of its life: prepare, perform, conclude."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, Event, to_thread
+
+from chicory import message as messages
+from chicory.context import TaskContext
+from chicory.errors import ConfigurationError, MessageError, MessageVersionError, ValidationError
+from chicory.message import Envelope
+from chicory.outcome import (
+    DeathReason,
+    Ending,
+    Expired,
+    Raised,
+    Refused,
+    Returned,
+    crashed,
+)
+from chicory.task import Task
+from chicory.transport import Delivery
+
+
+class Attempt:
+    """What is known of an attempt so far; each step fills in its part.
+
+    Attributes:
+        delivery: the leased message.
+        fetched_at: monotonic seconds.
+        envelope: the message decoded, once it could be.
+        task: what it calls, once found.
+        args, kwargs: its arguments, once validated.
+        started_at: epoch seconds of the function's begin, 0 before.
+        ending: how it ended; from then on there is nothing left to do but to conclude.
+        acknowledged: whether the message was settled before it ran (at most once).
+        on_settled: told once its settlement is durable or fenced out, where somebody waits.
+        timed: whether its time limit is running.
+        scope: what to cancel to stop it, while it runs.
+        abort: how it is to end once it is stopped.
+    """
+
+    __slots__ = (
+        "abort",
+        "acknowledged",
+        "args",
+        "delivery",
+        "ending",
+        "envelope",
+        "fetched_at",
+        "kwargs",
+        "on_settled",
+        "scope",
+        "started_at",
+        "task",
+        "timed",
+    )
+
+    def __init__(self, delivery: Delivery, fetched_at: float) -> None:
+        self.delivery = delivery
+        self.fetched_at = fetched_at
+        self.envelope: Envelope | None = None
+        self.task: Task[..., Any] | None = None
+        self.args: Any = ()
+        self.kwargs: dict[str, Any] = {}
+        self.started_at = 0.0
+        self.ending: Ending | None = None
+        self.acknowledged = False
+        self.on_settled: Event | None = None
+        self.timed = False
+        self.scope: CancelScope | None = None
+        self.abort: Ending | None = None
+
+    @property
+    def name(self) -> str:
+        """The task's name, as far as it is known."""
+        return self.envelope.name if self.envelope else "?"
+
+    def stop(self, ending: Ending) -> None:
+        """Stop it where it runs, or keep it from beginning; it will have ended this way."""
+        if self.ending is None:
+            self.abort = ending
+            if self.scope is not None:
+                self.scope.cancel()
+
+
+class Executor:
+    """Takes attempts through prepare and perform; decides nothing about what follows."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, Task[..., Any]],
+        worker_id: str,
+        max_crashes: int,
+        threads: CapacityLimiter,
+    ) -> None:
+        self._tasks = tasks
+        self._worker_id = worker_id
+        self._max_crashes = max_crashes
+        self._threads = threads
+
+    def prepare(self, attempt: Attempt) -> None:
+        """Decode, look up, validate; or end the attempt with the reason why it cannot run."""
+        if attempt.abort is not None:
+            attempt.ending = attempt.abort
+            return
+        for step in (self._decode, self._count_crashes, self._expire, self._look_up, self._bind):
+            step(attempt)
+            if attempt.ending is not None:
+                return
+
+    def _decode(self, attempt: Attempt) -> None:
+        try:
+            attempt.envelope = messages.decode(attempt.delivery.body)
+        except MessageVersionError as error:
+            attempt.ending = Refused(DeathReason.NEWER_VERSION, str(error))
+        except MessageError as error:
+            attempt.ending = Refused(DeathReason.UNDECODABLE, str(error))
+
+    def _count_crashes(self, attempt: Attempt) -> None:
+        if crashed(attempt.delivery.deliveries, self._max_crashes):
+            attempt.ending = Refused(
+                DeathReason.CRASHED,
+                f"{attempt.name}: its worker died, or lost its lease, "
+                f"{attempt.delivery.deliveries - 1} times while it held this message",
+            )
+
+    def _expire(self, attempt: Attempt) -> None:
+        assert attempt.envelope is not None
+        expires_at = attempt.envelope.expires_at
+        if expires_at is not None and time.time() > expires_at:
+            attempt.ending = Expired()
+
+    def _look_up(self, attempt: Attempt) -> None:
+        attempt.task = self._tasks.get(attempt.name)
+        if attempt.task is None:
+            attempt.ending = Refused(
+                DeathReason.UNKNOWN_TASK,
+                f"no task is named {attempt.name!r} in this worker: deploy it, then replay",
+            )
+
+    def _bind(self, attempt: Attempt) -> None:
+        assert attempt.envelope is not None
+        assert attempt.task is not None
+        try:
+            signature = attempt.task.signature
+            args, kwargs = signature.decode(attempt.envelope.args, attempt.envelope.kwargs)
+        except (ValidationError, ConfigurationError) as error:
+            attempt.ending = Refused(DeathReason.INVALID_ARGUMENTS, str(error))
+            return
+        if signature.wants_context:
+            args, kwargs = signature.inject(self._context(attempt), args, kwargs)
+        attempt.args, attempt.kwargs = args, kwargs
+
+    def _context(self, attempt: Attempt) -> TaskContext:
+        assert attempt.envelope is not None
+        assert attempt.task is not None
+        return TaskContext(
+            attempt.envelope.id,
+            attempt.envelope.name,
+            attempt.envelope.retries,
+            attempt.task.options.policy,
+            attempt.delivery.queue,
+            self._worker_id,
+            attempt.envelope.headers,
+        )
+
+    async def perform(self, attempt: Attempt) -> None:
+        """Run the function. Only a cancellation leaves this; every error becomes the ending."""
+        task = attempt.task
+        assert task is not None
+        attempt.started_at = time.time()
+        limit = task.options.timeout
+        if limit is not None and attempt.scope is not None:
+            attempt.timed = True
+            attempt.scope.deadline = anyio.current_time() + limit
+        try:
+            if task.is_async:
+                value = await task.function(*attempt.args, **attempt.kwargs)
+            else:
+                call = partial(task.function, *attempt.args, **attempt.kwargs)
+                value = await to_thread.run_sync(
+                    call, abandon_on_cancel=True, limiter=self._threads
+                )
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the user's code)
+            attempt.ending = Raised(error)
+        else:
+            attempt.ending = self._result(task, value)
+
+    def _result(self, task: Task[..., Any], value: Any) -> Ending:
+        outputs = task.options.validation_mode.outputs
+        try:
+            return Returned(task.signature.encode_result(value, check=outputs))
+        except ValidationError as error:
+            return Refused(DeathReason.UNUSABLE_RESULT, str(error))
+
+
+def timed_out(attempt: Attempt) -> Raised:
+    """The ending of an attempt whose time is up."""
+    assert attempt.task is not None
+    limit = attempt.task.options.timeout
+    return Raised(TimeoutError(f"{attempt.name} ran longer than its limit of {limit:g} s"))

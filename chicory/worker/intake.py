@@ -1,0 +1,130 @@
+"""Fetching: as much as can run, and what hides one round trip; never more."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable, Sequence
+
+from anyio import CancelScope, Event, move_on_after
+
+from chicory.errors import BrokerConnectionError, QueueFullError
+from chicory.transport import Delivery, Transport
+from chicory.worker.patience import Patience
+from chicory.worker.slots import Slots
+
+MAX_FETCH = 256
+HIDDEN = 0.02
+"""Seconds of work to hold beyond the free slots: about the longest round trip worth hiding."""
+HOARDING = 0.1
+"""Seconds after which work that is held and makes no progress goes back to the queue."""
+
+logger = logging.getLogger("chicory.worker")
+
+
+class Intake:
+    """Keeps the slots supplied from the queues.
+
+    ``accept(deliveries)`` is called with what was fetched, ``give_back()`` when what waits for a
+    slot should go back because nothing moves.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        queues: Sequence[str],
+        slots: Slots,
+        accept: Callable[[Sequence[Delivery]], None],
+        give_back: Callable[[], None],
+    ) -> None:
+        self.fetches = 0
+        self.waiting_since: float | None = None
+        self._transport = transport
+        self._queues = queues
+        self._slots = slots
+        self._accept = accept
+        self._give_back = give_back
+        self._stopped = False
+        self._scope = CancelScope()
+        self._moved = Event()
+        self._finished = 0
+        self._pace = _Pace()
+        self._patience = Patience("fetching")
+
+    def stop(self) -> None:
+        """Fetch no more."""
+        self._stopped = True
+        self._scope.cancel()
+
+    def interrupt(self) -> None:
+        """Begin a new fetch in place of the one under way: it seems to be deaf."""
+        self._scope.cancel()
+
+    def moved(self) -> None:
+        """A slot has become free, or an outcome durable."""
+        self._finished += 1
+        self._moved.set()
+
+    async def run(self) -> None:
+        """Fetch until ``stop``."""
+        while not self._stopped:
+            room = self._room()
+            if room > 0:
+                with CancelScope() as self._scope:
+                    await self._fetch(room)
+            else:
+                await self._wait_for_room()
+
+    def _room(self) -> int:
+        ahead = self._pace.ahead(self._finished)
+        waiting = len(self._slots.queue)
+        if ahead and waiting > ahead // 2:  # a fetch for each task would be a trip for each task
+            return 0
+        room = self._slots.limit - len(self._slots.running) + ahead - waiting
+        return min(MAX_FETCH, room)
+
+    async def _fetch(self, room: int) -> None:
+        self.waiting_since = time.monotonic()
+        try:
+            deliveries = await self._transport.fetch(self._queues, room, math.inf)
+        except (BrokerConnectionError, QueueFullError) as error:
+            await self._patience.after(error)
+            return
+        finally:
+            self.waiting_since = None
+        self.fetches += 1
+        self._patience.over()
+        self._accept(deliveries)
+
+    async def _wait_for_room(self) -> None:
+        before = self._finished
+        self._moved = Event()
+        with move_on_after(HOARDING if self._slots.queue else math.inf):
+            await self._moved.wait()
+        if self._finished == before and self._slots.queue:
+            self._pace.reset()
+            self._give_back()
+
+
+class _Pace:
+    """How many calls are finished in the time of a round trip, lately."""
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def reset(self) -> None:
+        self._rate = 0.0
+        self._since = time.monotonic()
+        self._finished: int | None = None
+
+    def ahead(self, finished: int) -> int:
+        now = time.monotonic()
+        elapsed = now - self._since
+        if self._finished is None:
+            self._finished, self._since = finished, now
+        elif elapsed > HIDDEN:
+            rate = (finished - self._finished) / elapsed
+            self._rate = rate if rate < self._rate else (self._rate + rate) / 2
+            self._finished, self._since = finished, now
+        return min(MAX_FETCH, int(self._rate * HIDDEN))

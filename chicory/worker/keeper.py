@@ -1,0 +1,241 @@
+"""The keeper: what must go on although user code blocks the event loop.
+
+One thread with an asyncio loop and connections of its own. It renews the leases of what the
+worker holds, sends the heartbeat, and watches the worker's event loop: that it answers, and
+that what waits in the queue is fetched.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from chicory.config import WorkerConfig
+from chicory.errors import ChicoryError
+from chicory.loop import Loop
+from chicory.transport import Lease, Transport, WorkerRecord
+from chicory.worker.patience import Patience
+from chicory.worker.shift import Shift
+
+logger = logging.getLogger("chicory.worker")
+
+DEAF_AFTER = 5.0
+"""Seconds between looks at whether a fetch that waits overlooks ready messages."""
+
+
+class Ward:
+    """The worker as its keeper sees it.
+
+    Attributes:
+        loop: the worker's event loop.
+        thread: the identity of its thread.
+        shift: what it holds, and takes orders; its methods are called on ``loop`` only.
+        record: makes the heartbeat; called on the keeper's thread.
+        lag: seconds that the event loop took to answer, last time.
+    """
+
+    def __init__(self, loop: Loop, shift: Shift, record: Callable[[], WorkerRecord]) -> None:
+        self.loop = loop
+        self.thread = threading.get_ident()
+        self.shift = shift
+        self.record = record
+        self.lag = 0.0
+
+
+class Keeper:
+    """Runs from ``start`` to ``stop``, which may be called on any event loop.
+
+    Args:
+        ward: the worker.
+        transports: the broker's, and the backend's if that is another server; unopened.
+        lease: seconds that a renewal lasts.
+        config: how often to beat, and how long the event loop may be blocked.
+    """
+
+    def __init__(
+        self, ward: Ward, transports: list[Transport], lease: float, config: WorkerConfig
+    ) -> None:
+        self._ward = ward
+        self._transports = transports
+        self._tick = lease / 4
+        self._config = config
+        self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop: asyncio.Event | None = None
+        self._given_up = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Send the last heartbeat, disconnect, end the thread. Blocks for as long as that takes."""
+        while self._thread.is_alive() and self._stop is None:
+            self._thread.join(0.001)
+        if self._loop is not None and self._stop is not None:
+            try:
+                self._loop.call_soon_threadsafe(self._stop.set)
+            except RuntimeError:  # it has ended by itself
+                return
+        self._thread.join(10)
+
+    def _main(self) -> None:
+        try:
+            asyncio.run(self._run())
+        except Exception:
+            logger.exception("the keeper died: leases are not renewed any more")
+
+    async def _run(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._stop = asyncio.Event()
+        for transport in self._transports:
+            await self._insist(transport.open, "the keeper's connecting")
+        duties = [
+            self._every(self._tick, self._renew, "renewing leases"),
+            self._every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
+            self._every(DEAF_AFTER, self._listen, "looking at the queue"),
+            self._watch_loop(),
+        ]
+        tasks = [asyncio.ensure_future(duty) for duty in duties]
+        await self._stop.wait()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._leave()
+
+    async def _leave(self) -> None:
+        for transport in self._transports:
+            try:
+                async with asyncio.timeout(5):
+                    await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
+            except (ChicoryError, TimeoutError) as error:
+                logger.warning("the last heartbeat could not be sent: %s", error)
+            await transport.close()
+
+    async def _every(self, seconds: float, duty: Callable[[], Awaitable[None]], name: str) -> None:
+        while True:
+            await self._insist(duty, name)
+            await asyncio.sleep(seconds)
+
+    async def _insist(self, duty: Callable[[], Awaitable[None]], name: str) -> None:
+        patience = Patience(name)
+        assert self._stop is not None
+        while not self._stop.is_set():
+            try:
+                await duty()
+            except ChicoryError as error:
+                await patience.after(error)
+            else:
+                patience.over()
+                return
+
+    # -- leases ---------------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        if self._given_up:
+            return
+        now = time.monotonic()
+        # a call that has only just been fetched mostly ends before its lease needs renewing
+        receipts = [
+            receipt
+            for receipt, attempt in list(self._ward.shift.held.items())
+            if now - attempt.fetched_at > self._tick / 2
+        ]
+        if not receipts:
+            return
+        for receipt, lease in zip(receipts, await self._transports[0].renew(receipts), strict=True):
+            if lease is Lease.LOST:
+                self._ward.loop.call_soon(self._ward.shift.lost, receipt)
+            elif lease is Lease.CANCEL_REQUESTED:
+                self._ward.loop.call_soon(self._ward.shift.cancel, receipt)
+
+    # -- heartbeat and watch --------------------------------------------------------------
+
+    async def _beat(self) -> None:
+        for transport in self._transports:
+            await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
+
+    async def _listen(self) -> None:
+        queues = self._ward.shift.starving()
+        if not queues:
+            return
+        counts = await self._transports[0].counts(queues)
+        if any(count.ready and not count.paused for count in counts.values()):
+            await asyncio.sleep(1)
+            if self._ward.shift.starving():
+                logger.error("messages wait and the fetch does not see them: fetching anew")
+                self._ward.loop.call_soon(self._ward.shift.refetch)
+
+    async def _watch_loop(self) -> None:
+        pause = self._config.blocked_loop_warning / 4
+        while True:
+            asked = time.monotonic()
+            answered = asyncio.Event()
+            if not self._ask(answered):
+                return
+            reported = False
+            while not answered.is_set():
+                try:
+                    async with asyncio.timeout(pause):
+                        await answered.wait()
+                except TimeoutError:
+                    blocked = time.monotonic() - asked
+                    if blocked > self._config.blocked_loop_warning and not reported:
+                        reported = True
+                        self._report_block(blocked)
+                    self._consider_giving_up(blocked)
+            self._ward.lag = time.monotonic() - asked
+            if self._given_up:
+                self._given_up = False
+                logger.warning("the event loop answers again: leases are renewed again")
+            await asyncio.sleep(pause)
+
+    def _ask(self, answered: asyncio.Event) -> bool:
+        loop = self._loop
+        assert loop is not None
+
+        def answer() -> None:
+            try:
+                loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:  # the keeper has been stopped meanwhile
+                return
+
+        return self._ward.loop.call_soon(answer)
+
+    def _consider_giving_up(self, blocked: float) -> None:
+        if blocked > self._config.blocked_loop_limit and not self._given_up:
+            self._given_up = True
+            logger.critical(
+                "the event loop is blocked for %.0f s: giving up the leases of %d tasks, "
+                "they will run elsewhere",
+                blocked,
+                len(self._ward.shift.held),
+            )
+
+    def _report_block(self, blocked: float) -> None:
+        frame: Any = sys._current_frames().get(self._ward.thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if frame is None:
+            return
+        logger.warning(
+            "the event loop is blocked for %.1f s by %s: use a plain def for blocking code, "
+            "or await; leases are renewed meanwhile\n%s",
+            blocked,
+            self._culprit(frame),
+            "".join(traceback.format_stack(frame)),
+        )
+
+    def _culprit(self, frame: Any) -> str:
+        codes: set[object] = set()
+        while frame is not None:
+            codes.add(frame.f_code)
+            frame = frame.f_back
+        for attempt in list(self._ward.shift.held.values()):
+            if attempt.task and getattr(attempt.task.function, "__code__", None) in codes:
+                return f"task {attempt.name} ({attempt.delivery.task_id})"
+        return "something that is no task"

@@ -1,0 +1,173 @@
+"""From an attempt that ended to the settlement that makes its outcome durable. No I/O."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from chicory import message as messages
+from chicory import record
+from chicory.message import Envelope
+from chicory.outcome import (
+    Bury,
+    Cancel,
+    DeathReason,
+    Fail,
+    Failure,
+    GiveBack,
+    RetryIn,
+    Succeed,
+    Terms,
+    Verdict,
+    decide,
+)
+from chicory.record import StoredResult
+from chicory.retry import NO_RETRIES
+from chicory.states import TaskState
+from chicory.transport import (
+    Dead,
+    DeadLetter,
+    Done,
+    Publication,
+    Record,
+    Release,
+    Retry,
+    Settlement,
+)
+from chicory.worker.attempt import Attempt
+
+
+class Clerk:
+    """Writes settlements for one worker.
+
+    Args:
+        worker_id: who made the attempts.
+        dead_letters: whether exhausted calls are kept.
+        stores: whether there is a backend.
+        result_ttl: seconds that records are kept.
+        max_size: bytes that a record may have.
+    """
+
+    def __init__(
+        self, worker_id: str, *, dead_letters: bool, stores: bool, result_ttl: float, max_size: int
+    ) -> None:
+        self._worker_id = worker_id
+        self._dead_letters = dead_letters
+        self._stores = stores
+        self._result_ttl = result_ttl
+        self._max_size = max_size
+
+    def conclude(self, attempt: Attempt, now: float) -> tuple[Verdict, Settlement]:
+        """What the attempt came to, and the step that settles it; ``now`` in epoch seconds."""
+        assert attempt.ending is not None
+        verdict = decide(attempt.ending, self._terms(attempt))
+        if attempt.acknowledged and isinstance(verdict, GiveBack):
+            verdict = Fail(Failure("stopped", "its worker stopped; it runs at most once"))
+        body = self._record(attempt, verdict, now)
+        if body is not None and len(body) > self._max_size:
+            verdict = self._too_large(attempt, len(body))
+            body = self._record(attempt, verdict, now)
+        return verdict, self._settlement(attempt, verdict, self._stored(attempt, body), now)
+
+    def _terms(self, attempt: Attempt) -> Terms:
+        retries = attempt.envelope.retries if attempt.envelope else 0
+        policy = attempt.task.options.policy if attempt.task else NO_RETRIES
+        # a call that was settled before it ran has left nothing to keep
+        return Terms(retries, policy, self._dead_letters and not attempt.acknowledged)
+
+    def _too_large(self, attempt: Attempt, size: int) -> Verdict:
+        failure = Failure(
+            DeathReason.UNUSABLE_RESULT.value,
+            f"{attempt.name}: its result has {size:,} bytes, the limit is {self._max_size:,}",
+        )
+        return Bury(DeathReason.UNUSABLE_RESULT, failure)
+
+    def _stored(self, attempt: Attempt, body: bytes | None) -> Record | None:
+        return Record(attempt.delivery.task_id, body, self._result_ttl) if body else None
+
+    def _record(self, attempt: Attempt, verdict: Verdict, now: float) -> bytes | None:
+        if not self._stores or (attempt.task and attempt.task.options.ignore_result):
+            return None
+        state, failure = _state(verdict)
+        if state is None:
+            return None
+        stored = StoredResult(
+            task_id=attempt.delivery.task_id,
+            state=state,
+            name=attempt.name,
+            retries=attempt.envelope.retries if attempt.envelope else 0,
+            started_at=attempt.started_at,
+            finished_at=now,
+            worker_id=self._worker_id,
+        )
+        if isinstance(verdict, Succeed):
+            stored.result = verdict.value
+        if failure is not None:
+            stored.error_type, stored.error = failure.type_name, failure.message
+            stored.traceback = failure.traceback
+        return record.encode(stored)
+
+    def _settlement(
+        self, attempt: Attempt, verdict: Verdict, stored: Record | None, now: float
+    ) -> Settlement:
+        receipt = attempt.delivery.receipt
+        match verdict:
+            case Succeed() | Fail() | Cancel():
+                return Done(receipt, stored)
+            case RetryIn(delay=delay, failure=failure):
+                return Retry(receipt, next_attempt(attempt, delay, failure, now), stored)
+            case Bury(reason=reason, failure=failure):
+                return Dead(receipt, _letter(attempt, reason, failure, now), stored)
+            case GiveBack(not_before=not_before):
+                return Release(receipt, not_before)
+
+
+def _state(verdict: Verdict) -> tuple[TaskState | None, Failure | None]:
+    match verdict:
+        case Succeed():
+            return TaskState.SUCCESS, None
+        case RetryIn(failure=failure):
+            return TaskState.RETRY, failure
+        case Fail(failure=failure):
+            return TaskState.FAILURE, failure
+        case Bury(failure=failure):
+            return TaskState.DEAD_LETTERED, failure
+        case Cancel():
+            return TaskState.CANCELLED, Failure("cancelled", "cancelled on request")
+        case GiveBack():
+            return None, None
+
+
+def next_attempt(attempt: Attempt, delay: float, failure: Failure, now: float) -> Publication:
+    """The message of the attempt that follows: same id, same queue, one retry more."""
+    assert attempt.envelope is not None
+    following: Envelope = msgspec.structs.replace(
+        attempt.envelope,
+        retries=attempt.envelope.retries + 1,
+        first_failure_at=attempt.envelope.first_failure_at or datetime.fromtimestamp(now, UTC),
+        last_error=failure.message,
+    )
+    delivery = attempt.delivery
+    return Publication(
+        delivery.queue,
+        delivery.task_id,
+        messages.encode(following),
+        delivery.priority,
+        now + delay if delay else 0.0,
+    )
+
+
+def _letter(attempt: Attempt, reason: DeathReason, failure: Failure, now: float) -> DeadLetter:
+    delivery = attempt.delivery
+    return DeadLetter(
+        delivery.task_id,
+        delivery.queue,
+        delivery.task_id,
+        delivery.body,
+        reason.value,
+        failure.message or failure.type_name,
+        attempt.envelope.retries if attempt.envelope else 0,
+        now,
+        delivery.priority,
+    )

@@ -1,0 +1,216 @@
+"""A shift: one run of a worker, from its first fetch to its last settlement."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, Event
+from anyio.abc import TaskGroup
+
+from chicory.app import Chicory
+from chicory.config import WorkerConfig
+from chicory.outcome import Ending, GivenBack, Stopped, suspect
+from chicory.states import DeliveryMode
+from chicory.transport import Delivery, Done, Receipt, Settled, Transport
+from chicory.worker.attempt import Attempt, Executor
+from chicory.worker.intake import Intake
+from chicory.worker.settlements import Clerk
+from chicory.worker.settler import Settler
+from chicory.worker.slots import Slots
+from chicory.worker.tally import Tally
+
+FAREWELL = 10.0
+"""Seconds that a stopping worker tries to reach a broker that does not answer."""
+QUARANTINE = 1.0
+"""Seconds after which a message that must run alone, and cannot yet, is offered again."""
+
+logger = logging.getLogger("chicory.worker")
+
+
+class Shift:
+    """Fetches, runs and settles with open transports, in a task group of its worker's.
+
+    Attributes:
+        held: everything that is leased, by receipt; changed on the event loop only.
+        tally: what the attempts came to.
+    """
+
+    def __init__(
+        self,
+        app: Chicory,
+        config: WorkerConfig,
+        worker_id: str,
+        queues: Sequence[str],
+        transports: Sequence[Transport],
+        group: TaskGroup,
+        tally: Tally,
+    ) -> None:
+        self.held: dict[Receipt, Attempt] = {}
+        self.tally = tally
+        self._max_crashes = config.max_crashes
+        self._queues = tuple(queues)
+        self._quarantined: Attempt | None = None
+        self._idle = Event()
+        self._executor = Executor(
+            app.tasks, worker_id, config.max_crashes, CapacityLimiter(config.concurrency)
+        )
+        self._clerk = Clerk(
+            worker_id,
+            dead_letters=config.use_dead_letter_queue,
+            stores=app.backend_link is not None,
+            result_ttl=app.config.backend.result_ttl,
+            max_size=app.config.max_message_size,
+        )
+        results = transports[1] if len(transports) > 1 else None
+        self._settler = Settler(transports[0], results, self._answered)
+        self._slots = Slots(group, config.concurrency, self._run, self._finish)
+        self._intake = Intake(transports[0], queues, self._slots, self._accept, self._give_back)
+        group.start_soon(self._settler.run)
+        group.start_soon(self._intake.run)
+
+    @property
+    def running(self) -> list[Attempt]:
+        """The attempts that run now."""
+        return list(self._slots.running)
+
+    # -- the life of a delivery -----------------------------------------------------------
+
+    def _accept(self, deliveries: Sequence[Delivery]) -> None:
+        now = time.monotonic()
+        attempts = [Attempt(delivery, now) for delivery in deliveries]
+        for attempt in attempts:
+            self.held[attempt.delivery.receipt] = attempt
+        self._slots.push([attempt for attempt in attempts if self._admit(attempt)])
+
+    def _admit(self, attempt: Attempt) -> bool:
+        """Let one message at a time run that may be about to kill its last worker.
+
+        Whatever else is held when it does would be blamed for the crash as well.
+        """
+        if not suspect(attempt.delivery.deliveries, self._max_crashes):
+            return True
+        if self._quarantined is None:
+            self._quarantined = attempt
+            return True
+        self._conclude(attempt, GivenBack(time.time() + QUARANTINE))
+        return False
+
+    async def _run(self, attempt: Attempt) -> None:
+        self._executor.prepare(attempt)
+        if attempt.ending is None and _at_most_once(attempt):
+            await self._acknowledge(attempt)
+        if attempt.ending is None:
+            await self._executor.perform(attempt)
+
+    async def _acknowledge(self, attempt: Attempt) -> None:
+        attempt.on_settled = Event()
+        self._settler.add(attempt, Done(attempt.delivery.receipt))
+        with CancelScope(shield=True):  # whether it is acknowledged decides what a stop means
+            await attempt.on_settled.wait()
+        if not attempt.acknowledged:
+            attempt.ending = GivenBack()
+
+    def _finish(self, attempt: Attempt) -> None:
+        assert attempt.ending is not None
+        self._conclude(attempt, attempt.ending)
+        self._intake.moved()
+        if not self._slots.running:
+            self._idle.set()
+
+    def _conclude(self, attempt: Attempt, ending: Ending) -> None:
+        attempt.ending = ending
+        if attempt is self._quarantined:
+            self._quarantined = None
+        verdict, settlement = self._clerk.conclude(attempt, time.time())
+        self.tally.count(attempt, verdict)
+        self._settler.add(attempt, settlement)
+
+    def _answered(self, attempt: Attempt, settled: Settled) -> None:
+        self.held.pop(attempt.delivery.receipt, None)
+        if attempt.on_settled is not None:
+            attempt.acknowledged = settled is Settled.SETTLED
+            attempt.on_settled.set()
+            attempt.on_settled = None
+        elif settled is Settled.FENCED and not isinstance(attempt.ending, GivenBack):
+            logger.warning(
+                "task %s (%s): its lease was lost meanwhile, its outcome here does not count",
+                attempt.name,
+                attempt.delivery.task_id,
+            )
+
+    # -- the end --------------------------------------------------------------------------
+
+    async def drain(self, timeout: float) -> None:  # noqa: ASYNC109  (then it gives back)
+        """Fetch no more, give back what has not begun, let the rest finish within ``timeout``.
+
+        What does not is cancelled and given back.
+        """
+        self._intake.stop()
+        self._give_back()
+        with anyio.move_on_after(timeout):
+            await self._until_idle()
+        if self._slots.running:
+            logger.warning(
+                "giving back %d tasks that did not finish within %g s",
+                len(self._slots.running),
+                timeout,
+            )
+            self._slots.stop_all(GivenBack())
+            await self._until_idle()
+
+    async def _until_idle(self) -> None:
+        while self._slots.running:
+            self._idle = Event()
+            await self._idle.wait()
+
+    async def close(self) -> None:
+        """Make durable what has come to an end; the slots have ended."""
+        self._intake.stop()
+        self._give_back()
+        with anyio.move_on_after(FAREWELL):
+            await self._settler.drain()
+        if self._settler.backlog:
+            logger.error(
+                "the broker does not answer: %d outcomes are lost, their tasks run again",
+                self._settler.backlog,
+            )
+
+    def _give_back(self) -> None:
+        for attempt in self._slots.take_back():
+            self._conclude(attempt, GivenBack())
+
+    # -- orders of the keeper -------------------------------------------------------------
+
+    def lost(self, receipt: Receipt) -> None:
+        """The lease is gone: stop the attempt, whose outcome could not be settled."""
+        attempt = self.held.get(receipt)
+        if attempt is not None and attempt.ending is None:
+            logger.warning(
+                "task %s (%s): its lease is lost, stopping it",
+                attempt.name,
+                attempt.delivery.task_id,
+            )
+            attempt.stop(GivenBack())
+
+    def cancel(self, receipt: Receipt) -> None:
+        """The call was cancelled by request: stop it."""
+        attempt = self.held.get(receipt)
+        if attempt is not None:
+            attempt.stop(Stopped())
+
+    def starving(self) -> tuple[str, ...]:
+        """The queues, if a fetch has been waiting for more than a second."""
+        since = self._intake.waiting_since
+        return self._queues if since and time.monotonic() - since > 1 else ()
+
+    def refetch(self) -> None:
+        """Fetch anew: the fetch under way is deaf."""
+        self._intake.interrupt()
+
+
+def _at_most_once(attempt: Attempt) -> bool:
+    assert attempt.task is not None
+    return attempt.task.options.delivery_mode is DeliveryMode.AT_MOST_ONCE

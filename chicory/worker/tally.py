@@ -1,0 +1,75 @@
+"""Counting and logging what attempts came to."""
+
+from __future__ import annotations
+
+import logging
+
+from chicory.outcome import (
+    Bury,
+    Cancel,
+    DeathReason,
+    Fail,
+    GiveBack,
+    RetryIn,
+    Succeed,
+    Verdict,
+)
+from chicory.worker.attempt import Attempt
+
+logger = logging.getLogger("chicory.task")
+
+
+class Tally:
+    """Counts of one worker since its start.
+
+    Attributes:
+        processed: attempts that came to an end.
+        failed: those of them that failed, whether or not they are retried.
+    """
+
+    def __init__(self) -> None:
+        self.processed = 0
+        self.failed = 0
+
+    def count(self, attempt: Attempt, verdict: Verdict) -> None:
+        """Count an attempt and say, once, what went wrong with it."""
+        if isinstance(verdict, GiveBack):
+            return
+        self.processed += 1
+        call = (attempt.name, attempt.delivery.task_id)
+        match verdict:
+            case Succeed():
+                logger.debug("task %s (%s) succeeded", *call)
+                return
+            case Cancel():
+                logger.info("task %s (%s) was cancelled", *call)
+                return
+            case RetryIn(delay=delay, failure=failure):
+                logger.warning(
+                    "task %s (%s) failed, next attempt in %.3g s: %s: %s",
+                    *call,
+                    delay,
+                    failure.type_name,
+                    failure.message,
+                )
+            case Fail(failure=failure):
+                logger.error(
+                    "task %s (%s) failed: %s: %s\n%s",
+                    *call,
+                    failure.type_name,
+                    failure.message,
+                    failure.traceback,
+                )
+            case Bury(reason=DeathReason.FAILED, failure=failure):
+                logger.error(
+                    "task %s (%s) failed for good and is a dead letter: %s: %s\n%s",
+                    *call,
+                    failure.type_name,
+                    failure.message,
+                    failure.traceback,
+                )
+            case Bury(reason=reason, failure=failure):
+                logger.error(
+                    "task %s (%s) is a dead letter (%s): %s", *call, reason.value, failure.message
+                )
+        self.failed += 1

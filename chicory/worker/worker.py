@@ -1,0 +1,269 @@
+"""The worker: fetches, runs and settles until it is told to stop, and then loses nothing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import threading
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from types import TracebackType
+from typing import Self
+
+import anyio
+from anyio import CancelScope, Event, create_task_group, to_thread
+
+from chicory import stats as statistics
+from chicory.app import Chicory
+from chicory.config import WorkerConfig
+from chicory.loop import current_loop, spawn
+from chicory.message import new_id
+from chicory.stats import RunningTask, WorkerStats
+from chicory.transport import Transport, WorkerRecord
+from chicory.worker.keeper import Keeper, Ward
+from chicory.worker.shift import Shift
+from chicory.worker.tally import Tally
+
+SHOWN = 100
+"""Running tasks that a heartbeat names."""
+
+logger = logging.getLogger("chicory.worker")
+
+
+class Worker:
+    """Consumes queues and runs tasks, under asyncio or trio.
+
+    ``run()`` works until SIGTERM or SIGINT (a second one cancels what still runs), or until
+    ``stop()``. ``start()`` and ``stop()``, or ``async with``, do the same in the background.
+
+    Args:
+        app: whose tasks to run.
+        config: settings; the app's ``config.worker`` where none are given.
+        queues: queues to consume, in strict order; ``config.queue`` where none are given.
+    """
+
+    def __init__(
+        self,
+        app: Chicory,
+        config: WorkerConfig | None = None,
+        *,
+        queues: Sequence[str] | None = None,
+    ) -> None:
+        self.app = app
+        self.config = config or app.config.worker
+        self.queues = tuple(queues or (self.config.queue,))
+        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-12:]}"
+        self._shift: Shift | None = None
+        self._ward: Ward | None = None
+        self._tally = Tally()
+        self._is_running = False
+        self._started_at = datetime.now(UTC)
+        self._timeout = self.config.shutdown_timeout
+        self._error: BaseException | None = None
+
+    # -- life -----------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Work until a signal or ``stop()``.
+
+        Raises:
+            ConfigurationError: the app, or the broker as it is, cannot be worked with.
+            BrokerConnectionError: the broker cannot be reached at the start; later on the
+                worker waits for it.
+        """
+        self._begin()
+        await self._serve(Event(), signals=threading.current_thread() is threading.main_thread())
+
+    async def start(self) -> None:
+        """Work in the background; returns when the worker is ready. Raises as ``run``."""
+        self._begin()
+        ready = Event()
+
+        async def background() -> None:
+            try:
+                await self._serve(ready, signals=False)
+            except Exception as error:  # noqa: BLE001  (raised where start or stop is awaited)
+                self._error = error
+            finally:
+                ready.set()
+
+        spawn(background)
+        await ready.wait()
+        self._raise_error()
+
+    async def stop(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  (the users' name)
+        """Fetch no more, let running tasks finish, give back the rest; returns when that is done.
+
+        Args:
+            timeout: seconds for running tasks; ``config.shutdown_timeout`` where none is given.
+                What has not finished by then is cancelled and given back, not failed.
+        """
+        if not self._is_running:
+            return
+        if timeout is not None:
+            self._timeout = timeout
+        self._stopping.set()
+        await self._ended.wait()
+        self._raise_error()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with CancelScope(shield=True):
+            await self.stop()
+
+    def _begin(self) -> None:
+        if self._is_running:
+            raise RuntimeError("this worker is running already")
+        self._is_running = True
+        self._stopping, self._ended = Event(), Event()
+        self._timeout = self.config.shutdown_timeout
+        self._started_at = datetime.now(UTC)
+        self._tally = Tally()
+
+    def _raise_error(self) -> None:
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    # -- one shift ------------------------------------------------------------------------
+
+    async def _serve(self, ready: Event, *, signals: bool) -> None:
+        try:
+            for task in self.app.tasks.values():
+                _ = task.signature  # what can never be run is told now
+            async with self._opened() as transports:
+                await self._work(transports, ready, signals=signals)
+        finally:
+            self._is_running = False
+            self._ended.set()
+
+    def _transports(self) -> list[Transport]:
+        links = [self.app.broker_link]
+        if self.app.backend_link is not None and self.app.backend_link is not links[0]:
+            links.append(self.app.backend_link)
+        return [link.template.clone() for link in links]
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[list[Transport]]:
+        transports = self._transports()
+        try:
+            for transport in transports:
+                await transport.open()
+            yield transports
+        finally:
+            with CancelScope(shield=True):
+                for transport in transports:
+                    await transport.close()
+
+    async def _work(self, transports: list[Transport], ready: Event, *, signals: bool) -> None:
+        keeper: Keeper | None = None
+        try:
+            async with create_task_group() as group:
+                self._shift = Shift(
+                    self.app,
+                    self.config,
+                    self.worker_id,
+                    self.queues,
+                    transports,
+                    group,
+                    self._tally,
+                )
+                keeper = self._keeper(self._shift)
+                keeper.start()
+                if signals:
+                    group.start_soon(self._listen, group.cancel_scope)
+                self._say_hello()
+                ready.set()
+                await self._stopping.wait()
+                await self._shift.drain(self._timeout)
+                group.cancel_scope.cancel()
+        finally:
+            with CancelScope(shield=True):
+                await self._leave(keeper)
+
+    def _keeper(self, shift: Shift) -> Keeper:
+        self._ward = Ward(current_loop(), shift, self._heartbeat)
+        return Keeper(self._ward, self._transports(), self.app.config.lease, self.config)
+
+    async def _listen(self, scope: CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            async for number in received:
+                running = self.get_stats().active_tasks
+                if self._stopping.is_set():
+                    logger.warning("second signal: cancelling %d tasks", running)
+                    scope.cancel()
+                    return
+                logger.info(
+                    "%s: stopping; %d running tasks get %g s",
+                    signal.Signals(number).name,
+                    running,
+                    self._timeout,
+                )
+                self._stopping.set()
+
+    async def _leave(self, keeper: Keeper | None) -> None:
+        if self._shift is not None:
+            await self._shift.close()
+        self._is_running = False
+        if keeper is not None:
+            await to_thread.run_sync(keeper.stop)
+        self._shift = None
+        logger.info(
+            "worker %s: stopped after %d tasks, %d of them failed",
+            self.worker_id,
+            self._tally.processed,
+            self._tally.failed,
+        )
+
+    def _say_hello(self) -> None:
+        logger.info(
+            "worker %s: %d tasks known, consuming %s, %d at once",
+            self.worker_id,
+            len(self.app.tasks),
+            ", ".join(self.queues),
+            self.config.concurrency,
+        )
+
+    # -- what it says of itself -----------------------------------------------------------
+
+    def get_stats(self) -> WorkerStats:
+        """The statistics now, without asking the broker."""
+        running = self._shift.running if self._shift is not None else []
+        return WorkerStats(
+            worker_id=self.worker_id,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            queue=",".join(self.queues),
+            concurrency=self.config.concurrency,
+            tasks_processed=self._tally.processed,
+            tasks_failed=self._tally.failed,
+            active_tasks=len(running),
+            started_at=self._started_at,
+            is_running=self._is_running,
+            running=[
+                RunningTask(a.name, a.delivery.task_id, a.started_at) for a in running[:SHOWN]
+            ],
+            loop_lag=self._ward.lag if self._ward else 0.0,
+        )
+
+    async def healthcheck(self) -> WorkerStats:
+        """The statistics, with ``broker`` and ``backend`` asked now."""
+        found = self.get_stats()
+        found.broker = await self.app.broker.healthcheck()
+        if self.app.backend_link is not None:
+            found.backend = await self.app.backend.healthcheck()
+        return found
+
+    def _heartbeat(self) -> WorkerRecord:
+        return WorkerRecord(self.worker_id, self.queues, statistics.encode(self.get_stats()))
