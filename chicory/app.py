@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, overload
+from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from anyio import fail_after
 from msgspec import UNSET, UnsetType
@@ -167,8 +167,9 @@ class Chicory:
         return register
 
     def _register(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
-        kind: type[Task[..., Any]] = (
-            AsyncTask if inspect.iscoroutinefunction(function) else SyncTask
+        kind = cast(
+            "type[Task[..., Any]]",
+            AsyncTask if inspect.iscoroutinefunction(function) else SyncTask,
         )
         task = kind(
             function, options, self.broker, self._backend, self.config.result_default_timeout
