@@ -77,7 +77,7 @@ class Chicory:
         self.config = config or ChicoryConfig()
         self.validation_mode = validation_mode or self.config.validation_mode
         self.delivery_mode = delivery_mode or self.config.delivery_mode
-        self._clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self.broker_url = self._broker_url(broker)
         self.backend_url = self._backend_url(backend)
         self.broker_link = self._link(self.broker_url)
@@ -108,9 +108,9 @@ class Chicory:
 
     def _link(self, url: str) -> Link:
         settings = TransportSettings(
-            url=url, namespace=self.config.namespace, lease=self.config.lease, clock=self._clock
+            url=url, namespace=self.config.namespace, lease=self.config.lease, clock=self.clock
         )
-        return Link(open_transport(settings), self._clock)
+        return Link(open_transport(settings), self.clock)
 
     @property
     def backend(self) -> Backend:
@@ -172,7 +172,12 @@ class Chicory:
             AsyncTask if inspect.iscoroutinefunction(function) else SyncTask,
         )
         task = kind(
-            function, options, self.broker, self._backend, self.config.result_default_timeout
+            function,
+            options,
+            self.broker,
+            self._backend,
+            self.clock,
+            self.config.result_default_timeout,
         )
         if task.name in self._tasks:
             raise ConfigurationError(

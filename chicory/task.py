@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 import sys
-import time
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from chicory.backend import Backend
 from chicory.broker import Broker
+from chicory.clock import Clock
 from chicory.context import TaskContext
 from chicory.errors import ConfigurationError
 from chicory.message import Envelope, new_id
@@ -39,6 +39,7 @@ class Task(Generic[P, R]):
         options: TaskOptions,
         broker: Broker,
         backend: Backend | None,
+        clock: Clock,
         result_timeout: float | None = None,
     ) -> None:
         self.name = options.name or default_name(function)
@@ -47,6 +48,7 @@ class Task(Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self._broker = broker
         self._backend = None if options.ignore_result else backend
+        self._now = clock.now
         self._result_timeout = result_timeout
         self._signature: Signature | None = None
         update_wrapper(cast("Any", self), function)
@@ -82,7 +84,7 @@ class Task(Generic[P, R]):
         packed_args, packed_kwargs = self.signature.encode(
             args, kwargs, check=options.validation_mode.inputs
         )
-        now = time.time()
+        now = self._now()
         envelope = Envelope(
             id=new_id(),
             name=self.name,

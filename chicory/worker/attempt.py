@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -11,6 +10,7 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, Event, to_thread
 
 from chicory import message as messages
+from chicory.config import WorkerConfig
 from chicory.context import TaskContext
 from chicory.errors import ConfigurationError, MessageError, MessageVersionError, ValidationError
 from chicory.message import Envelope
@@ -96,12 +96,14 @@ class Executor:
         self,
         tasks: Mapping[str, Task[..., Any]],
         worker_id: str,
-        max_crashes: int,
+        config: WorkerConfig,
         threads: CapacityLimiter,
+        now: Callable[[], float],
     ) -> None:
         self._tasks = tasks
         self._worker_id = worker_id
-        self._max_crashes = max_crashes
+        self._max_crashes = config.max_crashes
+        self._now = now
         self._threads = threads
 
     def prepare(self, attempt: Attempt) -> None:
@@ -133,7 +135,7 @@ class Executor:
     def _expire(self, attempt: Attempt) -> None:
         assert attempt.envelope is not None
         expires_at = attempt.envelope.expires_at
-        if expires_at is not None and time.time() > expires_at:
+        if expires_at is not None and self._now() > expires_at:
             attempt.ending = Expired()
 
     def _look_up(self, attempt: Attempt) -> None:
@@ -174,7 +176,7 @@ class Executor:
         """Run the function. Only a cancellation leaves this; every error becomes the ending."""
         task = attempt.task
         assert task is not None
-        attempt.started_at = time.time()
+        attempt.started_at = self._now()
         limit = task.options.timeout
         if limit is not None and attempt.scope is not None:
             attempt.timed = True

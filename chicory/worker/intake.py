@@ -96,6 +96,8 @@ class Intake:
         self.fetches += 1
         self._patience.over()
         self._accept(deliveries)
+        if self._stopped:  # it was under way when the worker was told to stop
+            self._give_back()
 
     async def _wait_for_room(self) -> None:
         before = self._finished

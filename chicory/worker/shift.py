@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 import anyio
-from anyio import CancelScope, CapacityLimiter, Event
+from anyio import CapacityLimiter, Event
 from anyio.abc import TaskGroup
 
 from chicory.app import Chicory
@@ -50,12 +50,13 @@ class Shift:
     ) -> None:
         self.held: dict[Receipt, Attempt] = {}
         self.tally = tally
+        self._now = app.clock.now
         self._max_crashes = config.max_crashes
         self._queues = tuple(queues)
         self._quarantined: Attempt | None = None
         self._idle = Event()
         self._executor = Executor(
-            app.tasks, worker_id, config.max_crashes, CapacityLimiter(config.concurrency)
+            app.tasks, worker_id, config, CapacityLimiter(config.concurrency), self._now
         )
         self._clerk = Clerk(
             worker_id,
@@ -95,7 +96,7 @@ class Shift:
         if self._quarantined is None:
             self._quarantined = attempt
             return True
-        self._conclude(attempt, GivenBack(time.time() + QUARANTINE))
+        self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
         return False
 
     async def _run(self, attempt: Attempt) -> None:
@@ -108,7 +109,8 @@ class Shift:
     async def _acknowledge(self, attempt: Attempt) -> None:
         attempt.on_settled = Event()
         self._settler.add(attempt, Done(attempt.delivery.receipt))
-        with CancelScope(shield=True):  # whether it is acknowledged decides what a stop means
+        # whether it is acknowledged decides what a stop means: so a stop waits for it
+        with anyio.move_on_after(FAREWELL, shield=True):
             await attempt.on_settled.wait()
         if not attempt.acknowledged:
             attempt.ending = GivenBack()
@@ -124,7 +126,7 @@ class Shift:
         attempt.ending = ending
         if attempt is self._quarantined:
             self._quarantined = None
-        verdict, settlement = self._clerk.conclude(attempt, time.time())
+        verdict, settlement = self._clerk.conclude(attempt, self._now())
         self.tally.count(attempt, verdict)
         self._settler.add(attempt, settlement)
 

@@ -85,7 +85,7 @@ class Slots:
         woken = time.monotonic()
         try:
             with scope:
-                while True:
+                while not _ending():
                     if not self.queue:
                         await self._park()
                         woken = time.monotonic()
@@ -109,8 +109,8 @@ class Slots:
             self._alive -= 1
             if attempt is not None:
                 self._report_stopped(attempt, scope)
-            if self.queue:
-                self._replace()
+            if self.queue and not _ending():
+                self._wake(1)
 
     async def _park(self) -> None:
         event = Event()
@@ -149,8 +149,7 @@ class Slots:
             attempt.ending = GivenBack()
         self._report(attempt)
 
-    def _replace(self) -> None:
-        try:
-            self._wake(1)
-        except RuntimeError:  # the group is closing: its owner gives back what is queued
-            return
+
+def _ending() -> bool:
+    """Whether the task group is cancelled, or what is around it: nothing is to begin then."""
+    return anyio.current_effective_deadline() == -math.inf

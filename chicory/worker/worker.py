@@ -91,7 +91,11 @@ class Worker:
                 ready.set()
 
         spawn(background)
-        await ready.wait()
+        try:
+            await ready.wait()
+        except BaseException:
+            self._stopping.set()
+            raise
         self._raise_error()
 
     async def stop(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  (the users' name)
