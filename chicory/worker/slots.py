@@ -85,7 +85,9 @@ class Slots:
         woken = time.monotonic()
         try:
             with scope:
-                while not _ending():
+                if _ending():
+                    return
+                while True:
                     if not self.queue:
                         await self._park()
                         woken = time.monotonic()
