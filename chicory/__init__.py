@@ -6,7 +6,6 @@ The public names; each is imported when it is first used, so that ``import chico
 from __future__ import annotations
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -109,6 +108,8 @@ __all__ = [
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
+        from importlib.metadata import version  # noqa: PLC0415  (slow to import, seldom asked)
+
         return version("chicory")
     if name not in _HOME:
         raise AttributeError(f"module 'chicory' has no attribute {name!r}")

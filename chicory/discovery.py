@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.metadata import EntryPoint, entry_points
+from typing import TYPE_CHECKING
 
 from chicory.environment import mask
 from chicory.errors import ConfigurationError
 from chicory.transport import Transport, TransportSettings
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 GROUP = "chicory.transports"
 
@@ -27,6 +30,8 @@ def open_transport(settings: TransportSettings) -> Transport:
 
 
 def _entry(scheme: str) -> EntryPoint:
+    from importlib.metadata import entry_points  # noqa: PLC0415  (slow to import)
+
     found = {entry.value: entry for entry in entry_points(group=GROUP, name=scheme)}
     if not found:
         known = sorted({entry.name for entry in entry_points(group=GROUP)})
