@@ -1,0 +1,116 @@
+"""Who is cancelled while fetching has taken nothing, or gives what he took."""
+
+from __future__ import annotations
+
+import math
+
+from anyio import CancelScope, create_task_group
+
+from chicory.testing.contract.harness import Harness
+from chicory.testing.contract.steps import (
+    QUEUE,
+    TICKS,
+    Heard,
+    await_some,
+    count,
+    give,
+    ids,
+    interrupt,
+    message,
+    record,
+    take,
+    until_idle,
+)
+from chicory.transport import Counts, Lease, Transport
+
+
+class CancellationContract:
+    """Cancellation of the verbs that wait, and of those that change leases."""
+
+    async def test_a_cancelled_fetch_keeps_nothing(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+
+        for ticks in TICKS:
+            queue = f"after {ticks}"
+            await there.publish([message(f"{n} {queue}", queue=queue) for n in range(5)])
+            answered: list[str] = []
+
+            async def fetch(queue: str = queue, answered: list[str] = answered) -> None:
+                answered.extend(ids(await here.fetch([queue], 3, math.inf)))
+
+            await interrupt(fetch, ticks)
+
+            assert len(answered) in {0, 3}
+            assert await count(there, queue) == Counts(
+                ready=5 - len(answered), leased=len(answered)
+            )
+
+    async def test_a_cancelled_wait_keeps_nothing(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+
+        for ticks in TICKS:
+            await interrupt(lambda: here.fetch([QUEUE], 1, math.inf), ticks)
+            await there.publish([message(str(ticks))])
+            assert ids(await take(there)) == [str(ticks)]
+
+    async def test_fetches_cancelled_while_messages_come_leak_none(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        fetched: list[str] = []
+
+        for number in range(40):
+            async with create_task_group() as group:
+                scope = CancelScope()
+                group.start_soon(_fetch_within, here, scope, fetched)
+                await until_idle()
+                await there.publish([message(str(number))])
+                for _ in range(number % 10):
+                    await there.counts([])
+                scope.cancel()
+
+        fetched += ids(await take(there))
+        assert sorted(fetched, key=int) == [str(number) for number in range(40)]
+
+    async def test_a_message_that_a_cancelled_fetch_left_wakes_the_next_one(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        fetched: list[str] = []
+
+        for number in range(20):
+            async with create_task_group() as group:
+                scope = CancelScope()
+                group.start_soon(_fetch_within, here, scope, fetched)
+                await until_idle()
+                group.start_soon(there.publish, [message(str(number))])
+                for _ in range(number % 5):
+                    await there.counts([])
+                scope.cancel()
+            if len(fetched) == number:
+                fetched += ids(await await_some(harness, here, 1))
+
+        assert fetched == [str(number) for number in range(20)]
+
+    async def test_an_interrupted_renewal_does_not_shorten_a_lease(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        (delivery,) = await give(here, "1")
+
+        for ticks in TICKS:
+            await interrupt(lambda: here.renew([delivery.receipt]), ticks)
+            assert await take(there) == []
+            assert list(await here.renew([delivery.receipt])) == [Lease.HELD]
+
+    async def test_an_interrupted_watch_can_be_made_again(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+
+        for ticks in TICKS:
+            heard = Heard(harness)
+            name = f"after {ticks}"
+            await interrupt(lambda name=name, heard=heard: here.watch([name], heard), ticks)
+            await here.watch([name], heard)
+            await there.store([record(name, b"result")])
+            await heard.until_hearing(name, b"result")
+
+
+async def _fetch_within(transport: Transport, scope: CancelScope, fetched: list[str]) -> None:
+    with scope:
+        fetched.extend(ids(await transport.fetch([QUEUE], 1, math.inf)))

@@ -1,0 +1,173 @@
+"""Connections come and go; namespaces are worlds of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import pytest
+from anyio import create_task_group, fail_after
+
+from chicory.errors import BrokerConnectionError
+from chicory.testing.contract.harness import Harness
+from chicory.testing.contract.steps import (
+    QUEUE,
+    Heard,
+    count,
+    dead,
+    done,
+    give,
+    ids,
+    message,
+    record,
+    take,
+    until_idle,
+)
+from chicory.transport import (
+    Accepted,
+    Cancelled,
+    Counts,
+    Lease,
+    Settled,
+    Stage,
+    Transport,
+    WorkerRecord,
+)
+
+
+class ConnectionContract:
+    """``open``, ``close``, ``ping``, ``clone`` and ``namespace``."""
+
+    async def test_an_open_transport_answers_a_ping(self, harness: Harness) -> None:
+        transport = await harness.connect()
+
+        with fail_after(harness.patience):
+            await transport.ping()
+
+    async def test_opening_and_closing_twice_is_harmless(self, harness: Harness) -> None:
+        transport = harness.make(harness.settings())
+        await transport.open()
+        await transport.open()
+        await transport.publish([message("1")])
+
+        await transport.close()
+        await transport.close()
+
+        assert ids(await take(await harness.connect())) == ["1"]
+
+    async def test_opening_another_connection_disturbs_nothing(self, harness: Harness) -> None:
+        here = await harness.connect()
+        (delivery,) = await give(here, "1")
+        await here.publish([message("2")])
+
+        there = await harness.connect()
+
+        assert await count(there) == Counts(ready=1, leased=1)
+        assert list(await here.renew([delivery.receipt])) == [Lease.HELD]
+
+    async def test_every_verb_fails_after_close(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        await transport.close()
+
+        for verb in _verbs(transport):
+            with fail_after(harness.patience), pytest.raises(BrokerConnectionError):
+                await verb()
+
+        transport.unwatch(["1"])
+        there = await harness.connect()
+        assert list(await there.settle([done(delivery)])) == [Settled.SETTLED]
+
+    async def test_a_waiting_fetch_ends_with_an_error_when_closed(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        ended: list[bool] = []
+
+        async def fetch() -> None:
+            with fail_after(harness.patience), suppress(BrokerConnectionError):
+                await transport.fetch([QUEUE], 1, math.inf)
+                return
+            ended.append(True)
+
+        async with create_task_group() as group:
+            group.start_soon(fetch)
+            await until_idle()
+            await transport.close()
+
+        assert ended == [True]
+
+    async def test_a_clone_is_a_connection_of_its_own(self, harness: Harness) -> None:
+        here = await harness.connect()
+        async with here.clone() as clone:
+            await here.publish([message("1")])
+            (delivery,) = await take(clone)
+
+        assert list(await here.renew([delivery.receipt])) == [Lease.HELD]
+        async with here.clone().clone() as clone:
+            assert list(await clone.settle([done(delivery)])) == [Settled.SETTLED]
+
+    async def test_a_clone_of_a_closed_transport_can_be_opened(self, harness: Harness) -> None:
+        here = await harness.connect()
+        await here.publish([message("1")])
+        await here.close()
+
+        async with here.clone() as clone:
+            assert ids(await take(clone)) == ["1"]
+
+    async def test_messages_stay_in_their_namespace(self, harness: Harness) -> None:
+        ours, theirs = await harness.connect("a"), await harness.connect("b")
+        await ours.publish([message("1", unique="key")])
+
+        assert await take(theirs) == []
+        assert dict(await theirs.counts()) == {}
+        assert await theirs.purge(QUEUE) == 0
+        assert list(await theirs.cancel([record("1")])) == [Cancelled.ABSENT]
+        assert list(await theirs.publish([message("1", unique="key")])) == [Accepted()]
+
+        assert ids(await take(ours)) == ids(await take(theirs)) == ["1"]
+
+    async def test_leases_records_letters_pauses_and_workers_stay_in_their_namespace(
+        self, harness: Harness
+    ) -> None:
+        ours, theirs = await harness.connect("a"), await harness.connect("b")
+        heard = Heard(harness)
+        one, two = await give(ours, "1", "2")
+        await theirs.watch(["1"], heard)
+
+        await ours.settle([done(one, b"result"), dead(two)])
+        await ours.beat(WorkerRecord("w", (QUEUE,), b""), harness.lease)
+        await ours.set_paused(QUEUE, paused=True)
+
+        assert (await theirs.look_up(["1"]))[0].stage is Stage.WAITING
+        assert list(await theirs.dead_letters()) == []
+        assert list(await theirs.find_dead(["letter 2"])) == [None]
+        assert list(await theirs.discard(["letter 2"])) == [False]
+        assert list(await theirs.workers()) == []
+        assert ids(await give(theirs, "1")) == ["1"]
+        await theirs.store([record("1", b"theirs")])
+        await heard.until_hearing("1", b"theirs")
+        assert heard.records == [("1", b"theirs")]
+        assert (await ours.look_up(["1"]))[0].record == b"result"
+
+
+def _verbs(transport: Transport) -> list[Callable[[], Awaitable[object]]]:
+    worker = WorkerRecord("w", (), b"")
+    return [
+        transport.ping,
+        lambda: transport.publish([message("2")]),
+        lambda: transport.fetch([QUEUE], 1, 0),
+        lambda: transport.fetch([QUEUE], 1, math.inf),
+        lambda: transport.cancel([record("1")]),
+        lambda: transport.look_up(["1"]),
+        lambda: transport.store([record("1")]),
+        lambda: transport.watch(["1"], lambda _id, _body: None),
+        transport.dead_letters,
+        lambda: transport.find_dead(["1"]),
+        lambda: transport.replay([("1", message("1"))]),
+        lambda: transport.discard(["1"]),
+        lambda: transport.purge(QUEUE),
+        transport.counts,
+        lambda: transport.set_paused(QUEUE, paused=True),
+        lambda: transport.beat(worker, 1),
+        transport.workers,
+    ]

@@ -1,0 +1,199 @@
+"""One outcome wins, and it wins as a whole."""
+
+from __future__ import annotations
+
+from chicory.testing.contract.harness import Harness
+from chicory.testing.contract.steps import (
+    QUEUE,
+    TICKS,
+    await_some,
+    body_of,
+    count,
+    done,
+    give,
+    interrupt,
+    letter,
+    live,
+    message,
+    observe,
+    record,
+    retry,
+    take,
+    take_one,
+)
+from chicory.transport import Counts, Dead, Delivery, Done, Release, Retry, Settled, Stage, Transport
+
+
+class SettleContract:
+    """``settle``."""
+
+    async def test_what_is_done_is_gone(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        (delivery,) = await give(here, "1")
+
+        assert list(await here.settle([done(delivery)])) == [Settled.SETTLED]
+
+        await harness.advance(harness.lease * 2)
+        assert live(await count(there)) == 0
+        assert await take(there) == []
+
+    async def test_a_settlement_that_is_sent_again_is_fenced_out(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        settlement = done(delivery, b"result", [message("next")])
+        await transport.settle([settlement])
+        await take(transport)
+
+        assert list(await transport.settle([settlement])) == [Settled.FENCED]
+        assert live(await count(transport)) == 1
+
+    async def test_of_two_settlements_in_one_batch_the_first_wins(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+
+        answers = await transport.settle([done(delivery, b"first"), done(delivery, b"second")])
+
+        assert list(answers) == [Settled.SETTLED, Settled.FENCED]
+        assert (await transport.look_up(["1"]))[0].record == b"first"
+
+    async def test_after_a_lost_lease_every_outcome_is_fenced_out_whole(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        for outcome in (Done, Retry, Dead, Release):
+            (stale,) = await give(here, outcome.__name__)
+            await harness.advance(harness.lease)
+            (fresh,) = await await_some(harness, there)
+            late = Release(stale.receipt) if outcome is Release else _full(outcome, stale)
+
+            assert list(await here.settle([late])) == [Settled.FENCED]
+
+            assert await count(there) == Counts(leased=1)
+            assert await count(there, f"after {QUEUE}") == Counts()
+            assert (await there.look_up([fresh.task_id]))[0].record is None
+            assert list(await there.settle([done(fresh)])) == [Settled.SETTLED]
+
+    async def test_a_fenced_settlement_leaves_the_new_lease_alone(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        (stale,) = await give(here, "1")
+        await harness.advance(harness.lease)
+        (fresh,) = await await_some(harness, there)
+
+        await here.settle([retry(stale), Release(stale.receipt)])
+
+        assert await take(here) == []
+        assert list(await there.settle([done(fresh)])) == [Settled.SETTLED]
+
+    async def test_a_fenced_settlement_stops_none_of_the_others(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        one, two, three = await give(transport, "1", "2", "3")
+        await transport.settle([done(two)])
+
+        answers = await transport.settle([done(one, b"1"), done(two, b"2"), done(three, b"3")])
+
+        assert list(answers) == [Settled.SETTLED, Settled.FENCED, Settled.SETTLED]
+        standings = await transport.look_up(["1", "2", "3"])
+        assert [standing.record for standing in standings] == [b"1", None, b"3"]
+
+    async def test_a_call_published_again_is_safe_from_the_receipt_of_the_first(
+        self, harness: Harness
+    ) -> None:
+        transport = await harness.connect()
+        (stale,) = await give(transport, "1")
+        await transport.settle([done(stale)])
+        (fresh,) = await give(transport, "1")
+
+        assert list(await transport.settle([done(stale)])) == [Settled.FENCED]
+        assert list(await transport.settle([done(fresh)])) == [Settled.SETTLED]
+
+    async def test_a_released_message_is_there_at_once_and_was_not_delivered(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        (delivery,) = await give(here, "1")
+
+        for _ in range(3):
+            assert list(await here.settle([Release(delivery.receipt)])) == [Settled.SETTLED]
+            delivery = await take_one(there)
+            assert delivery.deliveries == 1
+            assert delivery.body == body_of("1")
+
+    async def test_a_released_message_can_wait_for_a_time(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        due = harness.now() + harness.moment
+
+        await transport.settle([Release(delivery.receipt, due)])
+
+        assert await take(transport) == [] or harness.now() >= due
+        await harness.advance(harness.moment)
+        (again,) = await await_some(harness, transport)
+        assert again.deliveries == 1
+
+    async def test_a_record_is_read_no_sooner_than_all_else_is_done(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+
+        async def look() -> None:
+            standing = (await there.look_up([name]))[0]
+            counted = await count(there, queue)
+            if standing.record is not None:
+                assert standing.stage is Stage.RECORDED
+                assert counted.leased == 0
+                assert live(await count(there, f"after {queue}")) == 1
+
+        for number in range(10):
+            name, queue = str(number), f"queue {number}"
+            await here.publish([message(name, queue=queue)])
+            (delivery,) = await take(here, queues=[queue])
+            follow_up = message(f"after {name}", queue=f"after {queue}")
+            settlement = done(delivery, b"result", [follow_up])
+            await observe(lambda settlement=settlement: here.settle([settlement]), look)
+
+    async def test_an_interrupted_settlement_is_whole_or_not_begun(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+
+        for ticks in TICKS:
+            for outcome in (Done, Dead, Retry):
+                name = f"{outcome.__name__} {ticks}"
+                await here.publish([message(name, queue=name, unique=name)])
+                (delivery,) = await take(here, queues=[name])
+                settlement = _full(outcome, delivery)
+
+                returned = await interrupt(lambda s=settlement: here.settle([s]), ticks)
+
+                whole = await _is_whole(there, name, outcome)
+                assert whole or not returned
+                if not whole:
+                    assert list(await there.settle([settlement])) == [Settled.SETTLED]
+                    assert await _is_whole(there, name, outcome)
+
+
+def _full(
+    outcome: type[Done | Retry | Dead | Release], delivery: Delivery
+) -> Done | Retry | Dead:
+    """A settlement with everything that one can have."""
+    follow_up = message(f"after {delivery.task_id}", queue=f"after {delivery.queue}")
+    stored, follow_ups = record(delivery.task_id), (follow_up,)
+    if outcome is Retry:
+        return Retry(delivery.receipt, retry(delivery).publication, stored, follow_ups)
+    if outcome is Dead:
+        return Dead(delivery.receipt, letter(delivery), stored, follow_ups)
+    return Done(delivery.receipt, stored, follow_ups)
+
+
+async def _is_whole(transport: Transport, name: str, outcome: type[Done | Retry | Dead]) -> bool:
+    """Whether a full settlement was done; fails where it was half done."""
+    counted = await count(transport, name)
+    signs = [
+        (await transport.look_up([name]))[0].record is not None,
+        counted.leased == 0,
+        counted.ready == (outcome is Retry),
+        counted.dead == (outcome is Dead),
+        live(await count(transport, f"after {name}")) == 1,
+    ]
+    if signs[0]:
+        assert signs == [True] * 5
+    else:
+        assert counted == Counts(leased=1)
+        assert not signs[-1]
+    return signs[0]

@@ -1,0 +1,334 @@
+"""The state of one broker in memory, and its atomic steps."""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections import OrderedDict
+from collections.abc import Collection, Sequence
+from itertools import count
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from chicory.signal import Signal
+from chicory.testing.agenda import Agenda
+from chicory.testing.letters import Letters
+from chicory.testing.line import HeldLease, Line, Message, Place
+from chicory.testing.records import Records
+from chicory.transport import (
+    Accepted,
+    Cancelled,
+    Counts,
+    Dead,
+    Delivery,
+    Done,
+    Duplicate,
+    Lease,
+    Publication,
+    PublishOutcome,
+    Receipt,
+    Record,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+    Stage,
+    Standing,
+    WorkerRecord,
+)
+
+_ACCEPTED = Accepted()
+
+
+class Hold(Struct):
+    """A unique key in use."""
+
+    task_id: str
+    until: float
+
+
+class Store:
+    """Messages, records, dead letters and workers of one namespace.
+
+    Every method with ``now`` is one step, and must be called with ``lock`` held.
+    """
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.records = Records()
+        self.letters = Letters()
+        self._live: dict[str, Message] = {}
+        self._lines: dict[str, Line] = {}
+        self._agenda = Agenda()
+        self._leases: dict[float, OrderedDict[HeldLease, None]] = {}
+        self._holds: dict[str, Hold] = {}
+        self._workers: dict[str, WorkerRecord] = {}
+        self._woken: set[Signal] = set()
+        self._next = count(1).__next__
+
+    def publish(self, publication: Publication, now: float) -> PublishOutcome:
+        """Make a message live, unless its id or unique key is taken."""
+        task_id, unique = publication.task_id, publication.unique
+        if task_id in self._live:
+            return Duplicate(task_id)
+        if unique is not None:
+            hold = self._holds.get(unique.key)
+            if hold is not None and hold.until > now:
+                return Duplicate(hold.task_id)
+            self._holds[unique.key] = Hold(task_id, now + unique.ttl)
+        self._enter(publication, unique.key if unique else None, now)
+        return _ACCEPTED
+
+    def take(
+        self, queues: Sequence[str], limit: int, lease: float, now: float, waiter: Signal
+    ) -> list[Delivery]:
+        """Lease what is first; where there is nothing, have ``waiter`` notified of more."""
+        self._promote(now)
+        taken: list[Delivery] = []
+        leases = self._leases.get(lease)
+        if leases is None:
+            leases = self._leases[lease] = OrderedDict()
+        for name in queues:
+            line = self.line(name)
+            if line.paused:
+                continue
+            for level in line.levels:
+                while len(taken) < limit and level:
+                    message = level.pop()
+                    message.place = Place.LEASED
+                    message.deliveries += 1
+                    message.held = held = HeldLease(message, lease, now + lease)
+                    leases[held] = None
+                    line.leased += 1
+                    taken.append(
+                        Delivery(
+                            name,
+                            message.task_id,
+                            message.body,
+                            message.priority,
+                            message.deliveries,
+                            held,
+                        )
+                    )
+        if not taken:
+            for name in queues:
+                self.line(name).hungry.add(waiter)
+        return taken
+
+    def next_change(self) -> float:
+        """When time alone will make a message ready."""
+        ends = (next(iter(leases)).expires for leases in self._leases.values() if leases)
+        return min(self._agenda.next_due(), min(ends, default=math.inf))
+
+    def renew(self, receipt: Receipt, now: float) -> Lease:
+        """Extend one lease."""
+        held = self._valid(receipt)
+        if held is None:
+            return Lease.LOST
+        message = held.message
+        held.expires = now + held.seconds
+        if message.place is Place.LEASED:
+            self._leases[held.seconds].move_to_end(held)
+        else:
+            self._unplace(message)
+            message.place = Place.LEASED
+            message.line.leased += 1
+            self._leases[held.seconds][held] = None
+        return Lease.CANCEL_REQUESTED if message.cancelled else Lease.HELD
+
+    def settle(self, settlement: Settlement, now: float) -> Settled:
+        """Do all that a settlement says, or nothing."""
+        held = self._valid(settlement.receipt)
+        if held is None:
+            return Settled.FENCED
+        message = held.message
+        if isinstance(settlement, Release):
+            self._give_back(message, settlement.not_before, now)
+            return Settled.SETTLED
+        if isinstance(settlement, Retry):
+            self._remove(message)
+            again = self._enter(settlement.publication, message.key, now)
+            again.cancelled = message.cancelled
+        else:
+            self._finish(message)
+            if isinstance(settlement, Dead):
+                self.letters.add(settlement.letter)
+        self._append(settlement, now)
+        return Settled.SETTLED
+
+    def cancel(self, record: Record, now: float) -> Cancelled:
+        """Remove a message that nobody has, or ask its worker to stop."""
+        self._promote(now)
+        message = self._live.get(record.task_id)
+        if message is None:
+            return Cancelled.ABSENT
+        if message.place is Place.LEASED:
+            message.cancelled = True
+            return Cancelled.REQUESTED
+        self._finish(message)
+        self.records.put(record, now)
+        return Cancelled.REMOVED
+
+    def look_up(self, task_id: str, now: float) -> Standing:
+        """Say where a call stands."""
+        body = self.records.get(task_id, now)
+        message = self._live.get(task_id)
+        if message is not None and message.place is Place.LEASED:
+            return Standing(Stage.RUNNING, body)
+        return Standing(Stage.WAITING if body is None else Stage.RECORDED, body)
+
+    def replay(self, letter_id: str, publication: Publication, now: float) -> bool:
+        """Exchange a dead letter for a message."""
+        if self.letters.get(letter_id) is None:
+            return False
+        if isinstance(self.publish(publication, now), Duplicate):
+            return False  # the letter stays: nothing is lost
+        self.letters.pop(letter_id)
+        return True
+
+    def purge(self, queue: str, now: float) -> int:
+        """Delete what is ready or delayed."""
+        self._promote(now)
+        line = self.line(queue)
+        gone = [message for message in self._agenda if message.line is line]
+        for level in line.levels:
+            gone += level.all()
+        for message in gone:
+            self._finish(message)
+        return len(gone)
+
+    def queues(self) -> list[str]:
+        """Every queue that holds something or is paused."""
+        lines = self._lines.values()
+        busy = {
+            line.name for line in lines if line.paused or line.ready + line.delayed + line.leased
+        }
+        return sorted(busy | self.letters.queues())
+
+    def counts(self, queue: str, now: float) -> Counts:
+        """Count one queue."""
+        self._promote(now)
+        line, dead = self.line(queue), self.letters.count(queue)
+        return Counts(line.ready, line.delayed, line.leased, dead, line.paused)
+
+    def set_paused(self, queue: str, paused: bool) -> None:
+        """Stop or resume."""
+        line = self.line(queue)
+        line.paused = paused
+        self._rouse(line)
+
+    def beat(self, record: WorkerRecord, ttl: float, now: float) -> None:
+        """Store or remove a worker."""
+        if ttl > 0:
+            stored = replace(record, beat_at=now, expires_at=now + ttl)
+            self._workers[record.worker_id] = stored
+        else:
+            self._workers.pop(record.worker_id, None)
+
+    def workers(self, now: float) -> list[WorkerRecord]:
+        """Those that are alive, by id."""
+        self._workers = {key: one for key, one in self._workers.items() if one.expires_at > now}
+        return sorted(self._workers.values(), key=lambda worker: worker.worker_id)
+
+    def pop_woken(self) -> Collection[Signal]:
+        """Who is to be notified, once the lock is released, of what was done."""
+        if not self._woken:
+            return ()
+        woken, self._woken = self._woken, set()
+        return woken
+
+    def line(self, name: str) -> Line:
+        """A queue, which comes into being by being named."""
+        line = self._lines.get(name)
+        if line is None:
+            line = self._lines[name] = Line(name)
+        return line
+
+    def _valid(self, receipt: Receipt) -> HeldLease | None:
+        if not isinstance(receipt, HeldLease):
+            return None
+        message = receipt.message
+        if message.held is not receipt or self._live.get(message.task_id) is not message:
+            return None
+        return receipt
+
+    def _enter(self, publication: Publication, key: str | None, now: float) -> Message:
+        message = Message(
+            self.line(publication.queue),
+            publication.task_id,
+            publication.body,
+            publication.priority,
+            key,
+        )
+        self._live[message.task_id] = message
+        self._place(message, publication.not_before, now)
+        return message
+
+    def _place(self, message: Message, not_before: float, now: float) -> None:
+        if message.line.hungry:
+            self._rouse(message.line)
+        if not_before > now:
+            message.due = not_before
+            self._agenda.add(message)
+            return
+        message.place = Place.READY
+        message.position = self._next()
+        message.line.levels[-1 - message.priority].append(message)
+
+    def _unplace(self, message: Message) -> None:
+        place, held = message.place, message.held
+        if place is Place.LEASED and held is not None:
+            del self._leases[held.seconds][held]
+            message.line.leased -= 1
+        elif place is Place.READY:
+            message.line.levels[-1 - message.priority].remove(message)
+        else:
+            self._agenda.remove(message)
+
+    def _promote(self, now: float) -> None:
+        for message in self._agenda.pop_due(now):
+            self._place(message, 0, now)
+        for leases in self._leases.values():
+            while leases:
+                held = next(iter(leases))
+                if held.expires > now:
+                    break
+                self._put_back(held.message)
+
+    def _rouse(self, line: Line) -> None:
+        self._woken |= line.hungry
+        line.hungry.clear()
+
+    def _put_back(self, message: Message) -> None:
+        self._rouse(message.line)
+        self._unplace(message)
+        message.place = Place.READY
+        message.line.levels[-1 - message.priority].put_back(message)
+
+    def _give_back(self, message: Message, not_before: float, now: float) -> None:
+        message.deliveries -= 1
+        if not_before > now:
+            self._unplace(message)
+            self._place(message, not_before, now)
+        else:
+            self._put_back(message)
+        message.held = None
+
+    def _remove(self, message: Message) -> None:
+        self._unplace(message)
+        message.held = None
+        del self._live[message.task_id]
+
+    def _finish(self, message: Message) -> None:
+        self._remove(message)
+        if message.key is not None:
+            hold = self._holds.get(message.key)
+            if hold is not None and hold.task_id == message.task_id:
+                del self._holds[message.key]
+
+    def _append(self, settlement: Done | Retry | Dead, now: float) -> None:
+        for publication in settlement.follow_ups:
+            self.publish(publication, now)
+        if settlement.record is not None:
+            self.records.put(settlement.record, now)

@@ -1,0 +1,53 @@
+"""The contract catches broken transports: each fault by the tests that are named for it."""
+
+import anyio
+import broken_steps  # noqa: F401  notes its faults
+import broken_stores  # noqa: F401  likewise
+import pytest
+from faults import FAULTS
+
+from chicory.testing.contract import TransportContract
+from chicory.testing.contract.memory import MemoryHarness
+from chicory.testing.memory import MemoryTransport
+
+FAILURES = (AssertionError, TimeoutError, ValueError, pytest.fail.Exception)
+NAMED = sorted({test for fault in FAULTS.values() for test in fault.caught_by})
+PROMISES = [cls for cls in TransportContract.__mro__ if cls.__name__.endswith("Contract")][1:]
+
+
+def run(test: str, transport: type[MemoryTransport], backend: str, patience: float) -> None:
+    async def main() -> None:
+        async with MemoryHarness(transport) as harness:
+            harness.patience = patience
+            await getattr(TransportContract(), test)(harness)
+
+    anyio.run(main, backend=backend)
+
+
+def leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        return [leaf for part in error.exceptions for leaf in leaves(part)]
+    return [error]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize(
+    ("fault", "test"),
+    [(name, test) for name, fault in FAULTS.items() for test in fault.caught_by],
+)
+def test_a_fault_is_caught(fault: str, test: str, backend: str) -> None:
+    with pytest.raises((*FAILURES, BaseExceptionGroup)) as caught:
+        run(test, FAULTS[fault].transport, backend, patience=0.25)
+
+    assert all(isinstance(leaf, FAILURES) for leaf in leaves(caught.value)), caught.value
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@pytest.mark.parametrize("test", NAMED)
+def test_the_sound_one_is_not(test: str, backend: str) -> None:
+    run(test, MemoryTransport, backend, patience=10)
+
+
+@pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)
+def test_every_promise_catches_somebody(promise: type) -> None:
+    assert set(NAMED) & set(vars(promise))

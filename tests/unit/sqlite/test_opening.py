@@ -1,0 +1,178 @@
+"""Opening a file: made for its owner, shared by many, refused with a sentence."""
+
+from __future__ import annotations
+
+import sqlite3
+import subprocess
+import sys
+import threading
+
+import pytest
+
+from chicory.errors import BrokerConnectionError, ConfigurationError
+from chicory.transport import Publication, TransportSettings
+from chicory_sqlite import SQLiteTransport, database
+from chicory_sqlite.address import Address
+
+OPEN_AND_PUBLISH = """
+import sys, anyio
+from chicory.transport import Publication, TransportSettings
+from chicory_sqlite import SQLiteTransport
+async def main(url, name):
+    async with SQLiteTransport(TransportSettings(url=url)) as transport:
+        await transport.publish([Publication("q", name, b"")])
+sys.stdin.readline()
+anyio.run(main, *sys.argv[1:])
+"""
+
+
+def transport_on(path) -> SQLiteTransport:
+    return SQLiteTransport(TransportSettings(url=f"sqlite:///{path}"))
+
+
+def busy() -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("database is locked")
+    error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    return error
+
+
+def opener(path, number):
+    command = [sys.executable, "-c", OPEN_AND_PUBLISH, f"sqlite:///{path}", str(number)]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+async def test_only_the_owner_reads_the_files(make, path):
+    async with make() as transport:
+        await transport.publish([Publication("q", "1", b"")])
+
+        modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+
+    assert set(modes) == {"queue.db", "queue.db-wal", "queue.db-shm", "queue.db-lock"}
+    assert set(modes.values()) == {0o600}
+
+
+async def test_tables_of_others_stay(make, path):
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE mine (a)")
+        db.execute("INSERT INTO mine VALUES (1)")
+    db.close()
+
+    async with make() as transport:
+        await transport.publish([Publication("q", "1", b"")])
+
+    db = sqlite3.connect(path)
+    assert db.execute("SELECT a FROM mine").fetchall() == [(1,)]
+    db.close()
+
+
+async def test_a_newer_schema_is_refused_and_left_untouched(make, path):
+    async with make():
+        pass
+    db = sqlite3.connect(path)
+    db.execute("UPDATE chicory_meta SET value = 7 WHERE key = 'schema'")
+    db.commit()
+    db.close()
+    before = path.read_bytes()
+
+    with pytest.raises(ConfigurationError, match=r"newer chicory \(schema 7; this one knows 1\)"):
+        await make().open()
+
+    assert path.read_bytes() == before
+
+
+async def test_a_file_that_is_no_database_is_refused(path):
+    path.write_bytes(b"something else entirely" * 100)
+
+    with pytest.raises(ConfigurationError, match="is not an SQLite database"):
+        await transport_on(path).open()
+
+    assert path.read_bytes() == b"something else entirely" * 100
+
+
+async def test_a_directory_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match="is a directory"):
+        await transport_on(tmp_path).open()
+
+
+async def test_a_missing_folder_is_refused(tmp_path):
+    with pytest.raises(ConfigurationError, match=r"folder .*absent does not exist"):
+        await transport_on(tmp_path / "absent" / "a.db").open()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs /proc")
+async def test_a_folder_that_cannot_be_written_is_refused():
+    with pytest.raises(ConfigurationError, match="cannot be created"):
+        await transport_on("/proc/self/queue.db").open()
+
+
+async def test_a_network_filesystem_is_refused(monkeypatch, path):
+    monkeypatch.setattr(database, "network_filesystem_of", lambda _: "nfs4")
+
+    with pytest.raises(ConfigurationError, match=r"network filesystem \(nfs4\)"):
+        await transport_on(path).open()
+
+    assert not path.exists()
+
+
+async def test_an_old_sqlite_is_refused(monkeypatch, path):
+    monkeypatch.setattr(database, "_OLDEST", (99, 0, 0))
+
+    with pytest.raises(ConfigurationError, match=r"needs 3\.35 or newer"):
+        await transport_on(path).open()
+
+
+def test_the_switch_to_a_log_is_tried_again_where_another_process_is_in_the_way(path):
+    answers = [busy(), busy(), ("wal",)]
+
+    class Connection:
+        def execute(self, sql):
+            answer = answers.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return self
+
+        def fetchone(self):
+            return ("wal",)
+
+    database._use_write_ahead_log(Connection(), Address(path))
+
+    assert answers == []
+
+
+async def test_a_refused_open_leaves_no_thread(tmp_path):
+    before = threading.active_count()
+
+    with pytest.raises(ConfigurationError):
+        await transport_on(tmp_path).open()
+
+    assert threading.active_count() == before
+
+
+async def test_closing_twice_ends_all_threads(make):
+    before = threading.active_count()
+    transport = make()
+    await transport.open()
+
+    await transport.close()
+    await transport.close()
+
+    assert threading.active_count() == before
+    with pytest.raises(BrokerConnectionError, match="is closed"):
+        await transport.ping()
+
+
+async def test_a_verb_before_open_is_an_error(make):
+    with pytest.raises(BrokerConnectionError, match="is not open"):
+        await make().ping()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_eight_processes_open_a_fresh_file_at_once(make, path):
+    processes = [opener(path, number) for number in range(8)]
+    for process in processes:
+        process.stdin.write(b"\n")
+        process.stdin.flush()
+
+    assert [process.communicate()[1] for process in processes] == [b""] * 8
+    async with make() as transport:
+        assert (await transport.counts(["q"]))["q"].ready == 8

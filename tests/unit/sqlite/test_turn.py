@@ -1,0 +1,68 @@
+"""The queue of writers."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from chicory_sqlite import turn
+from chicory_sqlite.turn import FileTurn
+
+pytestmark = pytest.mark.skipif(turn.fcntl is None, reason="needs flock")
+
+
+def test_a_turn_is_passed_on(path):
+    with closing(turn.turn(path)) as first, closing(turn.turn(path)) as second:
+        first.take()
+        taken = threading.Event()
+        waiter = threading.Thread(target=lambda: (second.take(), taken.set()))
+        waiter.start()
+        assert not taken.is_set()
+
+        first.give()
+        waiter.join()
+
+        assert second._held
+
+
+def test_who_waits_too_long_goes_on_and_keeps_no_turn_later(monkeypatch, path):
+    monkeypatch.setattr(turn, "_PATIENCE", 0.01)
+    with closing(turn.turn(path)) as first, closing(turn.turn(path)) as second:
+        first.take()
+        second.take()
+        assert not second._held
+
+        first.give()
+        monkeypatch.setattr(turn, "_PATIENCE", 60)
+        first.take()
+        first.give()
+        second.take()
+
+        assert second._held
+
+
+def test_closing_leaves_no_thread(monkeypatch, path):
+    monkeypatch.setattr(turn, "_PATIENCE", 0.01)
+    before = set(threading.enumerate())
+    first, second = turn.turn(path), turn.turn(path)
+    first.take()
+    second.take()
+
+    second.close()
+    first.close()
+    for thread in set(threading.enumerate()) - before:
+        thread.join(10)
+
+    assert set(threading.enumerate()) == before
+
+
+def test_where_the_file_cannot_be_made_there_is_no_queue(tmp_path):
+    free = turn.turn(tmp_path / "absent" / "queue.db")
+
+    free.take()
+    free.give()
+    free.close()
+
+    assert not isinstance(free, FileTurn)

@@ -1,0 +1,113 @@
+-- The life of a message: published, claimed, renewed, settled. Arrays of numbers come as JSON;
+-- what a batch answers is one JSON value in one row: each row costs a handover of Python's GIL.
+
+-- name: insert
+-- Store messages whose ids are free; the others are skipped.
+INSERT INTO chicory_message (seq, ns, queue, state, priority, due, task_id, unique_key, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
+ON CONFLICT (ns, task_id) DO NOTHING;
+
+-- name: inserted
+-- Which numbers of a range were stored.
+SELECT json_group_array(seq) FROM chicory_message WHERE seq BETWEEN ? AND ?;
+
+-- name: holder
+-- Who holds a unique key now.
+SELECT task_id FROM chicory_lock WHERE ns = ? AND key = ? AND expires > ?;
+
+-- name: is_live
+-- 1 where a message has this id.
+SELECT count(*) FROM chicory_message WHERE ns = ? AND task_id = ?;
+
+-- name: lock
+-- Give a unique key to a message; its last holder's time is over.
+INSERT OR REPLACE INTO chicory_lock (ns, key, task_id, expires) VALUES (?, ?, ?, ?);
+
+-- name: unlock
+-- Release a unique key where this message still holds it.
+DELETE FROM chicory_lock WHERE ns = ? AND key = ? AND task_id = ?;
+
+-- name: glance
+-- Which of these queues can be served at once, and when the next message becomes ready by itself.
+SELECT
+    (
+        SELECT json_group_array(q.id)
+        FROM chicory_queue AS q
+        WHERE q.id IN (SELECT value FROM json_each(:queues)) AND q.paused = 0
+            AND EXISTS (SELECT 1 FROM chicory_message AS m WHERE m.state = 0 AND m.queue = q.id)
+    ),
+    (
+        SELECT t.due FROM chicory_message AS t
+        WHERE t.state > 0 AND t.ns = :ns ORDER BY t.due LIMIT 1
+    );
+
+-- name: promote
+-- Make ready what is due, in the order in which it fell due.
+UPDATE chicory_message SET state = 0, due = 0
+WHERE seq IN (
+    SELECT seq FROM chicory_message
+    WHERE state > 0 AND ns = ? AND due <= ? ORDER BY due LIMIT ?
+);
+
+-- name: ready
+-- The next messages of a queue as [seq, priority, deliveries, fence, task_id, unique_key, body],
+-- as they will be once claimed; body in hexadecimal, null where it is longer than :inline.
+SELECT json_group_array(json_array(
+    seq, priority, deliveries + 1, fence + 1, task_id, unique_key,
+    CASE WHEN length(body) <= :inline THEN hex(body) END
+))
+FROM (
+    SELECT seq, priority, deliveries, fence, task_id, unique_key, body FROM chicory_message
+    WHERE state = 0 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit
+);
+
+-- name: body
+-- The body of one message.
+SELECT body FROM chicory_message WHERE seq = ?;
+
+-- name: claim
+-- Lease messages until :due.
+UPDATE chicory_message SET state = 2, due = :due, deliveries = deliveries + 1, fence = fence + 1
+WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: fences
+-- What receipts are checked against, as [seq, fence, cancel].
+SELECT json_group_array(json_array(seq, fence, cancel)) FROM chicory_message
+WHERE seq IN (SELECT value FROM json_each(?));
+
+-- name: renew
+-- Lease messages until :due, those too whose lease ran out.
+UPDATE chicory_message SET state = 2, due = :due
+WHERE seq IN (SELECT value FROM json_each(:seqs));
+
+-- name: delete
+-- Remove messages.
+DELETE FROM chicory_message WHERE seq IN (SELECT value FROM json_each(?));
+
+-- name: release
+-- Give a message back, at once (0, 0) or at a time (1, due); the receipt is void, nothing counted.
+UPDATE chicory_message
+SET state = ?, due = ?, deliveries = deliveries - 1, fence = fence + 1
+WHERE seq = ?;
+
+-- name: request_cancel
+-- Keep the wish to cancel for the worker that holds the message.
+UPDATE chicory_message SET cancel = 1 WHERE seq = ?;
+
+-- name: find
+-- The live message of a call.
+SELECT seq, state, due, unique_key FROM chicory_message WHERE ns = ? AND task_id = ?;
+
+-- name: leased
+-- 1 where a message of the call is leased now.
+SELECT state = 2 AND due > ? FROM chicory_message WHERE ns = ? AND task_id = ?;
+
+-- name: purge_ready
+-- The next messages of a queue that nobody holds.
+SELECT seq, task_id, unique_key FROM chicory_message
+WHERE state = 0 AND queue = ? AND seq <= ? LIMIT ?;
+
+-- name: purge_timer
+-- The next delayed or orphaned messages of a queue.
+SELECT seq, task_id, unique_key FROM chicory_message
+WHERE state > 0 AND ns = ? AND queue = ? AND (state = 1 OR due <= ?) AND seq <= ? LIMIT ?;
