@@ -54,8 +54,7 @@ class LooksBeforeItPublishes(MemoryTransport):
     async def publish(self, publications):
         store = self._store
         free = [
-            one.task_id not in store._live
-            and not (one.unique and one.unique.key in store._holds)
+            one.task_id not in store._live and not (one.unique and one.unique.key in store._holds)
             for one in publications
         ]
         await checkpoint()

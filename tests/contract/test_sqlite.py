@@ -4,12 +4,12 @@ import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-import chicory_sqlite.database
 import pytest
-from chicory_sqlite import SQLiteTransport
 
+import chicory_sqlite.database
 from chicory.testing.contract import Harness, TransportContract
 from chicory.transport import TransportSettings
+from chicory_sqlite import SQLiteTransport
 
 
 class SQLiteHarness(Harness):

@@ -150,11 +150,10 @@ class FileTurn:
                 if self._closed:
                     self.forget()
                     return
-                if self._wanted:
-                    self._held = True
-                    self._changed.notify()
-                else:
+                self._held = self._wanted
+                if not self._held:
                     _unlock(self._descriptor)
+                self._changed.notify_all()
 
 
 _open_turns: weakref.WeakSet[FileTurn] = weakref.WeakSet()

@@ -21,7 +21,17 @@ from chicory.testing.contract.steps import (
     take,
     take_one,
 )
-from chicory.transport import Counts, Dead, Delivery, Done, Release, Retry, Settled, Stage, Transport
+from chicory.transport import (
+    Counts,
+    Dead,
+    Delivery,
+    Done,
+    Release,
+    Retry,
+    Settled,
+    Stage,
+    Transport,
+)
 
 
 class SettleContract:
@@ -168,9 +178,7 @@ class SettleContract:
                     assert await _is_whole(there, name, outcome)
 
 
-def _full(
-    outcome: type[Done | Retry | Dead | Release], delivery: Delivery
-) -> Done | Retry | Dead:
+def _full(outcome: type[Done | Retry | Dead | Release], delivery: Delivery) -> Done | Retry | Dead:
     """A settlement with everything that one can have."""
     follow_up = message(f"after {delivery.task_id}", queue=f"after {delivery.queue}")
     stored, follow_ups = record(delivery.task_id), (follow_up,)

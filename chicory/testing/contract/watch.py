@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from anyio import create_task_group, sleep
+import anyio.lowlevel
+from anyio import create_task_group
 
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
@@ -77,7 +78,7 @@ class WatchContract:
             async with create_task_group() as group:
                 group.start_soon(here.watch, [name], heard)
                 for _ in range(number % 20):
-                    await sleep(0)
+                    await anyio.lowlevel.checkpoint()
                 group.start_soon(there.store, [record(name, b"result")])
             await heard.until_hearing(name, b"result")
 

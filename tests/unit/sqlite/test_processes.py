@@ -59,6 +59,38 @@ async def main(transport):
 run(main)
 """
 
+SETTLE_AND_DIE = """
+import signal
+from chicory.transport import Dead, DeadLetter, Retry
+from chicory_sqlite.session import Session
+left = 0
+def deadly(name, method):
+    def step(self, *arguments):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return method(self, *arguments)
+    setattr(Session, name, step)
+for name in ("begin", "run", "row", "commit"):
+    deadly(name, getattr(Session, name))
+async def main(transport):
+    global left
+    done, dead, retry = await transport.fetch(["q"], 3, 0)
+    record = lambda each: Record(each.task_id, b"r", 60)
+    more = lambda each: (Publication("next", each.task_id + "+", b""),)
+    letter = DeadLetter("L", "q", dead.task_id, b"", "why", "error", 0, 0.0)
+    again = Publication("again", retry.task_id, b"")
+    left = int(sys.argv[2])
+    await transport.settle([
+        Done(done.receipt, record(done), more(done)),
+        Dead(dead.receipt, letter, record(dead), more(dead)),
+        Retry(retry.receipt, again, record(retry), more(retry)),
+    ])
+    say("settled", "all")
+run(main)
+"""
+
 pytestmark = pytest.mark.parametrize("anyio_backend", ["asyncio"])
 
 
@@ -160,3 +192,25 @@ async def test_a_consumer_killed_leaves_each_message_settled_whole_or_not(
     assert told <= done == recorded
     assert queued + len(done) == len(names)
     assert len(done) - len(told) in {0, 1}
+
+
+@pytest.mark.slow
+@pytest.mark.faults
+@pytest.mark.parametrize("step", range(1, 16))
+async def test_a_settlement_killed_at_any_statement_is_whole_or_not_begun(
+    make, path, step, anyio_backend
+):
+    async with make() as transport:
+        await transport.publish([Publication("q", name, b"") for name in ("1", "2", "3")])
+        with process(SETTLE_AND_DIE, path, step) as settler:
+            settled = said(settler, "settled")
+
+        counts = await transport.counts(["q", "next", "again"])
+        records = [each.record for each in await transport.look_up(["1", "2", "3"])]
+    queued = counts["q"].leased, counts["q"].dead, counts["next"].ready, counts["again"].ready
+    if queued == (3, 0, 0, 0):
+        assert records == [None] * 3
+        assert settled == []
+    else:
+        assert queued == (0, 1, 3, 1)
+        assert records == [b"r"] * 3

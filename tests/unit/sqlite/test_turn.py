@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import closing
 
@@ -13,16 +14,20 @@ from chicory_sqlite.turn import FileTurn
 pytestmark = pytest.mark.skipif(turn.fcntl is None, reason="needs flock")
 
 
-def test_a_turn_is_passed_on(path):
+def test_a_turn_is_passed_on(monkeypatch, path):
+    asked = threading.Event()
+    monkeypatch.setattr(turn, "_PATIENCE", 60)
     with closing(turn.turn(path)) as first, closing(turn.turn(path)) as second:
         first.take()
-        taken = threading.Event()
-        waiter = threading.Thread(target=lambda: (second.take(), taken.set()))
+        ask = second._ask
+        second._ask = lambda: (ask(), asked.set())
+        waiter = threading.Thread(target=second.take)
         waiter.start()
-        assert not taken.is_set()
+        asked.wait()
+        assert not second._held
 
         first.give()
-        waiter.join()
+        waiter.join(20)
 
         assert second._held
 
@@ -35,12 +40,12 @@ def test_who_waits_too_long_goes_on_and_keeps_no_turn_later(monkeypatch, path):
         assert not second._held
 
         first.give()
-        monkeypatch.setattr(turn, "_PATIENCE", 60)
+        with second._changed:
+            second._changed.wait_for(lambda: not second._pending)
         first.take()
-        first.give()
-        second.take()
 
-        assert second._held
+        assert first._held
+        assert not second._held
 
 
 def test_closing_leaves_no_thread(monkeypatch, path):
@@ -56,6 +61,9 @@ def test_closing_leaves_no_thread(monkeypatch, path):
         thread.join(10)
 
     assert set(threading.enumerate()) == before
+    for each in (first, second):
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(each._descriptor)
 
 
 def test_where_the_file_cannot_be_made_there_is_no_queue(tmp_path):
