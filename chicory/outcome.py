@@ -14,6 +14,8 @@ from chicory.context import FailTask
 from chicory.errors import MaxRetriesExceededError, RetryError
 from chicory.retry import RetryPolicy
 
+MAX_MESSAGE = 4096
+"""Characters kept of an error's message: it travels with the next attempt."""
 MAX_TRACEBACK = 16_384
 """Characters kept of a traceback: its end, which names the error."""
 
@@ -192,13 +194,13 @@ def describe(error: BaseException) -> Failure:
         name = f"{kind.__module__}.{name}"
     try:
         message = str(error)
-    except Exception as problem:  # noqa: BLE001  (the user's code)
+    except BaseException as problem:  # noqa: BLE001  (the user's code)
         message = f"<its text cannot be had: {type(problem).__name__}>"
     try:
         trace = "".join(traceback.format_exception(error))
-    except Exception:  # noqa: BLE001  (likewise)
+    except BaseException:  # noqa: BLE001  (likewise)
         trace = ""
-    return Failure(name, _sendable(message), _sendable(trace[-MAX_TRACEBACK:]))
+    return Failure(name, _sendable(message[:MAX_MESSAGE]), _sendable(trace[-MAX_TRACEBACK:]))
 
 
 def _sendable(text: str) -> str:

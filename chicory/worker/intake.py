@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from anyio import CancelScope, Event, move_on_after
+import anyio
+from anyio import CancelScope, Event
 
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Delivery, Transport
@@ -38,7 +39,6 @@ class Intake:
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
     ) -> None:
-        self.fetches = 0
         self.waiting_since: float | None = None
         self._transport = transport
         self._queues = queues
@@ -71,8 +71,11 @@ class Intake:
         while not self._stopped:
             room = self._room()
             if room > 0:
-                with CancelScope() as self._scope:
+                before = self._finished
+                with CancelScope(deadline=self._hoarding_at()) as self._scope:
                     await self._fetch(room)
+                if self._scope.cancelled_caught:
+                    self._stop_hoarding(before)
             else:
                 await self._wait_for_room()
 
@@ -89,11 +92,11 @@ class Intake:
         try:
             deliveries = await self._transport.fetch(self._queues, room, math.inf)
         except (BrokerConnectionError, QueueFullError) as error:
+            self.waiting_since = None
             await self._patience.after(error)
             return
         finally:
             self.waiting_since = None
-        self.fetches += 1
         self._patience.over()
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
@@ -102,9 +105,16 @@ class Intake:
     async def _wait_for_room(self) -> None:
         before = self._finished
         self._moved = Event()
-        with move_on_after(HOARDING if self._slots.queue else math.inf):
+        with CancelScope(deadline=self._hoarding_at()):
             await self._moved.wait()
-        if self._finished == before and self._slots.queue:
+        self._stop_hoarding(before)
+
+    def _hoarding_at(self) -> float:
+        """From when on what is held counts as hoarded, unless something moves."""
+        return anyio.current_time() + HOARDING if self._slots.queue else math.inf
+
+    def _stop_hoarding(self, finished_before: int) -> None:
+        if self._finished == finished_before and self._slots.queue:
             self._pace.reset()
             self._give_back()
 
