@@ -107,5 +107,5 @@ for _verb in VERBS:
     setattr(CabledTransport, _verb, _cabled(_verb))
 
 
-class Refusal(ChicoryError):
+class RefusalError(ChicoryError):
     """What a broker says that will never take something."""

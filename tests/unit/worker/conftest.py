@@ -52,10 +52,11 @@ class Log(logging.Handler):
 def log():
     handler, logger = Log(), logging.getLogger("chicory")
     logger.addHandler(handler)
-    before, logger.level = logger.level, logging.DEBUG
+    before = logger.level
+    logger.setLevel(logging.DEBUG)
     yield handler
     logger.removeHandler(handler)
-    logger.level = before
+    logger.setLevel(before)
 
 
 @pytest.fixture
@@ -102,4 +103,3 @@ def working(app):
                     await worker.stop(timeout=0)
 
     return working
-

@@ -36,9 +36,7 @@ async def test_a_worker_waits_for_its_broker_and_loses_nothing(app, working, cab
     assert sorted(run) == list(range(12))
 
 
-async def test_each_trouble_is_told_once_and_its_end_once(
-    app, working, cable, log, monkeypatch
-):
+async def test_each_trouble_is_told_once_and_its_end_once(app, working, cable, log, monkeypatch):
     monkeypatch.setattr("chicory.worker.patience.LONGEST", 0.02)
 
     @app.task(name="quick")
@@ -64,9 +62,7 @@ async def test_each_trouble_is_told_once_and_its_end_once(
     assert log.count("fetching works again") == 1
 
 
-async def test_outcomes_whose_settlement_lost_its_answer_are_settled_once(
-    app, working, cable, log
-):
+async def test_outcomes_whose_settlement_lost_its_answer_are_settled_once(app, working, cable, log):
     run = []
 
     @app.task(name="quick")

@@ -43,9 +43,7 @@ async def test_higher_priorities_go_first(app, working):
 
     handles = []
     for priority in (0, 1, 2) * 2:
-        message = TaskMessage(
-            id=f"{len(handles)}", name="note", args=[priority], priority=priority
-        )
+        message = TaskMessage(id=f"{len(handles)}", name="note", args=[priority], priority=priority)
         await app.broker.publish(message)
         handles.append(app.result(message.id))
     async with working(concurrency=1):
@@ -142,9 +140,7 @@ async def test_a_slow_task_holds_up_nothing_that_another_worker_can_run(app, url
     assert second.get_stats().tasks_processed == 3
 
 
-async def test_what_is_held_goes_back_although_a_fetch_waits_for_more(
-    app, working, monkeypatch
-):
+async def test_what_is_held_goes_back_although_a_fetch_waits_for_more(app, working, monkeypatch):
     monkeypatch.setattr("chicory.worker.intake._Pace.ahead", lambda *_: 100)
     begun, gate = Event(), Event()
 
@@ -299,9 +295,7 @@ async def test_results_may_be_on_another_server(url, clock):
     assert (health.broker.connected, health.backend.connected) == (True, True)
 
 
-async def test_a_worker_that_lost_its_lease_overwrites_no_result_on_another_server(
-    url, clock, log
-):
+async def test_a_worker_that_lost_its_lease_overwrites_no_result_on_another_server(url, clock, log):
     app = Chicory(url, f"{url}-results", clock=clock)
     begun, gate = Event(), Event()
     answers = iter(["of the zombie", "of the heir"])

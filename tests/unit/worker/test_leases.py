@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -172,10 +173,8 @@ async def test_a_cancelled_call_that_refuses_to_stop_but_ends_is_cancelled_or_ha
     @app.task(name="stubborn")
     async def stubborn() -> str:
         begun.set()
-        try:
+        with suppress(BaseException):
             await sleep_forever()
-        except BaseException:  # noqa: BLE001, S110
-            pass
         return "finished first"
 
     async with working():
@@ -204,9 +203,7 @@ async def test_a_call_cancelled_in_a_sync_task_is_cancelled_at_once(app, working
         gate.set()
 
 
-async def test_leases_are_renewed_while_outcomes_wait_for_the_broker(
-    app, working, cable, clock
-):
+async def test_leases_are_renewed_while_outcomes_wait_for_the_broker(app, working, cable, clock):
     """The broker takes no settlements for longer than the lease."""
 
     @app.task(name="quick")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -107,10 +108,8 @@ async def test_a_time_limit_is_an_error_that_a_policy_can_retry(app, working):
 async def test_a_task_that_swallows_its_cancellation_has_run_out_of_time_all_the_same(app, working):
     @app.task(name="stubborn", timeout=0.05)
     async def stubborn() -> str:
-        try:
+        with suppress(BaseException):
             await sleep_forever()
-        except BaseException:  # noqa: BLE001, S110
-            pass
         return "never mind"
 
     async with working(concurrency=1):
@@ -124,7 +123,7 @@ async def test_a_task_that_makes_an_error_of_its_cancellation_has_run_out_of_tim
     async def stubborn() -> None:
         try:
             await sleep_forever()
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             raise ValueError("of my own") from None
 
     async with working(concurrency=1):

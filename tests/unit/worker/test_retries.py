@@ -47,9 +47,7 @@ async def test_a_call_is_tried_again_as_often_as_its_policy_allows(app, working)
 
 
 async def test_the_next_attempt_waits_in_the_broker_for_its_time(app, working, clock, log):
-    policy = RetryPolicy(
-        max_retries=1, retry_delay=100, backoff=RetryBackoff.FIXED, jitter=False
-    )
+    policy = RetryPolicy(max_retries=1, retry_delay=100, backoff=RetryBackoff.FIXED, jitter=False)
 
     @app.task(name="fail", retry_policy=policy)
     async def fail(ctx: TaskContext) -> int:

@@ -23,7 +23,7 @@ class Point:
     y: int
 
 
-class Unspeakable(Exception):
+class UnspeakableError(Exception):
     def __str__(self):
         raise SystemExit("no text")
 
@@ -204,7 +204,7 @@ async def raise_it(kind: str) -> None:
         "stop-async": StopAsyncIteration("bad"),
         "group": ExceptionGroup("many", [ValueError("bad"), KeyError("bad")]),
         "base-group": BaseExceptionGroup("many", [KeyboardInterrupt("bad")]),
-        "unspeakable": Unspeakable(),
+        "unspeakable": UnspeakableError(),
     }
     raise errors[kind]
 
@@ -335,7 +335,7 @@ async def test_ignored_results_are_stored_neither_for_success_nor_failure(app, w
             raise ValueError
 
     async with working(concurrency=1) as worker:
-        ids = [await quiet.send(False), await quiet.send(True)]
+        ids = [await quiet.send(bad=False), await quiet.send(bad=True)]
         await ended.wait()
         await worker.stop()
 

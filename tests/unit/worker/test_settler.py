@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from cable import Cable, CabledTransport, RefusalError
 
-from cable import Cable, CabledTransport, Refusal
 from chicory.testing.memory import MemoryTransport, forget
 from chicory.transport import (
     Done,
@@ -29,7 +29,7 @@ class Picky(CabledTransport):
     async def settle(self, settlements):
         if any(s.record and s.record.body == b"bad" for s in settlements):
             self.cable.calls["refused"] += 1
-            raise Refusal("bad record")
+            raise RefusalError("bad record")
         return await super().settle(settlements)
 
 

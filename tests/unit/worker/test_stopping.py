@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from contextlib import suppress
 
 import anyio
 import pytest
@@ -109,7 +110,7 @@ async def test_what_makes_an_error_of_its_cancellation_is_given_back_all_the_sam
         begun.set()
         try:
             await sleep_forever()
-        except BaseException:
+        except BaseException:  # noqa: BLE001
             raise ConnectionError("interrupted") from None
 
     worker = Worker(app)
@@ -128,9 +129,7 @@ async def test_what_makes_an_error_of_its_cancellation_is_given_back_all_the_sam
 
 
 @pytest.mark.parametrize("way", ["stop", "cancel"])
-async def test_what_uses_task_groups_of_its_own_is_given_back_all_the_same(
-    app, way, anyio_backend
-):
+async def test_what_uses_task_groups_of_its_own_is_given_back_all_the_same(app, way, anyio_backend):
     begun = Event()
 
     @app.task(name="nested")
@@ -166,10 +165,8 @@ async def test_a_task_that_finishes_when_it_is_cancelled_has_its_result(app):
     @app.task(name="stubborn")
     async def stubborn() -> str:
         begun.set()
-        try:
+        with suppress(BaseException):
             await sleep_forever()
-        except BaseException:  # noqa: BLE001, S110
-            pass
         return "saved what it had"
 
     worker = Worker(app)
@@ -361,7 +358,7 @@ async def test_a_broker_that_cannot_be_reached_is_an_error_at_the_start(app, cab
 
 async def test_a_task_that_can_never_be_run_is_an_error_at_the_start(app):
     @app.task(name="wrong")
-    async def wrong(thing: "Nowhere") -> None: ...  # noqa: F821  # pyright: ignore
+    async def wrong(thing: Nowhere) -> None: ...  # noqa: F821
 
     with pytest.raises(ConfigurationError, match="wrong: its annotations cannot be resolved"):
         await Worker(app).start()
@@ -498,10 +495,10 @@ async def test_run_cancelled_at_any_moment_gives_everything_back(app):
 async def test_a_cancelled_body_of_async_with_gives_everything_back(app, holding):
     with anyio.fail_after(20):
         handle = await holding.task.delay()
-        async with create_task_group() as group:
+        with CancelScope() as scope:
             async with Worker(app, WorkerConfig(shutdown_timeout=0)):
                 await holding.begun.wait()
-                group.cancel_scope.cancel()
+                scope.cancel()
                 await anyio.lowlevel.checkpoint()
         rest = await deliveries(app)
 
