@@ -270,4 +270,5 @@ class Worker:
         return found
 
     def _heartbeat(self) -> WorkerRecord:
-        return WorkerRecord(self.worker_id, self.queues, statistics.encode(self.get_stats()))
+        consumed = self.queues if self._is_running else ()
+        return WorkerRecord(self.worker_id, consumed, statistics.encode(self.get_stats()))
