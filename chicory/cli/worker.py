@@ -1,19 +1,26 @@
-"""``chicory worker``: one worker process."""
+"""``chicory worker``: one worker process, or a supervisor of several."""
 
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Sequence
+from functools import partial
 from importlib.util import find_spec
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import anyio
 import msgspec
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
 from cyclopts import Parameter, Token
+from cyclopts.validators import Number
 
 from chicory.cli.locate import AppPath, locate
 from chicory.config import LogLevel, WorkerConfig
 from chicory.errors import ConfigurationError
+from chicory.supervision import Lifeline, Supervisor
 from chicory.worker import Worker
 
 EventLoop = Literal["asyncio", "uvloop", "trio"]
@@ -31,6 +38,10 @@ def worker(
     app: AppPath,
     /,
     *,
+    workers: Annotated[
+        int,
+        Parameter(name=["--workers", "-w"], validator=Number(gte=1), help="Worker processes."),
+    ] = 1,
     concurrency: Annotated[
         int | None, Parameter(name=["--concurrency", "-c"], help="Tasks that run at once.")
     ] = None,
@@ -58,9 +69,12 @@ def worker(
         LogLevel | None, Parameter(help="What is logged on stderr.", converter=_level)
     ] = None,
     loop: Annotated[EventLoop, Parameter(help="Event loop to run on.")] = "asyncio",
-) -> None:
+) -> int:
     """Run tasks until SIGTERM or SIGINT; what is not finished then is given back."""
     _need(loop)
+    lifeline = Lifeline.inherited()
+    if workers > 1 and lifeline is None:
+        return _supervise(workers, log_level)
     found = locate(app)
     given = {
         "concurrency": concurrency,
@@ -75,9 +89,23 @@ def worker(
     if not found.tasks:
         raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
     runner = Worker(found, config, queues=queue or None)
+    status: TaskStatus[None] = TASK_STATUS_IGNORED
+    if lifeline is not None:
+        lifeline.shutdown_timeout = config.shutdown_timeout
+        status = lifeline
     backend = "trio" if loop == "trio" else "asyncio"
     options = {"use_uvloop": True} if loop == "uvloop" else {}
-    anyio.run(runner.run, backend=backend, backend_options=options)
+    anyio.run(partial(runner.run, task_status=status), backend=backend, backend_options=options)
+    return 0
+
+
+def _supervise(workers: int, log_level: LogLevel | None) -> int:
+    """Have so many processes run this same command; each finds that it has a supervisor."""
+    if os.name != "posix":
+        raise ConfigurationError("--workers: this system runs one worker process per command")
+    _log(log_level or WorkerConfig().log_level)
+    command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
+    return anyio.run(Supervisor(command, workers).run)
 
 
 def overridden(config: WorkerConfig, given: dict[str, Any]) -> WorkerConfig:

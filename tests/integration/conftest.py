@@ -13,7 +13,7 @@ import pytest
 from chicory.cli import main
 
 TASKS = """
-import signal, threading, time
+import os
 from dataclasses import dataclass
 import anyio
 from chicory import Chicory, RetryPolicy, TaskContext
@@ -40,6 +40,10 @@ def mirror(point: Point) -> Point:
 @app.task()
 def boom() -> None:
     raise ValueError("no [bold]luck[/bold]")
+
+@app.task()
+def pid() -> int:
+    return os.getpid()
 
 @app.task(queue="slow")
 async def linger(path: str) -> str:
