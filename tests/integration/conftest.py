@@ -42,6 +42,10 @@ def boom() -> None:
     raise ValueError("no [bold]luck[/bold]")
 
 @app.task()
+async def trip() -> None:
+    raise ValueError("tripped")
+
+@app.task()
 def pid() -> int:
     return os.getpid()
 
