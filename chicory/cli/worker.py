@@ -8,6 +8,7 @@ import sys
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import anyio
@@ -21,6 +22,7 @@ from chicory.cli.locate import AppPath, locate
 from chicory.config import LogLevel, WorkerConfig
 from chicory.errors import ConfigurationError
 from chicory.supervision import Lifeline, Supervisor
+from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
 
 EventLoop = Literal["asyncio", "uvloop", "trio"]
@@ -69,12 +71,15 @@ def worker(
         LogLevel | None, Parameter(help="What is logged on stderr.", converter=_level)
     ] = None,
     loop: Annotated[EventLoop, Parameter(help="Event loop to run on.")] = "asyncio",
+    reload: Annotated[
+        bool, Parameter(negative=(), help="Replace the processes when Python files here change.")
+    ] = False,
 ) -> int:
     """Run tasks until SIGTERM or SIGINT; what is not finished then is given back."""
     _need(loop)
     lifeline = Lifeline.inherited()
-    if workers > 1 and lifeline is None:
-        return _supervise(workers, log_level)
+    if (workers > 1 or reload) and lifeline is None:
+        return _supervise(workers, log_level, reload=reload)
     found = locate(app)
     given = {
         "concurrency": concurrency,
@@ -99,13 +104,16 @@ def worker(
     return 0
 
 
-def _supervise(workers: int, log_level: LogLevel | None) -> int:
+def _supervise(workers: int, log_level: LogLevel | None, *, reload: bool) -> int:
     """Have so many processes run this same command; each finds that it has a supervisor."""
     if os.name != "posix":
-        raise ConfigurationError("--workers: this system runs one worker process per command")
+        raise ConfigurationError("this system runs one worker process per command, unsupervised")
+    if reload:
+        need_watchfiles()
     _log(log_level or WorkerConfig().log_level)
     command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
-    return anyio.run(Supervisor(command, workers).run)
+    sources = Path.cwd() if reload else None
+    return anyio.run(Supervisor(command, workers, sources=sources).run)
 
 
 def overridden(config: WorkerConfig, given: dict[str, Any]) -> WorkerConfig:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Sequence
+from pathlib import Path
 
 import anyio
 from anyio import CancelScope, Event, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 
 from chicory.supervision.child import Child, epitaph
+from chicory.supervision.sources import changes
 from chicory.supervision.succession import (
     GiveUp,
     Leave,
@@ -36,12 +38,21 @@ class Supervisor:
         command: what each process runs; see ``Lifeline`` for its part.
         count: how many.
         finite: they end by themselves when their work is done, and are not replaced then.
+        sources: a folder; when Python files in it change, the processes are replaced.
     """
 
-    def __init__(self, command: Sequence[str], count: int, *, finite: bool = False) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        *,
+        finite: bool = False,
+        sources: Path | None = None,
+    ) -> None:
         self._command = command
         self._count = count
         self._finite = finite
+        self._sources = sources
         self._children: dict[int, Child] = {}
         self._successors: dict[int, Child] = {}
         self._stopping = Event()
@@ -59,6 +70,8 @@ class Supervisor:
                 for place in range(1, self._count):
                     places.start_soon(self._keep, place)
                 self._group.start_soon(self._roll_when_wanted)
+                if self._sources is not None:
+                    self._group.start_soon(self._roll_on_change, self._sources)
             self._group.cancel_scope.cancel()
         logger.info("all worker processes have ended")
         return self._code
@@ -152,6 +165,11 @@ class Supervisor:
                     break
             else:
                 logger.info("all worker processes have been replaced")
+
+    async def _roll_on_change(self, folder: Path) -> None:
+        async for changed in changes(folder):
+            logger.info("%s changed: replacing the worker processes", ", ".join(changed))
+            self.roll()
 
     async def _succeed(self, place: int) -> bool:
         """Replace one process without a gap; False where its successor does not get to work."""

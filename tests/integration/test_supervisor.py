@@ -172,6 +172,22 @@ def test_a_hangup_with_broken_code_keeps_the_old_ones(chicory, supervise, folder
     assert call(chicory, "tasks.pid") in old
 
 
+def test_new_code_is_taken_up_when_it_is_saved(chicory, supervise, folder):
+    team = supervise("tasks", "--reload")
+    team.until_ready(1)
+    assert call(chicory, "tasks.add", "2", "3") == 5
+    text = (folder / "tasks.py").read_text()
+
+    (folder / "tasks.py").write_text(text.replace("return a + b", "return a * b"))
+
+    team.until("tasks.py changed: replacing the worker processes")
+    team.until("all worker processes have been replaced")
+    assert call(chicory, "tasks.add", "2", "3") == 6
+    team.send(signal.SIGTERM)
+    team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
 def test_when_the_supervisor_is_killed_nobody_is_left(chicory, supervise):
     team = supervise("tasks", "-w", "2")
     team.until_ready(2)
