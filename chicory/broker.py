@@ -81,9 +81,11 @@ class Broker:
             QueueFullError: the broker has no room; nothing was published.
             ValidationError: the name of the queue is none; nothing was published.
         """
-        messages.decode_whole(messages.encode(message))  # its types are as the user made them
-        await self.enqueue(message, queue)
-        return message.id
+        read = messages.decode_whole(messages.encode(message))  # as a worker will
+        read.eta = _in_utc(read.eta)
+        read.first_failure_at = _in_utc(read.first_failure_at)
+        await self.enqueue(read, queue)
+        return read.id
 
     async def enqueue(self, message: TaskMessage, queue: str) -> PublishOutcome:
         """Publish, and say whether it was stored or is a duplicate. Raises as ``publish``."""
@@ -99,7 +101,8 @@ class Broker:
                 f"{self._max_message_size:,}: pass a reference to the data, or raise "
                 "CHICORY_MAX_MESSAGE_SIZE"
             )
-        return Publication(queue, message.id, body, level(message.priority), _due(message.eta))
+        due = message.eta.timestamp() if message.eta else 0.0
+        return Publication(queue, message.id, body, level(message.priority), due)
 
     # -- counts and control ---------------------------------------------------------------
 
@@ -244,10 +247,8 @@ def _is_text(name: str) -> bool:
     return not any("\ud800" <= character <= "\udfff" for character in name)
 
 
-def _due(eta: datetime | None) -> float:
-    if eta is None:
-        return 0.0
-    return (eta if eta.tzinfo else eta.replace(tzinfo=UTC)).timestamp()
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _shown(letter: DeadLetter) -> DLQMessage:
