@@ -43,7 +43,7 @@ class Coalescer(Generic[T, R]):
 
         Cancelled before its batch went off, the item is not sent; afterwards it may have been.
         """
-        call = _Call[T, R](item)
+        call: _Call[T, R] = _Call(item)  # an alias that is called costs as much as the call
         self._waiting.append(call)
         if self._busy:
             await self._turn(call)
@@ -70,11 +70,12 @@ class Coalescer(Generic[T, R]):
         for call in batch:
             call.sent = True
         try:
-            # cancelling the caller that happens to lead must not cancel the others' calls
-            with CancelScope(shield=True):
-                results = await self._flush([call.item for call in batch])
-                for call, result in zip(batch, results, strict=True):
-                    call.result = result
+            if len(batch) == 1:
+                await self._answer(batch)
+            else:
+                # cancelling the caller that happens to lead must not cancel the others' calls
+                with CancelScope(shield=True):
+                    await self._answer(batch)
         except BaseException as error:  # noqa: BLE001  (raised again in each caller)
             for call in batch:
                 call.error = error
@@ -83,6 +84,11 @@ class Coalescer(Generic[T, R]):
                 if call.event is not None:
                     call.event.set()
             self._pass_on()
+
+    async def _answer(self, batch: Sequence[_Call[T, R]]) -> None:
+        results = await self._flush([call.item for call in batch])
+        for call, result in zip(batch, results, strict=True):
+            call.result = result
 
     def _pass_on(self) -> None:
         self._busy = bool(self._waiting)
