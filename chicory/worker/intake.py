@@ -47,7 +47,7 @@ class Intake:
         self._give_back = give_back
         self._stopped = False
         self._scope = CancelScope()
-        self._moved = Event()
+        self._moved: Event | None = None
         self._finished = 0
         self._pace = _Pace()
         self._patience = Patience("fetching")
@@ -64,7 +64,9 @@ class Intake:
     def moved(self) -> None:
         """A slot has become free, or an outcome durable."""
         self._finished += 1
-        self._moved.set()
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
 
     async def run(self) -> None:
         """Fetch until ``stop``."""

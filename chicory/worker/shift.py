@@ -54,7 +54,7 @@ class Shift:
         self._max_crashes = config.max_crashes
         self._queues = tuple(queues)
         self._quarantined: Attempt | None = None
-        self._idle = Event()
+        self._idle: Event | None = None
         self._executor = Executor(
             app.tasks, worker_id, config, CapacityLimiter(config.concurrency), self._now
         )
@@ -119,7 +119,7 @@ class Shift:
         assert attempt.ending is not None
         self._conclude(attempt, attempt.ending)
         self._intake.moved()
-        if not self._slots.running:
+        if self._idle is not None and not self._slots.running:
             self._idle.set()
 
     def _conclude(self, attempt: Attempt, ending: Ending) -> None:
