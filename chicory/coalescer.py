@@ -48,7 +48,7 @@ class Coalescer(Generic[T, R]):
 
         Cancelled before its batch went off, the item is not sent; afterwards it may have been.
         """
-        call = _Call[T, R](item)
+        call: _Call[T, R] = _Call(item)  # an alias that is called costs as much as the call
         self._waiting.append(call)
         if self._busy:
             await self._turn(call)
@@ -76,11 +76,12 @@ class Coalescer(Generic[T, R]):
         for call in batch:
             call.sent = True
         try:
-            # cancelling the caller that happens to lead must not cancel the others' calls
-            with CancelScope(shield=True):
-                results = await self._flush([call.item for call in batch])
-                for call, result in zip(batch, results, strict=True):
-                    call.result = result
+            if len(batch) == 1:
+                await self._answer(batch)
+            else:
+                # cancelling the caller that happens to lead must not cancel the others' calls
+                with CancelScope(shield=True):
+                    await self._answer(batch)
         except get_cancelled_exc_class():  # asyncio's own, which no shield of anyio's stops
             self._take_back(batch)
             raise
@@ -99,6 +100,11 @@ class Coalescer(Generic[T, R]):
             if not call.gone:
                 call.sent = False
                 self._waiting.appendleft(call)
+
+    async def _answer(self, batch: Sequence[_Call[T, R]]) -> None:
+        results = await self._flush([call.item for call in batch])
+        for call, result in zip(batch, results, strict=True):
+            call.result = result
 
     def _pass_on(self) -> None:
         self._busy = bool(self._waiting)
