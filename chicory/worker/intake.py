@@ -16,6 +16,8 @@ from chicory.worker.patience import Patience
 from chicory.worker.slots import Slots
 
 MAX_FETCH = 256
+MAX_UNSETTLED = 256
+"""Outcomes that wait to be durable before no more is fetched: a crash would repeat their tasks."""
 HIDDEN = 0.02
 """Seconds of work to hold beyond the free slots: about the longest round trip worth hiding."""
 HOARDING = 0.1
@@ -38,6 +40,7 @@ class Intake:
         slots: Slots,
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
+        unsettled: Callable[[], int],
     ) -> None:
         self.waiting_since: float | None = None
         self._transport = transport
@@ -45,9 +48,10 @@ class Intake:
         self._slots = slots
         self._accept = accept
         self._give_back = give_back
+        self._unsettled = unsettled
         self._stopped = False
         self._scope = CancelScope()
-        self._moved = Event()
+        self._moved: Event | None = None
         self._finished = 0
         self._pace = _Pace()
         self._patience = Patience("fetching")
@@ -62,9 +66,15 @@ class Intake:
         self._scope.cancel()
 
     def moved(self) -> None:
-        """A slot has become free, or an outcome durable."""
+        """A slot has become free."""
         self._finished += 1
-        self._moved.set()
+        self.settled()
+
+    def settled(self) -> None:
+        """An outcome has become durable."""
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
 
     async def run(self) -> None:
         """Fetch until ``stop``."""
@@ -85,7 +95,7 @@ class Intake:
         if ahead and waiting > ahead // 2:  # a fetch for each task would be a trip for each task
             return 0
         room = self._slots.limit - len(self._slots.running) + ahead - waiting
-        return min(MAX_FETCH, room)
+        return min(MAX_FETCH, room, MAX_UNSETTLED - self._unsettled())
 
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
@@ -104,10 +114,11 @@ class Intake:
 
     async def _wait_for_room(self) -> None:
         before = self._finished
-        self._moved = Event()
-        with CancelScope(deadline=self._hoarding_at()):
-            await self._moved.wait()
-        self._stop_hoarding(before)
+        moved = self._moved = Event()
+        with CancelScope(deadline=self._hoarding_at()) as patience:
+            await moved.wait()
+        if patience.cancelled_caught:
+            self._stop_hoarding(before)
 
     def _hoarding_at(self) -> float:
         """From when on what is held counts as hoarded, unless something moves."""

@@ -59,7 +59,7 @@ class Settler:
         self._sending: list[_Item] = []
         self._republished: set[Attempt] = set()
         self._turn = Lock(fast_acquire=True)
-        self._wanted = Event()
+        self._wanted: Event | None = None
         self._patience = Patience("settling")
 
     @property
@@ -70,15 +70,16 @@ class Settler:
     def add(self, attempt: Attempt, settlement: Settlement) -> None:
         """Settle soon; does not wait."""
         self._buffer.append((attempt, settlement))
-        self._wanted.set()
+        if self._wanted is not None:
+            self._wanted.set()
+            self._wanted = None
 
     async def run(self) -> None:
         """Send what is added, until cancelled or the farewell is over."""
         while not self._farewell.over:
             await self.drain()
             self._wanted = Event()
-            if not self._buffer:
-                await self._wanted.wait()
+            await self._wanted.wait()
 
     async def drain(self) -> None:
         """Send until nothing is left, or the farewell is over."""

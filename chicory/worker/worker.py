@@ -7,14 +7,21 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 import anyio
-from anyio import CancelScope, CapacityLimiter, Event, create_task_group, to_thread
+from anyio import (
+    TASK_STATUS_IGNORED,
+    CancelScope,
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    to_thread,
+)
 from anyio.abc import TaskStatus
 
 from chicory import stats as statistics
@@ -61,6 +68,7 @@ class Worker:
         self._shift: Shift | None = None
         self._ward: Ward | None = None
         self._tally = Tally()
+        self._announce: Callable[[], object]
         self._is_busy = False
         self._has_run = False
         self._is_running = False
@@ -70,8 +78,8 @@ class Worker:
 
     # -- life -----------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Work until a signal or ``stop()``.
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Work until a signal or ``stop()``; ``await group.start(worker.run)`` until it is ready.
 
         Raises:
             ConfigurationError: the app, or the broker as it is, cannot be worked with.
@@ -79,6 +87,7 @@ class Worker:
                 worker waits for it.
         """
         self._begin()
+        self._announce = task_status.started
         try:
             if threading.current_thread() is threading.main_thread():
                 await self._serve_with_signals()
@@ -91,6 +100,7 @@ class Worker:
     async def start(self) -> None:
         """Work in the background; returns when the worker is ready. Raises as ``run``."""
         self._begin()
+        self._announce = self._ready.set
         spawn(self._serve)
         try:
             await self._ready.wait()
@@ -238,6 +248,7 @@ class Worker:
                     keeper.start()
                     self._say_hello()
                     self._ready.set()
+                    self._announce()
                     await self._stopping.wait()
                     await shift.drain(self._timeout)
                 finally:
@@ -309,7 +320,8 @@ class Worker:
         return found
 
     def _heartbeat(self) -> WorkerRecord:
-        return WorkerRecord(self.worker_id, self.queues, statistics.encode(self.get_stats()))
+        consumed = self.queues if self._is_running else ()
+        return WorkerRecord(self.worker_id, consumed, statistics.encode(self.get_stats()))
 
 
 def _new_worker_id() -> str:

@@ -658,3 +658,20 @@ def test_a_worker_can_be_run_in_a_thread_of_its_own(url, anyio_backend_name):
     assert value == 3
     assert failures == []
     assert not thread.is_alive()
+
+
+async def test_run_can_be_started_in_a_task_group(app):
+    @app.task(name="quick")
+    async def quick() -> str:
+        return "run"
+
+    worker = Worker(app)
+    with anyio.fail_after(20):
+        async with create_task_group() as group:
+            await group.start(worker.run)
+            running = worker.get_stats().is_running
+            value = await (await quick.delay()).get()
+            group.cancel_scope.cancel()
+
+    assert running
+    assert value == "run"
