@@ -105,13 +105,20 @@ class Executor:
         self._max_crashes = config.max_crashes
         self._now = now
         self._threads = threads
+        self._steps = (
+            self._decode,
+            self._count_crashes,
+            self._expire,
+            self._look_up,
+            self._bind,
+        )
 
     def prepare(self, attempt: Attempt) -> None:
         """Decode, look up, validate; or end the attempt with the reason why it cannot run."""
         if attempt.abort is not None:
             attempt.ending = attempt.abort
             return
-        for step in (self._decode, self._count_crashes, self._expire, self._look_up, self._bind):
+        for step in self._steps:
             step(attempt)
             if attempt.ending is not None:
                 return
