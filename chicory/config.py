@@ -70,8 +70,9 @@ class WorkerConfig(Section, kw_only=True):
         super().__post_init__()
         if self.heartbeat_ttl <= self.heartbeat_interval:
             raise ConfigurationError(
-                f"heartbeat_ttl ({self.heartbeat_ttl:g} s) must be more than "
-                f"heartbeat_interval ({self.heartbeat_interval:g} s)"
+                f"heartbeat_ttl ({self.heartbeat_ttl:g} s, CHICORY_WORKER_HEARTBEAT_TTL) must be "
+                f"more than heartbeat_interval ({self.heartbeat_interval:g} s, "
+                "CHICORY_WORKER_HEARTBEAT_INTERVAL)"
             )
 
 
@@ -99,7 +100,8 @@ class _RedisConfig(Section, kw_only=True):
         """The URL of the server."""
         return (
             self.url
-            or f"redis://{_login(self.username, self.password)}{self.host}:{self.port}/{self.db}"
+            or f"redis://{_login(self.username, self.password)}{_host(self.host)}:{self.port}"
+            f"/{self.db}"
         )
 
 
@@ -113,13 +115,18 @@ class _NatsConfig(Section, kw_only=True):
     @property
     def address(self) -> str:
         """The URL of the server."""
-        return self.url or f"nats://{_login(self.username, self.password)}{self.host}:{self.port}"
+        login = _login(self.username, self.password)
+        return self.url or f"nats://{login}{_host(self.host)}:{self.port}"
 
 
 def _login(username: str | None, password: str | None) -> str:
     if username is None and password is None:
         return ""
     return f"{quote(username or '', safe='')}:{quote(password or '', safe='')}@"
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host  # IPv6
 
 
 class SQLiteBrokerConfig(_SQLiteConfig, kw_only=True):
