@@ -116,5 +116,5 @@ def test_a_program_that_makes_an_app_loads_only_its_transport():
 
     loaded = set(run(code).split()) - before
 
-    assert not loaded & (HEAVY - NEEDED)
+    assert not loaded & (HEAVY - NEEDED - {"email"})  # what lists installed packages parses mail
     assert not any(name.startswith("chicory_") for name in loaded)
