@@ -25,6 +25,7 @@ from chicory.errors import ConfigurationError
 from chicory.supervision import Lifeline, Supervisor
 from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
+from chicory.worker.rota import parse
 
 EventLoop = Literal["asyncio", "uvloop", "trio"]
 LEVELS = get_args(LogLevel)
@@ -55,7 +56,7 @@ def worker(
             negative=(),
             show_default=False,
             consume_multiple=False,
-            help="Queue to consume; given several times: in strict order.",
+            help="Queue to consume; several: in strict order, or shared by weight (high=3).",
         ),
     ] = (),
     dlq: Annotated[bool | None, Parameter(help="Keep exhausted calls as dead letters.")] = None,
@@ -94,7 +95,7 @@ def worker(
     _log(config.log_level)
     if not found.tasks:
         raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
-    runner = Worker(found, config, queues=queue or None)
+    runner = Worker(found, config, queues=parse(queue) or None)
     status: TaskStatus[None] = TASK_STATUS_IGNORED
     if lifeline is not None:
         lifeline.shutdown_timeout = config.shutdown_timeout

@@ -13,6 +13,7 @@ from anyio import CancelScope, Event
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Delivery, Transport
 from chicory.worker.patience import Patience
+from chicory.worker.rota import Rota
 from chicory.worker.slots import Slots
 
 MAX_FETCH = 256
@@ -36,7 +37,7 @@ class Intake:
     def __init__(
         self,
         transport: Transport,
-        queues: Sequence[str],
+        rota: Rota,
         slots: Slots,
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
@@ -44,7 +45,7 @@ class Intake:
     ) -> None:
         self.waiting_since: float | None = None
         self._transport = transport
-        self._queues = queues
+        self._rota = rota
         self._slots = slots
         self._accept = accept
         self._give_back = give_back
@@ -100,7 +101,7 @@ class Intake:
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
         try:
-            deliveries = await self._transport.fetch(self._queues, room, math.inf)
+            deliveries = await self._transport.fetch(self._rota.order(), room, math.inf)
         except (BrokerConnectionError, QueueFullError) as error:
             self.waiting_since = None
             await self._patience.after(error)

@@ -18,6 +18,7 @@ from chicory.transport import Delivery, Done, Receipt, Settled, Transport
 from chicory.worker.attempt import Attempt, Executor
 from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
+from chicory.worker.rota import Rota
 from chicory.worker.settlements import Clerk
 from chicory.worker.settler import Settler
 from chicory.worker.slots import Slots
@@ -44,7 +45,7 @@ class Shift:
         app: Chicory,
         config: WorkerConfig,
         worker_id: str,
-        queues: Sequence[str],
+        rota: Rota,
         transports: Sequence[Transport],
         group: TaskGroup,
         tally: Tally,
@@ -53,7 +54,7 @@ class Shift:
         self.tally = tally
         self._now = app.clock.now
         self._max_crashes = config.max_crashes
-        self._queues = tuple(queues)
+        self._queues = rota.names
         self._quarantined: Attempt | None = None
         self._idle: Event | None = None
         self._farewell = Farewell()
@@ -70,7 +71,7 @@ class Shift:
         self._slots = Slots(group, config.concurrency, self._run, self._finish)
         self._intake = Intake(
             transports[0],
-            queues,
+            rota,
             self._slots,
             self._accept,
             self._give_back,

@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -33,6 +33,7 @@ from chicory.message import new_id
 from chicory.stats import RunningTask, WorkerStats
 from chicory.transport import Transport, WorkerRecord
 from chicory.worker.keeper import Keeper, Ward
+from chicory.worker.rota import Queues, Rota
 from chicory.worker.shift import FAREWELL, Shift
 from chicory.worker.tally import Tally
 
@@ -51,7 +52,8 @@ class Worker:
     Args:
         app: whose tasks to run.
         config: settings; the app's ``config.worker`` where none are given.
-        queues: queues to consume, in strict order; ``config.queue`` where none are given.
+        queues: queues to consume: names, in strict order, or names with their weights;
+            ``config.queue`` where none are given.
     """
 
     def __init__(
@@ -59,11 +61,12 @@ class Worker:
         app: Chicory,
         config: WorkerConfig | None = None,
         *,
-        queues: Sequence[str] | None = None,
+        queues: Queues | None = None,
     ) -> None:
         self.app = app
         self.config = config or app.config.worker
-        self.queues = tuple(queues or (self.config.queue,))
+        self._rota = Rota(queues or (self.config.queue,))
+        self.queues = self._rota.names
         self.worker_id = _new_worker_id()
         self._shift: Shift | None = None
         self._ward: Ward | None = None
@@ -238,7 +241,7 @@ class Worker:
                     self.app,
                     self.config,
                     self.worker_id,
-                    self.queues,
+                    self._rota,
                     transports,
                     group,
                     self._tally,
@@ -284,7 +287,7 @@ class Worker:
             "worker %s: %d tasks known, consuming %s, %d at once",
             self.worker_id,
             len(self.app.tasks),
-            ", ".join(self.queues),
+            self._rota,
             self.config.concurrency,
         )
 
