@@ -31,7 +31,8 @@ class Intake:
     """Keeps the slots supplied from the queues.
 
     ``accept(deliveries)`` is called with what was fetched, ``give_back()`` when what waits for a
-    slot should go back because nothing moves.
+    slot should go back because nothing moves. Where ``exhausted`` is given it does not wait for
+    messages: it ends, and calls that, once there are none and all that was fetched is settled.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Intake:
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
         unsettled: Callable[[], int],
+        exhausted: Callable[[], None] | None = None,
     ) -> None:
         self.waiting_since: float | None = None
         self._transport = transport
@@ -50,6 +52,8 @@ class Intake:
         self._accept = accept
         self._give_back = give_back
         self._unsettled = unsettled
+        self._exhausted = exhausted
+        self._wait = math.inf if exhausted is None else 0.0
         self._stopped = False
         self._scope = CancelScope()
         self._moved: Event | None = None
@@ -90,6 +94,14 @@ class Intake:
             else:
                 await self._wait_for_room()
 
+    async def _find_nothing(self) -> None:
+        """What runs may bring more; when nothing does, all is done."""
+        if self._slots.running or self._slots.queue or self._unsettled():
+            await self._wait_for_room()
+        elif self._exhausted is not None:
+            self._stopped = True
+            self._exhausted()
+
     def _room(self) -> int:
         ahead = self._pace.ahead(self._finished)
         waiting = len(self._slots.queue)
@@ -101,7 +113,7 @@ class Intake:
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
         try:
-            deliveries = await self._transport.fetch(self._rota.order(), room, math.inf)
+            deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
             self.waiting_since = None
             await self._patience.after(error)
@@ -112,6 +124,8 @@ class Intake:
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
+        elif not deliveries:
+            await self._find_nothing()
 
     async def _wait_for_room(self) -> None:
         before = self._finished

@@ -54,6 +54,7 @@ class Worker:
         config: settings; the app's ``config.worker`` where none are given.
         queues: queues to consume: names, in strict order, or names with their weights;
             ``config.queue`` where none are given.
+        burst: end by itself when the queues hold nothing that is due and all is settled.
     """
 
     def __init__(
@@ -62,11 +63,13 @@ class Worker:
         config: WorkerConfig | None = None,
         *,
         queues: Queues | None = None,
+        burst: bool = False,
     ) -> None:
         self.app = app
         self.config = config or app.config.worker
         self._rota = Rota(queues or (self.config.queue,))
         self.queues = self._rota.names
+        self._burst = burst
         self.worker_id = _new_worker_id()
         self._shift: Shift | None = None
         self._ward: Ward | None = None
@@ -129,6 +132,12 @@ class Worker:
             self._request_stop()
             await self._ended.wait()
         self._raise_error()
+
+    def retire(self, why: str) -> None:
+        """Begin to stop, as on a signal; does not wait. To be called on the worker's event loop."""
+        if self._is_running and not self._stopping.is_set():
+            logger.info("worker %s: %s, stopping", self.worker_id, why)
+            self._request_stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -245,6 +254,8 @@ class Worker:
                     transports,
                     group,
                     self._tally,
+                    self.retire,
+                    burst=self._burst,
                 )
                 try:
                     keeper = self._keeper(shift)
@@ -263,7 +274,7 @@ class Worker:
                 await self._leave(keeper)
 
     def _keeper(self, shift: Shift) -> Keeper:
-        self._ward = Ward(current_loop(), shift, self._heartbeat)
+        self._ward = Ward(current_loop(), shift, self._heartbeat, self.retire)
         return Keeper(self._ward, self._transports(), self.app.config.lease, self.config)
 
     async def _leave(self, keeper: Keeper | None) -> None:
