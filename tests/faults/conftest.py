@@ -14,7 +14,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from fleet import Fleet
 
-LEASE = 1.0
+LEASE = 2.0
 
 
 def pytest_collection_modifyitems(items):

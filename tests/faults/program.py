@@ -1,4 +1,4 @@
-"""A worker process: ``python program.py URL LEDGER BACKEND``; its settings come from the environment.
+"""A worker process: ``python program.py URL LEDGER BACKEND``, configured by its environment.
 
 LEDGER is a descriptor to write to: one line for each thing that happens, whole or not at all.
 """
@@ -57,6 +57,13 @@ def make_app(url: str, note) -> Chicory:
         note("finished", key)
         return os.getpid()
 
+    _add_troubles(app, note)
+    return app
+
+
+def _add_troubles(app: Chicory, note) -> None:
+    """Tasks that hold, block or kill their worker."""
+
     @app.task(name="hold")
     async def hold(key: str, gate: str) -> int:
         note("started", key)
@@ -89,8 +96,6 @@ def make_app(url: str, note) -> Chicory:
         note("started", key)
         os.kill(os.getpid(), signal.SIGKILL)
         await anyio.sleep_forever()
-
-    return app
 
 
 def main() -> None:

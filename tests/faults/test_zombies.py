@@ -43,7 +43,7 @@ async def test_an_event_loop_blocked_for_longer_than_its_lease_has_its_task_to_i
         blocked, other = fleet.start(2, worker_blocked_loop_warning=0.2)
         await fleet.ready(blocked)
         await fleet.ready(other)
-        handle = await fleet.task("block").delay("it", 3.5)
+        handle = await fleet.task("block").delay("it", 5)
         pid = await handle.get()
         state = await handle.state()
 
@@ -58,7 +58,7 @@ async def test_a_loop_blocked_past_its_limit_gives_its_task_to_another_worker(fl
     with anyio.fail_after(30):
         (blocked,) = fleet.start(worker_blocked_loop_warning=0.1, worker_blocked_loop_limit=0.5)
         await fleet.ready(blocked)
-        handle = await fleet.task("block").delay("it", 4)
+        handle = await fleet.task("block").delay("it", 6)
         await fleet.ledger.has("started", pid=blocked.pid)
         (other,) = fleet.start(worker_blocked_loop_limit=60)
         await fleet.ledger.has("started", pid=other.pid)
