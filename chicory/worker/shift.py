@@ -19,6 +19,7 @@ from chicory.transport import Delivery, Done, Receipt, Settled, Transport
 from chicory.worker.attempt import Attempt, Executor
 from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
+from chicory.worker.quarantine import Quarantine
 from chicory.worker.rota import Rota
 from chicory.worker.settlements import Clerk
 from chicory.worker.settler import Settler
@@ -63,7 +64,7 @@ class Shift:
         self._max_tasks = config.max_tasks or math.inf
         self._retire = retire
         self._queues = rota.names
-        self._quarantined: Attempt | None = None
+        self._quarantine = Quarantine()
         self._idle: Event | None = None
         self._farewell = Farewell()
         self._executor = Executor(app.tasks, worker_id, config, self._now)
@@ -101,19 +102,14 @@ class Shift:
         attempts = [Attempt(delivery, now) for delivery in deliveries]
         for attempt in attempts:
             self.held[attempt.delivery.receipt] = attempt
-        self._slots.push([attempt for attempt in attempts if self._admit(attempt)])
+        self._slots.push([attempt for attempt in attempts if self._is_harmless(attempt)])
+        self._slots.push(self._quarantine.begin())
 
-    def _admit(self, attempt: Attempt) -> bool:
-        """Let one message at a time run that may be about to kill its last worker.
-
-        Whatever else is held when it does would be blamed for the crash as well.
-        """
+    def _is_harmless(self, attempt: Attempt) -> bool:
         if not suspect(attempt.delivery.deliveries, self._max_crashes):
             return True
-        if self._quarantined is None:
-            self._quarantined = attempt
-            return True
-        self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
+        if not self._quarantine.admit(attempt):
+            self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
         return False
 
     async def _run(self, attempt: Attempt) -> None:
@@ -144,8 +140,7 @@ class Shift:
             return
         attempt.concluded = True
         attempt.ending = ending
-        if attempt is self._quarantined:
-            self._quarantined = None
+        self._quarantine.ended(attempt)
         try:
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         except Exception as error:
@@ -161,6 +156,8 @@ class Shift:
     def _answered(self, attempt: Attempt, settled: Settled) -> None:
         self.held.pop(attempt.delivery.receipt, None)
         self._intake.settled()
+        if self._quarantine.left(attempt):
+            self._slots.push(self._quarantine.begin())
         if attempt.on_settled is not None:
             attempt.acknowledged = settled is Settled.SETTLED
             attempt.on_settled.set()
@@ -228,7 +225,7 @@ class Shift:
             )
 
     def _give_back(self) -> None:
-        for attempt in self._slots.take_back():
+        for attempt in (*self._slots.take_back(), *self._quarantine.take_back()):
             self._conclude(attempt, GivenBack())
 
     # -- orders of the keeper -------------------------------------------------------------

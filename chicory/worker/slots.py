@@ -12,7 +12,7 @@ import contextvars
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -61,8 +61,10 @@ class Slots:
         self._cancellations = cancellations()
         self._cancellations_before = self._cancellations()
 
-    def push(self, attempts: list[Attempt]) -> None:
+    def push(self, attempts: Sequence[Attempt]) -> None:
         """Run these in turn, as slots become free."""
+        if not attempts:
+            return
         self.queue.extend(attempts)
         self._turn_began = time.monotonic()
         everybody = self._alive >= self.limit
