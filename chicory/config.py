@@ -67,7 +67,6 @@ class WorkerConfig(Section, kw_only=True):
     blocked_loop_limit: PositiveSeconds = setting(
         "WORKER_BLOCKED_LOOP_LIMIT", PositiveSeconds, 300.0
     )
-
     max_tasks: PositiveInt | None = setting("WORKER_MAX_TASKS", PositiveInt, None)
     max_memory: PositiveInt | None = setting("WORKER_MAX_MEMORY", PositiveInt, None)
 
