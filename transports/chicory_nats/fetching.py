@@ -1,0 +1,250 @@
+"""Leasing messages: level by level, and waiting for the first one without asking again.
+
+A level that was empty last time is asked together with the next one, for the price of one round
+trip. Where it was not empty after all, more comes than was wanted; what is too much, and lowest,
+is given back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import Iterable, Sequence
+
+from anyio import CancelScope
+
+from chicory.transport import Delivery, Priority, Release
+from chicory_nats.acks import ACK, Acks, later
+from chicory_nats.boot import Boot
+from chicory_nats.composing import mark, task_id_of
+from chicory_nats.consumers import Consumers, name_of, queue_token
+from chicory_nats.guard import Verdict, judge
+from chicory_nats.headers import CALL, DELIVERIES, GONE, parse
+from chicory_nats.pulls import Lanes, Level, Pulls, Raw
+from chicory_nats.session import Session
+from chicory_nats.settling import Settler
+from chicory_nats.subjects import kind_and_place, levels
+from chicory_nats.thread import Thread
+from chicory_nats.ticket import Ticket, fresh
+from chicory_nats.whole import ended
+
+_STANDING = 60.0
+"""Seconds after which a request that waits is made anew."""
+_PAUSE = 0.1
+
+Held = tuple[Raw, Ticket]
+
+
+class Fetcher:
+    """Fetches for any number of callers at once."""
+
+    def __init__(
+        self, session: Session, consumers: Consumers, boot: Boot, acks: Acks, settler: Settler
+    ) -> None:
+        self._session = session
+        self._consumers = consumers
+        self._boot = boot
+        self._acks = acks
+        self._settler = settler
+        self._lanes = Lanes(session)
+        self._left: dict[str, int] = {}
+        self._standing: set[Pulls] = set()
+        session.connection.on_down(self._wake)
+
+    async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
+        """Lease up to ``limit`` messages, or wait for the first one."""
+        end = time.monotonic() + wait
+        ranked = await self._levels(queues)
+        while True:
+            found = await self._all_or_none(self._sweep(ranked, limit))
+            left = end - time.monotonic()
+            if not found and left > 0:
+                found = await self._stand(ranked, limit, min(left, _STANDING))
+            if found or time.monotonic() >= end:
+                return [self._delivery(raw, ticket, queues) for raw, ticket in found]
+
+    async def _levels(self, queues: Sequence[str]) -> Sequence[Level]:
+        names = [queue_token(queue) for queue in dict.fromkeys(queues)]
+        await asyncio.gather(*(self._consumers.ensure(name) for name in names))
+        pairs = [(name, level) for name in names for level in levels()]
+        return [Level(n, name, lv, name_of(name, lv)) for n, (name, lv) in enumerate(pairs)]
+
+    async def _all_or_none(self, sweep: object) -> list[Held]:
+        """Do what claims messages to its end; where the caller is cancelled give them back."""
+        assert asyncio.iscoroutine(sweep)
+        task: asyncio.Task[list[Held]] = asyncio.get_running_loop().create_task(sweep)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await ended(task)
+            if not task.cancelled() and task.exception() is None:
+                await self._give_back(ticket for _, ticket in task.result())
+            raise
+
+    async def _give_back(self, tickets: Iterable[Ticket]) -> None:
+        releases = [Release(ticket) for ticket in tickets]
+        if releases:
+            task = asyncio.get_running_loop().create_task(self._settler.settle(releases))
+            await ended(task)
+
+    async def _sweep(self, ranked: Sequence[Level], limit: int) -> list[Held]:
+        """Lease what is there, the first levels first."""
+        found: list[Held] = []
+        rest = list(ranked)
+        while rest and len(found) < limit:
+            await self._boot.since()
+            room = limit - len(found)
+            asked = self._worth_asking(rest, room)
+            pulls = Pulls(self._session, self._lanes, asked, room)
+            await self._watch(pulls, pulls.ask())
+            self._note(pulls)
+            found += await self._accept(pulls.came, room)
+            if not pulls.over:
+                break  # the connection was lost, or a consumer is gone: begin anew
+            rest = rest[len(asked) :]
+        return found
+
+    def _worth_asking(self, rest: Sequence[Level], room: int) -> Sequence[Level]:
+        """The first levels up to those that will have enough."""
+        expected = 0
+        for number, level in enumerate(rest, 1):
+            expected += self._left.get(level.consumer, room)
+            if expected >= room:
+                return rest[:number]
+        return rest
+
+    async def _stand(self, ranked: Sequence[Level], limit: int, wait: float) -> list[Held]:
+        """Wait until something is there, and lease it."""
+        pulls = Pulls(self._session, self._lanes, ranked, limit)
+        try:
+            await self._watch(pulls, pulls.stand(wait))
+        except asyncio.CancelledError:
+            with CancelScope(shield=True):
+                await self._give_back([t for _, t in await self._accept(pulls.came, math.inf)])
+            raise
+        self._note(pulls)
+        found = await self._all_or_none(self._accept(pulls.came, limit))
+        if not found and any(pull.failed for pull in pulls.pulls):
+            self._consumers.forget()
+            await asyncio.sleep(_PAUSE)
+            await asyncio.gather(*(self._consumers.ensure(level.queue) for level in ranked))
+        return found
+
+    async def _watch(self, pulls: Pulls, asking: object) -> None:
+        """Let pulls come in, know when the connection is lost, and end them in any case."""
+        assert asyncio.iscoroutine(asking)
+        self._standing.add(pulls)
+        try:
+            await asking
+        finally:
+            self._standing.discard(pulls)
+            await ended(asyncio.get_running_loop().create_task(pulls.end()))
+
+    def _wake(self) -> None:
+        for pulls in list(self._standing):
+            pulls.wake()
+
+    def _note(self, pulls: Pulls) -> None:
+        for pull in pulls.pulls:
+            if pull.over:
+                self._left[pull.level.consumer] = pull.left
+
+    async def _accept(self, came: Sequence[Raw], room: float) -> list[Held]:
+        """Make leases of what came; what nobody may have is dropped, what is too much given back."""
+        if not came:
+            return []
+        since = await self._boot.since()
+        parsed = [(raw, parse(raw.headers)) for raw in came]
+        held: list[Held] = []
+        suspects: list[Held] = []
+        for raw, block in parsed:
+            if GONE in block:
+                continue
+            pair = raw, _ticket(raw, block)
+            (suspects if raw.delivered > 1 or raw.seq <= since else held).append(pair)
+        if suspects:
+            held += await self._investigate(suspects)
+        held.sort(key=lambda pair: (pair[0].level.rank, pair[0].seq))
+        if len(held) > room:
+            surplus = held[int(room) :]
+            del held[int(room) :]
+            await self._give_back(ticket for _, ticket in surplus)
+        return held
+
+    async def _investigate(self, suspects: Sequence[Held]) -> list[Held]:
+        """Claim what was delivered before and nobody holds."""
+        claimed: list[Held] = []
+        left = list(suspects)
+        while left:
+            found = await self._session.look(ticket.place.call for _, ticket in left)
+            free = await self._sort_out(left, found)
+            taken, left = await self._claim(free)
+            claimed += taken
+        return claimed
+
+    async def _sort_out(self, suspects: Sequence[Held], found: dict[bytes, Thread]) -> list[Held]:
+        """Those that may be had; the others are dealt with."""
+        free: list[Held] = []
+        words: list[tuple[bytes, bytes]] = []
+        now = time.time()
+        for raw, ticket in suspects:
+            thread = found[ticket.place.call]
+            match judge(raw, thread, now):
+                case Verdict.TAKE:
+                    ticket.top, ticket.cancelled = thread.top, thread.cancelled
+                    ticket.deliveries = thread.deliveries(raw.delivered)
+                    free.append((raw, ticket))
+                case Verdict.LEASED:
+                    words.append((raw.ack, later(thread.held_until - now)))
+                case Verdict.OVER:
+                    words.append((raw.ack, ACK))
+        await self._acks.send(words)
+        return free
+
+    async def _claim(self, free: Sequence[Held]) -> tuple[list[Held], list[Held]]:
+        """Mark messages as leased: those that are now, and those that something has come over."""
+        until = time.time() + self._session.lease
+        marks = [
+            mark(
+                self._session.subjects,
+                ticket,
+                until=until,
+                deliveries=ticket.deliveries,
+                operation=fresh(),
+            )
+            for _, ticket in free
+        ]
+        taken: list[Held] = []
+        changed: list[Held] = []
+        for pair, seq in zip(free, await self._session.send(marks), strict=True):
+            if seq:
+                pair[1].basis = pair[1].top = seq
+            (taken if seq else changed).append(pair)
+        return taken, changed
+
+    def _delivery(self, raw: Raw, ticket: Ticket, queues: Sequence[str]) -> Delivery:
+        names = list(dict.fromkeys(queues))
+        return Delivery(
+            names[raw.level.rank // len(Priority)],
+            ticket.task_id,
+            raw.body,
+            Priority(raw.level.level),
+            ticket.deliveries,
+            ticket,
+        )
+
+
+def _ticket(raw: Raw, block: dict[bytes, bytes]) -> Ticket:
+    place = kind_and_place(raw.subject)[1]
+    ticket = Ticket(
+        task_id_of(place.call, block),
+        place,
+        raw.subject,
+        raw.seq,
+        raw.ack,
+        block.get(CALL, b""),
+        raw.body,
+    )
+    ticket.deliveries = int(block.get(DELIVERIES, b"0")) + raw.delivered
+    return ticket
