@@ -1,28 +1,28 @@
 """The contract, for NATS JetStream."""
 
-import time
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 from anyio import sleep
 from anyio.to_thread import run_sync
+from servers.nats import NatsServer
 
 import chicory_nats.client
 from chicory.testing.contract import Harness, TransportContract
+from chicory.testing.contract.harness import RealTimeHarness
 from chicory.transport import TransportSettings
 from chicory_nats import NatsTransport
-from nats_server import NatsServer
-
-_LATE = 0.35
-"""Seconds by which the server may be late with what is due: its timer has a floor of 0.25 s."""
 
 
-class NatsHarness(Harness):
-    """A server shared by the tests; each has namespaces of its own."""
+class NatsHarness(RealTimeHarness):
+    """A server shared by the tests; each has namespaces of its own.
+
+    Its timer for what is due has a floor of 0.25 s.
+    """
 
     lease = 1.6
     moment = 0.6
+    lateness = 0.35
     patience = 20.0
     reconnects = True
 
@@ -39,14 +39,14 @@ class NatsHarness(Harness):
         self._server.kill()
         await run_sync(self._server.start)
 
+    async def settle_down(self) -> None:
+        seen = -1
+        while seen != self.written:
+            seen = self.written
+            await sleep(0.2)
+
     def round_trips(self) -> int:
         return self.written
-
-    def now(self) -> float:
-        return time.time()
-
-    async def advance(self, seconds: float) -> None:
-        await sleep(seconds + _LATE)
 
 
 @pytest.fixture(scope="session")

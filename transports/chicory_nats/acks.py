@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Sequence
 
+from chicory_nats.headers import status
 from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing, publish
 
 ACK = b"+ACK"
 NAK = b"-NAK"
 PROGRESS = b"+WPI"
+_NOBODY = b"503"
 _PATIENCE = 2.0
 
 
@@ -32,12 +34,13 @@ class Acks:
         generation = connection.generation
         last = {_consumer(subject): index for index, (subject, _) in enumerate(acks)}
         waiting = set(last.values())
-        over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def receive(subject: bytes, _reply: bytes, headers: bytes | None, _body: bytes) -> None:
             waiting.discard(int(subject.rpartition(b".")[2]))
-            if not waiting and not over.done():
-                over.set_result(None)
+            unheard = status(headers) == _NOBODY
+            if (unheard or not waiting) and not taken.done():
+                taken.set_result(not unheard)
 
         inbox = exchange.listen(receive)
         commands = [
@@ -47,12 +50,12 @@ class Acks:
         try:
             await connection.write(b"".join(commands))
             async with asyncio.timeout(_PATIENCE):
-                await over
+                certain = await taken
         except TimeoutError:
             return False
         finally:
             exchange.hush(inbox)
-        return connection.generation == generation
+        return certain and connection.generation == generation
 
     async def tell(self, acks: Iterable[tuple[bytes, bytes]]) -> None:
         """Send (subject, word) pairs, and hope."""

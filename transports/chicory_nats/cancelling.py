@@ -43,9 +43,7 @@ class Canceller:
 
     async def cancel(self, records: Sequence[Record]) -> Sequence[Cancelled]:
         """Cancel calls; answers in the order given."""
-        orders = [
-            _Order(record, token(record.task_id).encode(), fresh()) for record in records
-        ]
+        orders = [_Order(record, token(record.task_id).encode(), fresh()) for record in records]
         left = orders
         while left:
             unsure = await self._attempt(_first_each(left), still=None)
@@ -117,9 +115,7 @@ class Canceller:
             if thread.message is not None and thread.holder == thread.message.seq
             for place in [place_of(thread.message)]
         }
-        return {
-            level: (await self._consumers.status(*level)).delivered for level in sorted(places)
-        }
+        return {level: (await self._consumers.status(*level)).delivered for level in sorted(places)}
 
 
 def _was_delivered(found: Thread, delivered: Mapping[tuple[bytes, int], int]) -> bool:

@@ -33,6 +33,11 @@ class Client(_Client):
         self.heard_at = time.monotonic()
         self.failure: Exception | None = None
 
+    @property
+    def server(self) -> dict[str, Any]:
+        """What the server says of itself."""
+        return dict(self._server_info)
+
     async def write(self, commands: bytes) -> None:
         """Send commands; nothing once the connection is lost."""
         if self.is_connected:

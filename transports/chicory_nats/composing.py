@@ -106,7 +106,9 @@ def in_place_of(
 def task_id_of(call: bytes, block: dict[bytes, bytes]) -> str:
     """The id of a message."""
     known = text_of(call.decode())
-    return unquote(block[headers.TASK_ID].decode(), errors="surrogatepass") if known is None else known
+    return (
+        unquote(block[headers.TASK_ID].decode(), errors="surrogatepass") if known is None else known
+    )
 
 
 def published(subjects: Subjects, wanted: Intent) -> Sequence[Outgoing]:

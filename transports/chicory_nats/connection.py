@@ -52,6 +52,7 @@ class Connection:
         self._healing: asyncio.Task[None] | None = None
         self._afterwards: asyncio.Task[None] | None = None
         self._failure: Exception | None = None
+        self._server: dict[str, Any] = {}
         self._closed = False
 
     @property
@@ -61,9 +62,8 @@ class Connection:
 
     @property
     def server(self) -> dict[str, Any]:
-        """What the server says of itself."""
-        assert self._client is not None
-        return self._client._server_info  # noqa: SLF001  # pyright: ignore
+        """What the server says of itself, or the last one did."""
+        return self._server
 
     def on_up(self, action: Callable[[], Awaitable[None]]) -> None:
         """Have ``action`` done whenever the connection was lost and has been made again."""
@@ -135,9 +135,7 @@ class Connection:
 
     async def announce(self, sids: Iterable[int]) -> None:
         """Tell the server of subscriptions."""
-        await self.write(
-            b"".join(b"SUB %b  %d\r\n" % (self._subjects[sid], sid) for sid in sids)
-        )
+        await self.write(b"".join(b"SUB %b  %d\r\n" % (self._subjects[sid], sid) for sid in sids))
 
     def rehook(self, sid: int, hook: Hook) -> None:
         """Have another hook called for a subscription."""
@@ -214,6 +212,7 @@ class Connection:
             "connect_timeout": _CONNECT_TIMEOUT,
             "ping_interval": _PING_INTERVAL,
             "max_outstanding_pings": 2,
+            "reconnect_time_wait": _FIRST_PAUSE,
             "skip_subject_validation": True,
             "pending_size": _UNSENT,
             **self.address.options(),
@@ -221,6 +220,7 @@ class Connection:
 
     async def _adopt(self, client: Client) -> None:
         self._client = client
+        self._server = client.server
         self.generation += 1
         await client.write(
             b"".join(b"SUB %b  %d\r\n" % (subject, sid) for sid, subject in self._subjects.items())
@@ -260,6 +260,4 @@ class Connection:
                 pause = min(pause * 2, _LONGEST_PAUSE)
             else:
                 break
-        logger.warning(
-            "connected to %s again after %.1f s", self.address, time.monotonic() - begun
-        )
+        logger.warning("connected to %s again after %.1f s", self.address, time.monotonic() - begun)

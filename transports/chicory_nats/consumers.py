@@ -13,6 +13,7 @@ from chicory_nats.names import text_of, token
 from chicory_nats.session import Session, clash
 from chicory_nats.subjects import levels
 from chicory_nats.translation import NOT_FOUND
+from chicory_nats.wire import Outgoing, publish
 
 FOREVER = 8_000_000_000.0
 _LEASED_AT_ONCE = 1_000_000
@@ -72,10 +73,21 @@ class Consumers:
         await asyncio.gather(*(self._pause(queue, level, until) for level in levels()))
 
     async def _pause(self, queue: bytes, level: int, until: float) -> None:
-        name = f"{self._session.subjects.stream}.{name_of(queue, level)}"
+        consumer = name_of(queue, level)
         await self._session.api(
-            f"CONSUMER.PAUSE.{name}", {"pause_until": _stamp(until)} if until else {}
+            f"CONSUMER.PAUSE.{self._session.subjects.stream}.{consumer}",
+            {"pause_until": _stamp(until)} if until else {},
         )
+        if not until:
+            await self._session.connection.write(self._nudge(consumer))
+
+    def _nudge(self, consumer: str) -> bytes:
+        """A request that nobody hears the answer of.
+
+        A consumer that is resumed serves those who wait only when something else comes in.
+        """
+        request = Outgoing(self._session.pull(consumer), b"", b'{"batch":1,"no_wait":true}')
+        return publish(request, b"_INBOX.nobody")
 
     async def _is_paused(self, queue: bytes) -> bool:
         known = await self._session.reader.last([self._session.subjects.queue(queue)])

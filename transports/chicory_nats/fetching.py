@@ -115,15 +115,18 @@ class Fetcher:
         return rest
 
     async def _stand(self, ranked: Sequence[Level], limit: int, wait: float) -> list[Held]:
-        """Wait until something is there, and lease it."""
-        pulls = Pulls(self._session, self._lanes, ranked, limit)
+        """Wait until something is there, and lease it.
+
+        One message of each level, for what the server sends after the request was withdrawn is
+        a delivery that nobody had.
+        """
+        pulls = Pulls(self._session, self._lanes, ranked, 1)
         try:
             await self._watch(pulls, pulls.stand(wait))
         except asyncio.CancelledError:
             with CancelScope(shield=True):
                 await self._give_back([t for _, t in await self._accept(pulls.came, math.inf)])
             raise
-        self._note(pulls)
         found = await self._all_or_none(self._accept(pulls.came, limit))
         if not found and any(pull.failed for pull in pulls.pulls):
             self._consumers.forget()
@@ -151,7 +154,7 @@ class Fetcher:
                 self._left[pull.level.consumer] = pull.left
 
     async def _accept(self, came: Sequence[Raw], room: float) -> list[Held]:
-        """Make leases of what came; what nobody may have is dropped, what is too much given back."""
+        """Make leases of what came, and give back what is too much."""
         if not came:
             return []
         since = await self._boot.since()

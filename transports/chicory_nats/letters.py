@@ -28,8 +28,9 @@ class Letters:
         self._places: dict[str, int] = {}
 
     async def page(self, queue: str | None, after: str | None, limit: int) -> Sequence[DeadLetter]:
-        """Letters in the order in which they were stored; from the oldest where ``after`` is gone."""
-        subjects = self._session.subjects.letters(None if queue is None else token(queue).encode())
+        """Letters in the order in which they were stored; all where ``after`` was never seen."""
+        name = None if queue is None else token(queue).encode()
+        subjects = self._session.subjects.letters(name)
         first = 1 if after is None else await self._place(after) + 1
         if limit < 1:
             return []

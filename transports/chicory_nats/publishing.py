@@ -65,7 +65,9 @@ class Publisher:
         keys = await self._key_holders(intents)
         holders = await self._session.look(_call_of(stored) for stored in keys.values())
         now = time.time()
-        return [self._judge(one, found[one.place.call], keys, holders, ending, now) for one in intents]
+        return [
+            self._judge(one, found[one.place.call], keys, holders, ending, now) for one in intents
+        ]
 
     def _judge(
         self,

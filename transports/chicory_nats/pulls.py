@@ -85,11 +85,9 @@ class Pull:
         self.over = self.over or len(self.came) >= self._limit
 
     def command(self, session: Session, inbox: bytes, wait: float) -> bytes:
-        """Ask: for what is there, or, with ``wait``, for the first that comes in that time."""
-        request: dict[str, object] = {"batch": self._limit, "no_wait": True}
-        if wait:
-            request["expires"] = round(wait * 1e9)
-        body = msgspec.json.encode(request)
+        """Ask: for what is there, or, with ``wait``, for what comes in that time."""
+        how = {"expires": round(wait * 1e9)} if wait else {"no_wait": True}
+        body = msgspec.json.encode({"batch": self._limit, **how})
         return publish(Outgoing(session.pull(self.level.consumer), b"", body), inbox)
 
 
@@ -163,13 +161,11 @@ class Pulls:
                 await self._until(lambda: self.over)
 
     async def stand(self, wait: float) -> None:
-        """Wait for the first message and what comes with it, or until a pull ends without."""
+        """Wait until a pull is over, with a message or without."""
         await self._begin(wait)
         with suppress(TimeoutError):
             async with asyncio.timeout(wait + _PATIENCE):
-                await self._until(lambda: any(pull.came or pull.over for pull in self.pulls))
-            async with asyncio.timeout(_PATIENCE):
-                await self._until(lambda: all(pull.over for pull in self.pulls if pull.came))
+                await self._until(lambda: any(pull.over for pull in self.pulls))
 
     async def end(self) -> None:
         """Take no more."""

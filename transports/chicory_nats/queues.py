@@ -105,7 +105,7 @@ class Queues:
         subjects = self._session.subjects
         waiting = subjects.level(queue, level)
         if not status.leased:
-            await self._session.purge(b"%b.%d.>" % (subjects.of_queue(Kind.MARK, queue)[:-2], level))
+            await self._session.purge(subjects.level(queue, level, Kind.MARK))
             return await self._session.purge(waiting)
         free = await self._given_back(queue, level)
         doomed = [
@@ -144,7 +144,7 @@ class Queues:
         if total > _NAMED:
             return await self._estimate(name, statuses, paused=is_paused)
         tally = await self._tally(name)
-        free = await self._free_by_level(name) if tally.marks else {}
+        free: Mapping[int, int] = await self._free_by_level(name) if tally.marks else {}
         leased = sum(
             min(len(calls), max(0, statuses[level].leased - free.get(level, 0)))
             for level, calls in tally.queued.items()
@@ -159,7 +159,8 @@ class Queues:
             f"STREAM.INFO.{self._session.subjects.stream}", {"subjects_filter": subjects.decode()}
         )
         tally = _Tally({}, set())
-        for subject in answer["state"].get("subjects") or {}:
+        found: dict[str, int] = answer["state"].get("subjects") or {}
+        for subject in found:
             tokens = subject.encode().split(b".")
             kind, level, call = tokens[3], int(tokens[5]), tokens[6]
             if kind == Kind.SCHEDULED:
@@ -170,7 +171,7 @@ class Queues:
                 tally.dead += kind == Kind.DEAD
                 tally.marks += kind == Kind.MARK
         for calls in tally.queued.values():
-            calls -= tally.scheduled
+            calls.difference_update(tally.scheduled)
         return tally
 
     async def _estimate(

@@ -13,6 +13,7 @@ from chicory_nats.headers import expect
 from chicory_nats.names import token
 from chicory_nats.session import Session
 from chicory_nats.thread import Thread, place_of
+from chicory_nats.wire import Outgoing
 
 
 class Records:
@@ -67,7 +68,7 @@ class Records:
             for call, message in open_.items()
         }
 
-    def _message(self, record: Record, top: int) -> composing.Outgoing:
+    def _message(self, record: Record, top: int) -> Outgoing:
         guard = expect(top, self._session.subjects.thread(_call(record)))
         return composing.record(self._session.subjects, record, more=guard)
 

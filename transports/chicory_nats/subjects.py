@@ -86,9 +86,9 @@ class Subjects:
         """What is in front of the call where records are pushed."""
         return b"chicory-push.%b" % self.root.partition(b".")[2]
 
-    def level(self, queue: bytes, level: int) -> bytes:
-        """What can be fetched from one level of a queue."""
-        return b"%b.m.q.%b.%d.>" % (self.root, queue, level)
+    def level(self, queue: bytes, level: int, kind: bytes = Kind.QUEUED) -> bytes:
+        """All messages of a kind that one level of a queue has."""
+        return b"%b.m.%b.%b.%d.>" % (self.root, kind, queue, level)
 
     def of_queue(self, kind: bytes, queue: bytes) -> bytes:
         """All messages of a kind that a queue has; ``*`` for every kind."""

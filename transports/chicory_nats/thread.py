@@ -132,9 +132,7 @@ def threads(stored: Iterable[Stored], calls: Iterable[bytes]) -> dict[bytes, Thr
 
 def thread(entries: Sequence[tuple[bytes, Stored]]) -> Thread:
     """The thread that these messages are."""
-    last: dict[bytes, Stored] = {}
-    for kind, stored in sorted(entries, key=lambda entry: entry[1].seq):
-        last[kind] = stored
+    last = dict(sorted(entries, key=lambda entry: entry[1].seq))
     messages = [
         (kind, last[kind]) for kind in _MESSAGES if kind in last and GONE not in last[kind].headers
     ]

@@ -102,7 +102,7 @@ class Watcher:
             self._checking = asyncio.get_running_loop().create_task(self._check())
 
     async def _check(self) -> None:
-        """See that settlements whose records were pushed are over, and see to it if they are not."""
+        """See to it that settlements whose records were pushed are over."""
         try:
             while self._pushed:
                 pushed, self._pushed = self._pushed, {}
