@@ -14,16 +14,23 @@ from typing import Self
 class NatsServer:
     """Started and ended by its handle; keeps its store over ``kill`` and ``start``."""
 
-    def __init__(self, folder: Path, *, extra: str = "", max_payload: int = 8 << 20) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        jetstream: bool = True,
+        room: str | None = None,
+        extra: str = "",
+        max_payload: int = 8 << 20,
+    ) -> None:
         self.port = _free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        limit = f", max_file_store: {room}" if room else ""
+        store = f'jetstream {{ store_dir: "{folder / "store"}"{limit} }}' if jetstream else ""
         (folder / "server.conf").write_text(
-            f'listen: "127.0.0.1:{self.port}"\n'
-            f"max_payload: {max_payload}\n"
-            f'jetstream {{ store_dir: "{folder / "store"}" }}\n'
-            f"{extra}\n"
+            f'listen: "127.0.0.1:{self.port}"\nmax_payload: {max_payload}\n{store}\n{extra}\n'
         )
 
     @property

@@ -17,7 +17,7 @@ Storage = Literal["file", "memory"]
 _FORM = "nats://host:4222 or nats://user:password@host1,host2:4222?replicas=3"
 _PORT = 4222
 _OPTIONS = (
-    "replicas", "storage", "token", "credentials", "nkey", "tls_ca", "tls_cert", "tls_key", "domain"
+    "replicas", "storage", "credentials", "nkey", "tls_ca", "tls_cert", "tls_key", "domain"
 )  # fmt: skip
 _REPLICAS = ("1", "3", "5")
 
@@ -27,8 +27,8 @@ class Address(Struct, frozen=True, kw_only=True):
 
     Attributes:
         servers: URLs without a login, in the order in which they are tried.
-        user: with ``password``, or as a token where there is none.
-        token: a login that is one secret.
+        user: a login, with ``password``.
+        token: a login that is one secret: what is in front of ``@`` without a colon.
         credentials: file with a JWT and its key.
         nkey: file with the seed of an NKey.
         tls: whether the connection must be encrypted.
@@ -94,7 +94,7 @@ def parse(url: str) -> Address:
         servers=tuple(_server(scheme, host) for host in hosts.split(",")),
         user=unquote(user) if colon else None,
         password=unquote(password) if colon else None,
-        token=unquote(user) if login and not colon else options.get("token"),
+        token=unquote(user) if login and not colon else None,
         credentials=_file(options, "credentials"),
         nkey=_file(options, "nkey"),
         tls=scheme == "tls",

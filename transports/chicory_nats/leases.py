@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from chicory.transport import Lease
 from chicory_nats.acks import PROGRESS, Acks
+from chicory_nats.ballast import Ballast
 from chicory_nats.composing import renewal
 from chicory_nats.session import Session
 from chicory_nats.ticket import Ticket
@@ -18,8 +19,9 @@ class Leases:
     What counts is the note in the stream: whoever is offered the message reads it.
     """
 
-    def __init__(self, session: Session, acks: Acks) -> None:
+    def __init__(self, session: Session, acks: Acks, ballast: Ballast) -> None:
         self._session = session
+        self._ballast = ballast
         self._acks = acks
 
     async def renew(self, tickets: Sequence[Ticket]) -> Sequence[Lease]:
@@ -28,7 +30,7 @@ class Leases:
         left = list(dict.fromkeys(tickets))
         while left:
             notes = [renewal(self._session.subjects, one, self._session.lease) for one in left]
-            for ticket, seq in zip(left, await self._session.send(notes), strict=True):
+            for ticket, seq in zip(left, await self._ballast.send(notes), strict=True):
                 if seq:
                     ticket.top = seq
                     cancelled = ticket.cancelled

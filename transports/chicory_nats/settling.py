@@ -24,6 +24,7 @@ from chicory.transport import (
 )
 from chicory_nats import composing
 from chicory_nats.acks import ACK, NAK, Acks
+from chicory_nats.ballast import Ballast
 from chicory_nats.composing import Content, Intent, in_place_of, intent
 from chicory_nats.headers import OPERATION, expect, line
 from chicory_nats.publishing import Publisher
@@ -58,9 +59,15 @@ class Settler:
     """Settles by batch."""
 
     def __init__(
-        self, session: Session, acks: Acks, publisher: Publisher, registry: Registry
+        self,
+        session: Session,
+        acks: Acks,
+        publisher: Publisher,
+        registry: Registry,
+        ballast: Ballast,
     ) -> None:
         self._session = session
+        self._ballast = ballast
         self._acks = acks
         self._publisher = publisher
         self._registry = registry
@@ -72,7 +79,7 @@ class Settler:
         left = [case for case in cases if case.answer is None]
         while left:
             requests = [self._request(case) for case in left]
-            for case, seq in zip(left, await self._session.send(requests), strict=True):
+            for case, seq in zip(left, await self._ballast.send(requests), strict=True):
                 if seq:
                     case.answer = Settled.SETTLED
             left = [case for case in left if case.answer is None]

@@ -9,6 +9,7 @@ from chicory.transport import TransportSettings
 from chicory_nats import stream
 from chicory_nats.acks import Acks
 from chicory_nats.address import Address
+from chicory_nats.ballast import Ballast
 from chicory_nats.boot import Boot
 from chicory_nats.cancelling import Canceller
 from chicory_nats.consumers import Consumers
@@ -35,17 +36,17 @@ class Space:
     ) -> None:
         self.session = session = Session(address, settings)
         registry, consumers, acks = Registry(session), Consumers(session), Acks(session)
-        self._boot = Boot(session)
+        self._boot, self._ballast = Boot(session), Ballast(session)
         self.publisher = Publisher(session, registry)
-        self.settler = Settler(session, acks, self.publisher, registry)
+        self.settler = Settler(session, acks, self.publisher, registry, self._ballast)
         self.fetcher = Fetcher(session, consumers, self._boot, acks, self.settler)
-        self.leases = Leases(session, acks)
+        self.leases = Leases(session, acks, self._ballast)
         self.records = Records(session, consumers)
         self.watcher = Watcher(session, tell)
         self.letters = Letters(session, self.publisher, registry)
         self.queues = Queues(session, consumers)
         self.canceller = Canceller(session, consumers)
-        self.workers = Workers(session)
+        self.workers = Workers(session, self._ballast)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def open(self) -> None:
@@ -54,6 +55,7 @@ class Space:
         try:
             await stream.ensure(self.session)
             await self._boot.look()
+            await self._ballast.take_in()
         except BaseException:
             await self.close()
             raise

@@ -126,6 +126,10 @@ class Subjects:
         """Which start of the server is known."""
         return b"%b.b" % self.root
 
+    def ballast(self) -> bytes:
+        """What is thrown out where there is no room."""
+        return b"%b.z" % self.root
+
     def void(self) -> bytes:
         """Where nothing is ever published."""
         return b"%b.v" % self.root

@@ -9,11 +9,14 @@ import msgspec
 from msgspec import Struct
 
 from chicory.transport import WorkerRecord
+from chicory_nats.ballast import Ballast
 from chicory_nats.headers import ROLLUP, lifetime
 from chicory_nats.names import token
 from chicory_nats.reading import Stored
 from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing
+
+_REFILL = 60.0
 
 
 class _Beat(Struct, array_like=True):
@@ -27,11 +30,13 @@ class _Beat(Struct, array_like=True):
 class Workers:
     """One message for each worker, which the server deletes when it is too old."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, ballast: Ballast) -> None:
         self._session = session
+        self._ballast = ballast
+        self._refilled = time.monotonic()
 
     async def beat(self, record: WorkerRecord, ttl: float) -> None:
-        """Store a heartbeat; ``ttl <= 0``: remove the worker."""
+        """Store a heartbeat; ``ttl <= 0``: remove the worker. Takes in ballast that was lost."""
         subject = self._session.subjects.worker(token(record.worker_id).encode())
         if ttl <= 0:
             await self._session.purge(subject)
@@ -40,7 +45,10 @@ class Workers:
         beat = _Beat(record.worker_id, record.queues, record.body, now, now + ttl)
         message = Outgoing(subject, ROLLUP + lifetime(ttl), msgspec.msgpack.encode(beat))
         self._session.measure([message])
-        await self._session.send([message])
+        await self._ballast.send([message])
+        if time.monotonic() > self._refilled + _REFILL:
+            self._refilled = time.monotonic()
+            await self._ballast.take_in()
 
     async def all(self) -> Sequence[WorkerRecord]:
         """The heartbeats that are stored and not over, by worker id."""
