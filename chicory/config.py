@@ -73,8 +73,9 @@ class WorkerConfig(Section, kw_only=True):
         super().__post_init__()
         if self.heartbeat_ttl <= self.heartbeat_interval:
             raise ConfigurationError(
-                f"heartbeat_ttl ({self.heartbeat_ttl:g} s) must be more than "
-                f"heartbeat_interval ({self.heartbeat_interval:g} s)"
+                f"heartbeat_ttl ({self.heartbeat_ttl:g} s, CHICORY_WORKER_HEARTBEAT_TTL) must be "
+                f"more than heartbeat_interval ({self.heartbeat_interval:g} s, "
+                "CHICORY_WORKER_HEARTBEAT_INTERVAL)"
             )
 
 
@@ -102,7 +103,8 @@ class _RedisConfig(Section, kw_only=True):
         """The URL of the server."""
         return (
             self.url
-            or f"redis://{_login(self.username, self.password)}{self.host}:{self.port}/{self.db}"
+            or f"redis://{_login(self.username, self.password)}{_host(self.host)}:{self.port}"
+            f"/{self.db}"
         )
 
 
@@ -128,9 +130,7 @@ class _NatsConfig(Section, kw_only=True):
         scheme, login = "tls" if self.tls else "nats", _login(self.username, self.password)
         if self.token is not None:
             login = f"{quote(self.token, safe='')}@"
-        hosts = ",".join(
-            host if ":" in host else f"{host}:{self.port}" for host in self.host.split(",")
-        )
+        hosts = ",".join(_server(host, self.port) for host in self.host.split(","))
         options = {
             "credentials": self.credentials,
             "nkey": self.nkey,
@@ -142,10 +142,19 @@ class _NatsConfig(Section, kw_only=True):
         return f"{scheme}://{login}{hosts}{'?' + query if query else ''}"
 
 
+def _server(host: str, port: int) -> str:
+    """A host that may have a port of its own."""
+    return host if host.count(":") == 1 or "]:" in host else f"{_host(host)}:{port}"
+
+
 def _login(username: str | None, password: str | None) -> str:
     if username is None and password is None:
         return ""
     return f"{quote(username or '', safe='')}:{quote(password or '', safe='')}@"
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host  # IPv6
 
 
 class SQLiteBrokerConfig(_SQLiteConfig, kw_only=True):

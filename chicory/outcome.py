@@ -6,16 +6,19 @@ import random
 import traceback
 from collections.abc import Callable
 from enum import StrEnum
+from types import TracebackType
 from typing import TypeAlias
 
 from msgspec import Raw, Struct
 
 from chicory.context import FailTask
 from chicory.errors import MaxRetriesExceededError, RetryError
-from chicory.retry import RetryPolicy
+from chicory.retry import LONGEST_DELAY, RetryPolicy
 
 MAX_TRACEBACK = 16_384
 """Characters kept of a traceback: its end, which names the error."""
+MAX_ERROR = 4_096
+"""Characters kept of an exception's message: its begin."""
 
 
 class DeathReason(StrEnum):
@@ -165,16 +168,14 @@ def _after_error(
         return _give_up(error.error, terms)
     if isinstance(error, MaxRetriesExceededError):
         return _give_up(error.cause or error, terms)
+    asked = isinstance(error, RetryError)
+    cause = error.cause or error if asked else error
     if terms.retries >= terms.policy.max_retries:
-        return _give_up(error, terms)
-    if isinstance(error, RetryError):
-        cause = error.cause or error
-        delay = error.countdown
-    elif terms.policy.should_retry(error):
-        cause, delay = error, None
-    else:
-        return _give_up(error, terms)
-    if delay is None:
+        return _give_up(cause, terms)
+    if not asked and not terms.policy.should_retry(error):
+        return _give_up(cause, terms)
+    delay = error.countdown if asked else None
+    if delay is None or not 0 <= delay <= LONGEST_DELAY:  # raised by hand, ctx.retry checks it
         delay = terms.policy.calculate_delay(terms.retries + 1, uniform=uniform)
     return RetryIn(delay, describe(cause))
 
@@ -195,10 +196,24 @@ def describe(error: BaseException) -> Failure:
     except Exception as problem:  # noqa: BLE001  (the user's code)
         message = f"<its text cannot be had: {type(problem).__name__}>"
     try:
-        trace = "".join(traceback.format_exception(error))
+        trace = "".join(traceback.format_exception(kind, error, _of_the_user(error.__traceback__)))
     except Exception:  # noqa: BLE001  (likewise)
         trace = ""
-    return Failure(name, _sendable(message), _sendable(trace[-MAX_TRACEBACK:]))
+    return Failure(
+        _sendable(name), _sendable(message)[:MAX_ERROR], _sendable(trace)[-MAX_TRACEBACK:]
+    )
+
+
+def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the worker's own frames, which come first; whole if it has no other."""
+    mine = trace
+    while mine is not None and _is_ours(mine.tb_frame.f_globals.get("__name__", "")):
+        mine = mine.tb_next
+    return mine or trace
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith(("chicory.worker.", "anyio.", "trio.", "outcome."))
 
 
 def _sendable(text: str) -> str:

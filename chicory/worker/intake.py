@@ -15,6 +15,8 @@ from chicory.worker.patience import Patience
 from chicory.worker.slots import Slots
 
 MAX_FETCH = 256
+MAX_UNSETTLED = 256
+"""Outcomes that wait to be durable before no more is fetched: a crash would repeat their tasks."""
 HIDDEN = 0.02
 """Seconds of work to hold beyond the free slots: about the longest round trip worth hiding."""
 HOARDING = 0.1
@@ -37,6 +39,7 @@ class Intake:
         slots: Slots,
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
+        unsettled: Callable[[], int],
     ) -> None:
         self.fetches = 0
         self.waiting_since: float | None = None
@@ -45,9 +48,10 @@ class Intake:
         self._slots = slots
         self._accept = accept
         self._give_back = give_back
+        self._unsettled = unsettled
         self._stopped = False
         self._scope = CancelScope()
-        self._moved = Event()
+        self._moved: Event | None = None
         self._finished = 0
         self._pace = _Pace()
         self._patience = Patience("fetching")
@@ -62,9 +66,15 @@ class Intake:
         self._scope.cancel()
 
     def moved(self) -> None:
-        """A slot has become free, or an outcome durable."""
+        """A slot has become free."""
         self._finished += 1
-        self._moved.set()
+        self.settled()
+
+    def settled(self) -> None:
+        """An outcome has become durable."""
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
 
     async def run(self) -> None:
         """Fetch until ``stop``."""
@@ -82,7 +92,7 @@ class Intake:
         if ahead and waiting > ahead // 2:  # a fetch for each task would be a trip for each task
             return 0
         room = self._slots.limit - len(self._slots.running) + ahead - waiting
-        return min(MAX_FETCH, room)
+        return min(MAX_FETCH, room, MAX_UNSETTLED - self._unsettled())
 
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
@@ -100,11 +110,10 @@ class Intake:
             self._give_back()
 
     async def _wait_for_room(self) -> None:
-        before = self._finished
         self._moved = Event()
-        with move_on_after(HOARDING if self._slots.queue else math.inf):
+        with move_on_after(HOARDING if self._slots.queue else math.inf) as patience:
             await self._moved.wait()
-        if self._finished == before and self._slots.queue:
+        if patience.cancelled_caught and self._slots.queue:
             self._pace.reset()
             self._give_back()
 

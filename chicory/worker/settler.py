@@ -43,7 +43,7 @@ class Settler:
         self._answered = answered
         self._buffer: deque[_Item] = deque()
         self._sending: list[_Item] = []
-        self._wanted = Event()
+        self._wanted: Event | None = None
         self._patience = Patience("settling")
 
     @property
@@ -54,15 +54,16 @@ class Settler:
     def add(self, attempt: Attempt, settlement: Settlement) -> None:
         """Settle soon; does not wait."""
         self._buffer.append((attempt, settlement))
-        self._wanted.set()
+        if self._wanted is not None:
+            self._wanted.set()
+            self._wanted = None
 
     async def run(self) -> None:
         """Send what is added, until cancelled."""
         while True:
             await self.drain()
             self._wanted = Event()
-            if not self._buffer:
-                await self._wanted.wait()
+            await self._wanted.wait()
 
     async def drain(self) -> None:
         """Send until nothing is left."""

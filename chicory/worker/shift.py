@@ -54,7 +54,7 @@ class Shift:
         self._max_crashes = config.max_crashes
         self._queues = tuple(queues)
         self._quarantined: Attempt | None = None
-        self._idle = Event()
+        self._idle: Event | None = None
         self._executor = Executor(
             app.tasks, worker_id, config, CapacityLimiter(config.concurrency), self._now
         )
@@ -68,7 +68,14 @@ class Shift:
         results = transports[1] if len(transports) > 1 else None
         self._settler = Settler(transports[0], results, self._answered)
         self._slots = Slots(group, config.concurrency, self._run, self._finish)
-        self._intake = Intake(transports[0], queues, self._slots, self._accept, self._give_back)
+        self._intake = Intake(
+            transports[0],
+            queues,
+            self._slots,
+            self._accept,
+            self._give_back,
+            lambda: self._settler.backlog,
+        )
         group.start_soon(self._settler.run)
         group.start_soon(self._intake.run)
 
@@ -119,7 +126,7 @@ class Shift:
         assert attempt.ending is not None
         self._conclude(attempt, attempt.ending)
         self._intake.moved()
-        if not self._slots.running:
+        if self._idle is not None and not self._slots.running:
             self._idle.set()
 
     def _conclude(self, attempt: Attempt, ending: Ending) -> None:
@@ -132,6 +139,7 @@ class Shift:
 
     def _answered(self, attempt: Attempt, settled: Settled) -> None:
         self.held.pop(attempt.delivery.receipt, None)
+        self._intake.settled()
         if attempt.on_settled is not None:
             attempt.acknowledged = settled is Settled.SETTLED
             attempt.on_settled.set()

@@ -96,9 +96,9 @@ class Slots:
                     attempt.scope = scope
                     self.running.add(attempt)
                     await self._guarded(attempt, scope)
-                    if scope.cancel_called:  # it swallowed the cancellation: still stopped
-                        break
-                    if attempt.timed:
+                    if attempt.timed or attempt.abort is not None:
+                        if scope.cancel_called:  # it swallowed the cancellation: still stopped
+                            break
                         scope.deadline = math.inf
                     done, attempt = attempt, None
                     self._report(done)
