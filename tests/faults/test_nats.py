@@ -113,8 +113,10 @@ class _Run:
             await self._progress.wait()
 
     async def until_over(self) -> None:
+        progress = self._progress
         while await self._recorded() < len(self._names):
-            await self._progress.wait()
+            await progress.wait()
+            progress = self._progress
 
     async def _recorded(self) -> int:
         standings = await _insist(lambda: self._producer.look_up(self._names))

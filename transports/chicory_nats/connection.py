@@ -91,8 +91,7 @@ class Connection:
         self._lose()
         self._up.set()  # for those who wait: they get an error
         if self._client is not None:
-            with suppress(nats.errors.Error, OSError):
-                await self._client.close()
+            await _end(self._client)
 
     async def wait(self) -> None:
         """Wait until there is a connection. Raises where none is made in time, or ever will be."""
@@ -188,8 +187,7 @@ class Connection:
             except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)
                 failure = connection_error(self.address, error)
                 self._failure = error
-                with suppress(Exception):
-                    await client.close()
+                await _end(client)
                 continue
             await self._adopt(client)
             return
@@ -230,9 +228,15 @@ class Connection:
             self._afterwards = asyncio.get_running_loop().create_task(self._act())
 
     async def _act(self) -> None:
+        generation = self.generation
         for action in self._on_up:
-            with suppress(ChicoryError):  # the connection is lost again, and will be made again
-                await action()
+            while generation == self.generation and self.is_up:
+                try:
+                    await action()
+                except ChicoryError:
+                    await asyncio.sleep(_LONGEST_PAUSE)
+                else:
+                    break
 
     def _lose(self) -> None:
         self._up.clear()
@@ -250,8 +254,7 @@ class Connection:
         while not self._closed:
             old, self._client = self._client, None
             if old is not None:
-                with suppress(Exception):
-                    await old.close()
+                await _end(old)
             try:
                 await self._connect()
             except ChicoryError as error:
@@ -261,3 +264,10 @@ class Connection:
             else:
                 break
         logger.warning("connected to %s again after %.1f s", self.address, time.monotonic() - begun)
+
+
+async def _end(client: Client) -> None:
+    """Close a client, whatever is left of it."""
+    with suppress(Exception):
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            await client.close()

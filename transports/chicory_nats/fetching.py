@@ -12,19 +12,17 @@ import math
 import time
 from collections.abc import Iterable, Sequence
 
-from anyio import CancelScope
-
 from chicory.transport import Delivery, Priority, Release
 from chicory_nats.acks import ACK, Acks, later
 from chicory_nats.boot import Boot
 from chicory_nats.composing import mark, task_id_of
 from chicory_nats.consumers import Consumers, name_of, queue_token
 from chicory_nats.guard import Verdict, judge
-from chicory_nats.headers import CALL, DELIVERIES, GONE, parse
+from chicory_nats.headers import CALL, DELIVERIES, GONE, parse_own
 from chicory_nats.pulls import Lanes, Level, Pulls, Raw
 from chicory_nats.session import Session
 from chicory_nats.settling import Settler
-from chicory_nats.subjects import kind_and_place, levels
+from chicory_nats.subjects import Place, levels
 from chicory_nats.thread import Thread
 from chicory_nats.ticket import Ticket, fresh
 from chicory_nats.whole import ended
@@ -124,8 +122,7 @@ class Fetcher:
         try:
             await self._watch(pulls, pulls.stand(wait))
         except asyncio.CancelledError:
-            with CancelScope(shield=True):
-                await self._give_back([t for _, t in await self._accept(pulls.came, math.inf)])
+            await ended(asyncio.get_running_loop().create_task(self._refuse(pulls.came)))
             raise
         found = await self._all_or_none(self._accept(pulls.came, limit))
         if not found and any(pull.failed for pull in pulls.pulls):
@@ -133,6 +130,9 @@ class Fetcher:
             await asyncio.sleep(_PAUSE)
             await asyncio.gather(*(self._consumers.ensure(level.queue) for level in ranked))
         return found
+
+    async def _refuse(self, came: Sequence[Raw]) -> None:
+        await self._give_back(ticket for _, ticket in await self._accept(came, math.inf))
 
     async def _watch(self, pulls: Pulls, asking: object) -> None:
         """Let pulls come in, know when the connection is lost, and end them in any case."""
@@ -158,10 +158,10 @@ class Fetcher:
         if not came:
             return []
         since = await self._boot.since()
-        parsed = [(raw, parse(raw.headers)) for raw in came]
         held: list[Held] = []
         suspects: list[Held] = []
-        for raw, block in parsed:
+        for raw in came:
+            block = parse_own(raw.headers)
             if GONE in block:
                 continue
             pair = raw, _ticket(raw, block)
@@ -239,7 +239,7 @@ class Fetcher:
 
 
 def _ticket(raw: Raw, block: dict[bytes, bytes]) -> Ticket:
-    place = kind_and_place(raw.subject)[1]
+    place = Place(raw.level.queue, raw.level.level, raw.subject.rpartition(b".")[2])
     ticket = Ticket(
         task_id_of(place.call, block),
         place,

@@ -73,6 +73,11 @@ def parse(block: bytes | None) -> dict[bytes, bytes]:
     return fields
 
 
+def parse_own(block: bytes | None) -> dict[bytes, bytes]:
+    """The headers of a block from the first one on that is chicory's."""
+    return parse(block[max(0, block.find(_OWN)) :]) if block else {}
+
+
 def status(block: bytes | None) -> bytes:
     """The three digits of a message that is a status, else nothing."""
     if block is not None and block.startswith(b"NATS/1.0 "):
@@ -80,6 +85,7 @@ def status(block: bytes | None) -> bytes:
     return b""
 
 
+_OWN = b"\r\nChicory-"
 _LONGEST = 10 * 365 * 86_400
 _LAST = 8_000_000_000.0
 """The year 2223: the server counts nanoseconds in 63 bits, up to 2262."""

@@ -6,6 +6,8 @@ from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
+from anyio import CancelScope
+
 from chicory.bridge import Bridge
 from chicory.errors import BrokerConnectionError
 from chicory.loop import Loop, current_loop
@@ -45,6 +47,7 @@ class NatsTransport:
         self._bridge = Bridge(f"chicory nats {self._address}")
         self._space: Space | None = None
         self._loop: Loop | None = None
+        self._sinks: dict[str, Callable[[str, bytes], None]] = {}
 
     def clone(self) -> Self:
         """An unopened transport to the same namespace."""
@@ -65,9 +68,11 @@ class NatsTransport:
     async def close(self) -> None:
         """Disconnect."""
         space, self._space = self._space, None
+        self._sinks.clear()
         if space is not None:
-            await self._bridge.run(space.close)
-            await self._bridge.close()
+            with CancelScope(shield=True):
+                await self._bridge.run(space.close)
+                await self._bridge.close()
 
     async def ping(self) -> None:
         """One round trip."""
@@ -104,10 +109,14 @@ class NatsTransport:
 
     async def watch(self, task_ids: Collection[str], sink: Callable[[str, bytes], None]) -> None:
         """Have a sink called for the record of each call."""
-        await self._whole(self._open.watcher.watch, task_ids, sink)
+        watcher = self._open.watcher
+        self._sinks.update(dict.fromkeys(task_ids, sink))
+        await self._whole(watcher.watch, task_ids, sink)
 
     def unwatch(self, task_ids: Collection[str]) -> None:
         """Call the sinks of these ids no more."""
+        for task_id in task_ids:
+            self._sinks.pop(task_id, None)
         if self._space is not None:
             self._bridge.call_soon(self._space.unwatch, tuple(task_ids))
 
@@ -175,7 +184,11 @@ class NatsTransport:
 
     def _tell(self, sink: Callable[[str, bytes], None], task_id: str, body: bytes) -> None:
         assert self._loop is not None
-        self._loop.call_soon(sink, task_id, body)
+        self._loop.call_soon(self._hear, sink, task_id, body)
+
+    def _hear(self, sink: Callable[[str, bytes], None], task_id: str, body: bytes) -> None:
+        if self._sinks.get(task_id) is sink:  # it may have been taken back meanwhile
+            sink(task_id, body)
 
     @property
     def _open(self) -> Space:
