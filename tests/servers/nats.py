@@ -77,6 +77,35 @@ class NatsServer:
             return False
 
 
+class NatsCluster:
+    """Servers that know each other."""
+
+    def __init__(self, folder: Path, size: int = 3) -> None:
+        ports = [_free_port() for _ in range(size)]
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        self.servers = [
+            NatsServer(
+                folder / str(number),
+                extra=f"server_name: n{number}\n"
+                f'cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
+            )
+            for number, port in enumerate(ports)
+        ]
+
+    @property
+    def hosts(self) -> str:
+        return ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    def __enter__(self) -> Self:
+        for server in self.servers:
+            server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            server.kill()
+
+
 def _binary() -> str:
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")

@@ -14,6 +14,8 @@ from chicory_nats.translation import NOT_READY
 from chicory_nats.wire import Request, problem, render
 
 _PAUSE = 0.05
+_REPEAT = 2.0
+"""Seconds without an answer after which a request is sent again: its receiver may have died."""
 _WINDOW = 2000
 _WINDOW_BYTES = 16 << 20
 
@@ -73,15 +75,15 @@ class Exchange:
         self._rounds[number] = turn
         begun = time.monotonic()
         try:
-            await self._connection.write(turn.unanswered())
-            async with asyncio.timeout(TIMEOUT):
-                await turn.over
-        except TimeoutError:
-            self._connection.doubt(begun)
-            raise self._connection.unreachable() from None
+            while not turn.over.done() and time.monotonic() < begun + TIMEOUT:
+                await self._connection.write(turn.unanswered())
+                await asyncio.wait([turn.over], timeout=min(_REPEAT, TIMEOUT))
         finally:
             del self._rounds[number]
         self._connection.check()
+        if not turn.over.done():
+            self._connection.doubt(begun)
+            raise self._connection.unreachable()
         return turn.answers
 
     def _batch_id(self) -> bytes:

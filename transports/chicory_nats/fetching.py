@@ -176,9 +176,14 @@ class Fetcher:
         return held
 
     async def _investigate(self, suspects: Sequence[Held]) -> list[Held]:
-        """Claim what was delivered before and nobody holds."""
-        claimed: list[Held] = []
-        left = list(suspects)
+        """Claim what was delivered before and nobody holds.
+
+        What the server believes to deliver for the first time mostly is delivered for the first
+        time: its claim holds only if nothing is known of it.
+        """
+        unlikely = [pair for pair in suspects if pair[0].delivered == 1]
+        claimed, changed = await self._claim(unlikely)
+        left = [*changed, *(pair for pair in suspects if pair[0].delivered > 1)]
         while left:
             found = await self._session.look(ticket.place.call for _, ticket in left)
             free = await self._sort_out(left, found)
@@ -206,7 +211,9 @@ class Fetcher:
         return free
 
     async def _claim(self, free: Sequence[Held]) -> tuple[list[Held], list[Held]]:
-        """Mark messages as leased: those that are now, and those that something has come over."""
+        """Mark messages as leased: those that are now, and those of which more is known."""
+        if not free:
+            return [], []
         until = time.time() + self._session.lease
         marks = [
             mark(

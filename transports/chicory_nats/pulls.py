@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from secrets import token_hex
@@ -15,8 +16,12 @@ from chicory_nats.headers import status
 from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing, publish
 
+_BEAT = b"100"
 _EMPTY = frozenset({b"404", b"408"})
 _PATIENCE = 5.0
+_HEARTBEAT = 5.0
+_SILENCE = 13.0
+"""Seconds without a word after which a consumer that was asked is asked again."""
 
 
 class Level(Struct, frozen=True):
@@ -71,7 +76,7 @@ class Pull:
     def receive(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
         """Take a message, or the word that there are no more."""
         code = status(headers)
-        if code == b"100":
+        if code == _BEAT:
             return
         if code:
             self.over = True
@@ -86,7 +91,11 @@ class Pull:
 
     def command(self, session: Session, inbox: bytes, wait: float) -> bytes:
         """Ask: for what is there, or, with ``wait``, for what comes in that time."""
-        how = {"expires": round(wait * 1e9)} if wait else {"no_wait": True}
+        how: dict[str, object] = {"no_wait": True}
+        if wait:
+            how = {"expires": round(wait * 1e9)}
+        if wait > 2 * _HEARTBEAT:
+            how["idle_heartbeat"] = round(_HEARTBEAT * 1e9)
         body = msgspec.json.encode({"batch": self._limit, **how})
         return publish(Outgoing(session.pull(self.level.consumer), b"", body), inbox)
 
@@ -141,6 +150,7 @@ class Pulls:
         self._lanes = lanes
         self._lane: Lane | None = None
         self._changed = asyncio.Event()
+        self._beats = 0
         self._generation = session.connection.generation
 
     @property
@@ -161,11 +171,20 @@ class Pulls:
                 await self._until(lambda: self.over)
 
     async def stand(self, wait: float) -> None:
-        """Wait until a pull is over, with a message or without."""
+        """Wait until a pull is over, with a message or without, or a consumer fell silent."""
         await self._begin(wait)
+        end = time.monotonic() + wait + _PATIENCE
         with suppress(TimeoutError):
-            async with asyncio.timeout(wait + _PATIENCE):
-                await self._until(lambda: any(pull.over for pull in self.pulls))
+            while time.monotonic() < end and not any(pull.over for pull in self.pulls):
+                self._beats = 0
+                async with asyncio.timeout(_SILENCE):
+                    await self._until(
+                        lambda: (
+                            self._beats >= len(self.pulls) or any(pull.over for pull in self.pulls)
+                        )
+                    )
+                if self._broken:
+                    return
 
     async def end(self) -> None:
         """Take no more."""
@@ -205,6 +224,7 @@ class Pulls:
 
     def _receive(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
         pull = self._pull_of(subject, reply)
+        self._beats += status(headers) == _BEAT
         if pull is not None:
             pull.receive(subject, reply, headers, body)
             self._changed.set()

@@ -12,6 +12,7 @@ from chicory.transport import TransportSettings
 from chicory_nats.address import Address
 from chicory_nats.connection import Connection
 from chicory_nats.exchange import Exchange
+from chicory_nats.leading import LeaderReader
 from chicory_nats.reading import Reader
 from chicory_nats.subjects import Subjects
 from chicory_nats.thread import Thread, threads
@@ -47,7 +48,7 @@ class Session:
         self._api = _api(address)
         self.connection = Connection(address)
         self.exchange = Exchange(self.connection)
-        self.reader = Reader(self.connection, self.exchange, self.subjects.stream, self._api)
+        self.reader = self._reader()
 
     async def open(self) -> None:
         """Connect."""
@@ -117,6 +118,12 @@ class Session:
         ]
         if over:
             await self.delete(over)
+
+    def _reader(self) -> Reader | LeaderReader:
+        stream = self.subjects.stream
+        if self.address.replicas > 1:
+            return LeaderReader(self.exchange, stream, self.call)
+        return Reader(self.connection, self.exchange, stream, self._api)
 
     def measure(self, messages: Iterable[Outgoing], *, reserve: int = 0) -> None:
         """Raise where a message is larger than the server takes: it would end the connection."""
