@@ -44,7 +44,8 @@ class Acks:
 
         inbox = exchange.listen(receive)
         commands = [
-            publish(Outgoing(ack, b"", word), b"%b.%d" % (inbox, n) if n in waiting else b"")
+            b"PUB %b %b %d\r\n%b\r\n"
+            % (ack, b"%b.%d" % (inbox, n) if n in waiting else b"", len(word), word)
             for n, (ack, word) in enumerate(acks)
         ]
         try:
@@ -69,8 +70,7 @@ def later(seconds: float) -> bytes:
 
 
 def _consumer(ack: bytes) -> bytes:
-    parts = ack.split(b".")
-    return parts[3] if len(parts) == _SHORT else parts[5]
+    return ack.split(b".", 6)[3 if ack.count(b".") == _SHORT else 5]
 
 
-_SHORT = 9
+_SHORT = 8

@@ -129,9 +129,8 @@ def key_holder(subjects: Subjects, wanted: Intent) -> Outgoing:
     block = (
         expect(wanted.key_expected, subject)
         + headers.ROLLUP
-        + lifetime(unique.ttl)
+        + headers.lasting(unique.ttl)
         + line(headers.CALL, wanted.call)
-        + line(headers.UNTIL, time.time() + unique.ttl)
     )
     return Outgoing(subject, block, wanted.publication.task_id.encode("utf-8", "surrogatepass"))
 
@@ -147,7 +146,7 @@ def record(
     if given.body is None or given.ttl <= 0:
         block += line(headers.GONE, b"1") + lifetime(keep)
     else:
-        block += lifetime(given.ttl) + line(headers.UNTIL, time.time() + given.ttl)
+        block += headers.lasting(given.ttl)
     return Outgoing(subjects.about(Kind.RECORD, call), block, given.body or b"")
 
 
@@ -159,7 +158,7 @@ def end(subjects: Subjects, ticket: Ticket, *, more: bytes = b"", keep: float = 
 
 def said(seq: int, operation: bytes) -> bytes:
     """Header lines: which message something is the outcome of, and the step that stored it."""
-    return line(headers.SETTLES, b"%d" % seq) + line(headers.OPERATION, operation)
+    return b"%b: %d\r\n%b: %b\r\n" % (headers.SETTLES, seq, headers.OPERATION, operation)
 
 
 def mark(

@@ -36,12 +36,14 @@ class Connection:
 
     Attributes:
         generation: how many clients there have been.
+        max_payload: bytes of a message that the server takes.
         is_up: whether one is connected and ready for use.
     """
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.generation = 0
+        self.max_payload = 1 << 20
         self._client: Client | None = None
         self._hooks: dict[int, Hook] = {}
         self._subjects: dict[int, bytes] = {}
@@ -219,6 +221,7 @@ class Connection:
     async def _adopt(self, client: Client) -> None:
         self._client = client
         self._server = client.server
+        self.max_payload = int(self._server.get("max_payload") or self.max_payload)
         self.generation += 1
         await client.write(
             b"".join(b"SUB %b  %d\r\n" % (subject, sid) for sid, subject in self._subjects.items())

@@ -11,7 +11,7 @@ from secrets import token_hex
 from chicory_nats.connection import TIMEOUT, Connection
 from chicory_nats.headers import status
 from chicory_nats.translation import NOT_READY
-from chicory_nats.wire import Request, problem, render
+from chicory_nats.wire import Request, is_stored, problem, render
 
 _PAUSE = 0.05
 _REPEAT = 2.0
@@ -164,6 +164,8 @@ class _Round:
 
 def _is_refusal(headers: bytes | None, body: bytes) -> bool:
     """Whether the server was not ready for the request, so that it is to be sent again."""
+    if is_stored(body):
+        return False
     if headers is not None:
         return status(headers) == b"503"
     if body.startswith(b'{"error"') or b'"error":{' in body[:200]:

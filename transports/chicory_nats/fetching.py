@@ -10,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
+from chicory.errors import ChicoryError
 from chicory.transport import Delivery, Priority, Release
 from chicory_nats.acks import ACK, Acks, later
 from chicory_nats.boot import Boot
@@ -30,6 +33,7 @@ from chicory_nats.whole import ended
 _STANDING = 60.0
 """Seconds after which a request that waits is made anew."""
 _PAUSE = 0.1
+_PRIORITIES = tuple(sorted(Priority))
 
 Held = tuple[Raw, Ticket]
 
@@ -47,7 +51,8 @@ class Fetcher:
         self._settler = settler
         self._lanes = Lanes(session)
         self._left: dict[str, int] = {}
-        self._standing: set[Pulls] = set()
+        self._under_way: set[Pulls] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         session.connection.on_down(self._wake)
 
     async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
@@ -60,7 +65,13 @@ class Fetcher:
             if not found and left > 0:
                 found = await self._stand(ranked, limit, min(left, _STANDING))
             if found or time.monotonic() >= end:
-                return [self._delivery(raw, ticket, queues) for raw, ticket in found]
+                names = list(dict.fromkeys(queues))
+                return [_delivery(raw, ticket, names) for raw, ticket in found]
+
+    async def close(self) -> None:
+        """Wait for what goes on in the background; the connection is closed already."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=_STANDING)
 
     async def _levels(self, queues: Sequence[str]) -> Sequence[Level]:
         names = [queue_token(queue) for queue in dict.fromkeys(queues)]
@@ -68,23 +79,22 @@ class Fetcher:
         pairs = [(name, level) for name in names for level in levels()]
         return [Level(n, name, lv, name_of(name, lv)) for n, (name, lv) in enumerate(pairs)]
 
-    async def _all_or_none(self, sweep: object) -> list[Held]:
+    async def _all_or_none(self, sweep: Coroutine[Any, Any, list[Held]]) -> list[Held]:
         """Do what claims messages to its end; where the caller is cancelled give them back."""
-        assert asyncio.iscoroutine(sweep)
-        task: asyncio.Task[list[Held]] = asyncio.get_running_loop().create_task(sweep)
+        task = asyncio.get_running_loop().create_task(sweep)
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
             await ended(task)
             if not task.cancelled() and task.exception() is None:
-                await self._give_back(ticket for _, ticket in task.result())
+                tickets = [ticket for _, ticket in task.result()]
+                await ended(self._spawn(self._give_back(tickets)))
             raise
 
     async def _give_back(self, tickets: Iterable[Ticket]) -> None:
         releases = [Release(ticket) for ticket in tickets]
         if releases:
-            task = asyncio.get_running_loop().create_task(self._settler.settle(releases))
-            await ended(task)
+            await self._settler.settle(releases)
 
     async def _sweep(self, ranked: Sequence[Level], limit: int) -> list[Held]:
         """Lease what is there, the first levels first."""
@@ -95,7 +105,10 @@ class Fetcher:
             room = limit - len(found)
             asked = self._worth_asking(rest, room)
             pulls = Pulls(self._session, self._lanes, asked, room)
-            await self._watch(pulls, pulls.ask())
+            self._under_way.add(pulls)
+            await pulls.ask()
+            self._under_way.discard(pulls)
+            await pulls.end()
             self._note(pulls)
             found += await self._accept(pulls.came, room)
             if not pulls.over:
@@ -119,33 +132,42 @@ class Fetcher:
         a delivery that nobody had.
         """
         pulls = Pulls(self._session, self._lanes, ranked, 1)
+        self._under_way.add(pulls)
         try:
-            await self._watch(pulls, pulls.stand(wait))
+            await pulls.stand(wait)
+            if not pulls.came:
+                await pulls.end()
         except asyncio.CancelledError:
-            await ended(asyncio.get_running_loop().create_task(self._refuse(pulls.came)))
+            await ended(self._spawn(self._withdraw(pulls, [])))
             raise
-        found = await self._all_or_none(self._accept(pulls.came, limit))
+        finally:
+            self._under_way.discard(pulls)
+        came = pulls.came
+        self._spawn(self._withdraw(pulls, came))
+        found = await self._all_or_none(self._accept(came, limit))
         if not found and any(pull.failed for pull in pulls.pulls):
             self._consumers.forget()
             await asyncio.sleep(_PAUSE)
             await asyncio.gather(*(self._consumers.ensure(level.queue) for level in ranked))
         return found
 
+    async def _withdraw(self, pulls: Pulls, taken: Sequence[Raw]) -> None:
+        """End pulls, and give back what came in the end and nobody took."""
+        with suppress(ChicoryError):  # without a connection leases run out by themselves
+            await pulls.end()
+            await self._refuse([raw for raw in pulls.came if raw not in taken])
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
     async def _refuse(self, came: Sequence[Raw]) -> None:
         await self._give_back(ticket for _, ticket in await self._accept(came, math.inf))
 
-    async def _watch(self, pulls: Pulls, asking: object) -> None:
-        """Let pulls come in, know when the connection is lost, and end them in any case."""
-        assert asyncio.iscoroutine(asking)
-        self._standing.add(pulls)
-        try:
-            await asking
-        finally:
-            self._standing.discard(pulls)
-            await ended(asyncio.get_running_loop().create_task(pulls.end()))
-
     def _wake(self) -> None:
-        for pulls in list(self._standing):
+        for pulls in list(self._under_way):
             pulls.wake()
 
     def _note(self, pulls: Pulls) -> None:
@@ -233,16 +255,16 @@ class Fetcher:
             (taken if seq else changed).append(pair)
         return taken, changed
 
-    def _delivery(self, raw: Raw, ticket: Ticket, queues: Sequence[str]) -> Delivery:
-        names = list(dict.fromkeys(queues))
-        return Delivery(
-            names[raw.level.rank // len(Priority)],
-            ticket.task_id,
-            raw.body,
-            Priority(raw.level.level),
-            ticket.deliveries,
-            ticket,
-        )
+
+def _delivery(raw: Raw, ticket: Ticket, queues: Sequence[str]) -> Delivery:
+    return Delivery(
+        queues[raw.level.rank // len(_PRIORITIES)],
+        ticket.task_id,
+        raw.body,
+        _PRIORITIES[raw.level.level],
+        ticket.deliveries,
+        ticket,
+    )
 
 
 def _ticket(raw: Raw, block: dict[bytes, bytes]) -> Ticket:

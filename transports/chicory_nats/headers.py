@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from datetime import UTC, datetime
 
 VERSION = b"NATS/1.0"
@@ -47,7 +48,13 @@ def expect(last: int, subjects: bytes) -> bytes:
 
 def lifetime(seconds: float) -> bytes:
     """Delete the message after so many seconds, rounded up to what the server can do."""
-    return b"Nats-TTL: %d\r\n" % max(1, min(math.ceil(seconds), _LONGEST))
+    return b"Nats-TTL: %d\r\n" % _whole(seconds)
+
+
+def lasting(seconds: float) -> bytes:
+    """Have the message count for so many seconds, and be deleted soon after."""
+    until = time.time() + seconds
+    return b"Nats-TTL: %d\r\n%b: %.6f\r\n" % (_whole(seconds), UNTIL, until)
 
 
 def schedule(at: float, target: bytes) -> bytes:
@@ -83,6 +90,10 @@ def status(block: bytes | None) -> bytes:
     if block is not None and block.startswith(b"NATS/1.0 "):
         return block[9:12]
     return b""
+
+
+def _whole(seconds: float) -> int:
+    return max(1, math.ceil(min(seconds, _LONGEST)))
 
 
 _OWN = b"\r\nChicory-"

@@ -26,10 +26,8 @@ def token(text: str) -> str:
 
 def text_of(name: str) -> str | None:
     """The text of a token; ``None`` where it was hashed."""
-    if name.startswith(_HASHED):
-        return None
     if "=" not in name:
-        return name
+        return None if name.startswith(_HASHED) else name
     head, *rest = name.split("=")
     raw = head.encode() + b"".join(bytes.fromhex(part[:2]) + part[2:].encode() for part in rest)
     return raw.decode("utf-8", "surrogatepass")

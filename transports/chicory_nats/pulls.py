@@ -73,21 +73,16 @@ class Pull:
         self.failed = False
         self._limit = limit
 
-    def receive(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
-        """Take a message, or the word that there are no more."""
-        code = status(headers)
-        if code == _BEAT:
-            return
-        if code:
-            self.over = True
-            self.failed = code not in _EMPTY
-            return
-        parts = reply.split(b".")
-        delivered, seq, *_, left = parts[4:9] if len(parts) == _SHORT else parts[6:11]
-        self.left = int(left)
-        raw = Raw(self.level, subject, int(seq), int(delivered), reply, headers, body)
+    def take(self, raw: Raw, left: int) -> None:
+        """Take a message; ``left``: how many the consumer has behind it."""
+        self.left = left
         self.came.append(raw)
         self.over = self.over or len(self.came) >= self._limit
+
+    def end(self, code: bytes) -> None:
+        """Take the word that there are no more."""
+        self.over = True
+        self.failed = code not in _EMPTY
 
     def command(self, session: Session, inbox: bytes, wait: float) -> bytes:
         """Ask: for what is there, or, with ``wait``, for what comes in that time."""
@@ -187,14 +182,15 @@ class Pulls:
                     return
 
     async def end(self) -> None:
-        """Take no more."""
-        lane, self._lane = self._lane, None
+        """Take no more. Where this is interrupted it is to be called again."""
+        lane = self._lane
         if lane is None:
             return
         if self.over and not self._broken:
             self._lanes.give_back(lane)
         else:
             await self._lanes.drop(lane)
+        self._lane = None
 
     def wake(self) -> None:
         """Look again whether the connection is still the same."""
@@ -223,17 +219,22 @@ class Pulls:
             await self._changed.wait()
 
     def _receive(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
-        pull = self._pull_of(subject, reply)
-        self._beats += status(headers) == _BEAT
-        if pull is not None:
-            pull.receive(subject, reply, headers, body)
-            self._changed.set()
+        if reply:
+            self._take(subject, reply, headers, body)
+        elif (code := status(headers)) == _BEAT:
+            self._beats += 1
+        elif code:
+            self.pulls[int(subject.rpartition(b".")[2])].end(code)
+        self._changed.set()
 
-    def _pull_of(self, subject: bytes, reply: bytes) -> Pull | None:
-        if reply:  # a message: it comes under its own subject
-            parts = reply.split(b".")
-            return self._by_consumer.get(parts[3 if len(parts) == _SHORT else 5])
-        return self.pulls[int(subject.rpartition(b".")[2])]
+    def _take(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
+        """Take a message: it comes under its own subject, and its answer names the consumer."""
+        parts = reply.split(b".")
+        consumer, delivered, seq, *_, left = parts[3:9] if len(parts) == _SHORT else parts[5:11]
+        pull = self._by_consumer.get(consumer)
+        if pull is not None:
+            raw = Raw(pull.level, subject, int(seq), int(delivered), reply, headers, body)
+            pull.take(raw, int(left))
 
 
 _SHORT = 9

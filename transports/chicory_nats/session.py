@@ -127,7 +127,7 @@ class Session:
 
     def measure(self, messages: Iterable[Outgoing], *, reserve: int = 0) -> None:
         """Raise where a message is larger than the server takes: it would end the connection."""
-        limit = int(self.connection.server.get("max_payload") or 1 << 20)
+        limit = self.connection.max_payload
         for message in messages:
             if message.size > limit - reserve:
                 raise MessageTooLargeError(

@@ -63,6 +63,7 @@ class Space:
     async def close(self) -> None:
         """Disconnect; who waits gets an error."""
         await self.session.connection.close()
+        await self.fetcher.close()
 
     def unwatch(self, task_ids: Collection[str]) -> None:
         """Call the sinks of these ids no more."""

@@ -1,27 +1,21 @@
 """Records pushed to those who watch.
 
-The server publishes every record once it is stored. What is pushed may be the outcome of a message
-that is not removed yet: sinks are called when it is.
+The server publishes every record once more when it is stored. What is pushed counts from then on,
+also where it is the outcome of a message that is still to be acknowledged.
 """
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import time
 from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
-from chicory.errors import ChicoryError
-from chicory_nats.headers import GONE, SETTLES, UNTIL, parse
+from chicory_nats.headers import GONE, UNTIL, parse
 from chicory_nats.names import token
 from chicory_nats.session import Session
-from chicory_nats.thread import Thread
 
 Sink = Callable[[str, bytes], None]
-
-logger = logging.getLogger("chicory.nats")
 
 
 class _Watched(Struct):
@@ -41,8 +35,6 @@ class Watcher:
         self._session = session
         self._deliver = deliver
         self._watched: dict[bytes, _Watched] = {}
-        self._pushed: dict[bytes, tuple[int, bytes]] = {}
-        self._checking: asyncio.Task[None] | None = None
         session.connection.on_up(self.look_again)
 
     async def watch(self, task_ids: Collection[str], sink: Sink) -> None:
@@ -93,32 +85,4 @@ class Watcher:
         call, block = subject.rpartition(b".")[2], parse(headers)
         if GONE in block or float(block.get(UNTIL, b"0")) < time.time():
             return
-        seq = int(block[b"Nats-Sequence"])
-        if SETTLES not in block:
-            self._tell(call, seq, body)
-            return
-        self._pushed[call] = seq, body
-        if self._checking is None:
-            self._checking = asyncio.get_running_loop().create_task(self._check())
-
-    async def _check(self) -> None:
-        """See to it that settlements whose records were pushed are over."""
-        try:
-            while self._pushed:
-                pushed, self._pushed = self._pushed, {}
-                found = await self._session.look(pushed)
-                await self._session.finish(found.values())
-                for call, (seq, body) in pushed.items():
-                    self._tell(call, *_latest(found[call], seq, body))
-        except ChicoryError as error:
-            logger.warning("records cannot be read: %s; looking again when connected", error)
-        finally:
-            self._checking = None
-
-
-def _latest(found: Thread, seq: int, body: bytes) -> tuple[int, bytes]:
-    """The record that was pushed, or the one that has replaced it."""
-    stored = found.record
-    if stored is None or stored.seq <= seq or GONE in stored.headers:
-        return seq, body
-    return stored.seq, stored.body
+        self._tell(call, int(block[b"Nats-Sequence"]), body)

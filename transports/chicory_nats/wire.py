@@ -54,7 +54,7 @@ def render(request: Request, reply: bytes, batch_id: bytes) -> bytes:
 
 def publish(message: Outgoing, reply: bytes = b"", more: bytes = b"") -> bytes:
     """The command that publishes a message."""
-    headers, body = message.headers + more, message.body
+    headers, body = message.headers + more if more else message.headers, message.body
     if not headers:
         return b"PUB %b %b %d\r\n%b\r\n" % (message.subject, reply, len(body), body)
     block = len(headers) + _BLOCK
@@ -86,18 +86,18 @@ class Problem(Struct):
     description: str = ""
 
 
+def is_stored(reply: bytes) -> bool:
+    """Whether an answer says that something was stored."""
+    return reply.startswith(b'{"stream"')
+
+
 def stored_at(reply: bytes) -> int:
     """The sequence number of what was stored, 0 where it was not."""
-    if reply.startswith(b'{"error"'):
+    if not is_stored(reply):
         return 0
-    start = reply.find(b'"seq":')
-    if start < 0:
-        return 0
-    start += 6
-    end = start
-    while reply[end : end + 1].isdigit():
-        end += 1
-    return int(reply[start:end])
+    start = reply.index(_SEQ) + len(_SEQ)
+    end = reply.find(b",", start)
+    return int(reply[start : end if end > 0 else -1])
 
 
 def problem(reply: bytes) -> Problem | None:
@@ -117,6 +117,7 @@ def decode_any(reply: bytes) -> dict[str, Any]:
     return msgspec.json.decode(reply)
 
 
+_SEQ = b'"seq":'
 _BLOCK = len(VERSION) + 4
 _FRAME = 256
 _answer = msgspec.json.Decoder(Answer)
