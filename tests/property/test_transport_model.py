@@ -7,11 +7,12 @@ Hypothesis prints the sequence that found a difference. The default run is the s
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from itertools import count, permutations
+from itertools import count, cycle, permutations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -37,6 +38,7 @@ from chicory.transport import (
 )
 from chicory_sqlite import SQLiteTransport
 
+pytestmark = pytest.mark.slow
 T = TypeVar("T")
 
 LEASE = 8.0
@@ -121,6 +123,7 @@ class TransportModel(RuleBasedStateMachine):
         self.fetched: list[Fetched] = []
         self.letters: list[str] = []
         self.serial = count(1).__next__
+        self.swaps = cycle((True, False, False, True, True))
         self.clock = ManualClock()
         self.folder = TemporaryDirectory()
         path = Path(self.folder.name) / "chicory.db"
@@ -152,7 +155,8 @@ class TransportModel(RuleBasedStateMachine):
         return TransportSettings(url=url, lease=LEASE, clock=self.clock)
 
     def ask(self, verb: Callable[[Asked], Awaitable[T]]) -> tuple[T, T]:
-        self.real, self.other = self.other, self.real  # whichever is asked, it is one broker
+        if next(self.swaps):  # whichever connection is asked, it is one broker
+            self.real, self.other = self.other, self.real
         model = self.runner.run(_call(verb, Asked(self.model, "model")))
         real = self.runner.run(_call(verb, Asked(self.real, "real")))
         return model, real
@@ -284,6 +288,9 @@ class TransportModel(RuleBasedStateMachine):
 
     @invariant()
     def everything_seen_is_the_same(self) -> None:
+        if self.serial() % 3 == 0:
+            return  # to look can be what makes the difference
+
         async def look(on: Asked) -> object:
             standings = await on.transport.look_up(IDS)
             workers = await on.transport.workers()

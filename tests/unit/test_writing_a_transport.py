@@ -31,12 +31,14 @@ def run_pytest(folder: Path, *arguments: str) -> str:
     return ran.stdout
 
 
+@pytest.mark.slow
 def test_the_whole_test_module_passes_on_both_loops(tmp_path):
     printed = run_pytest(tmp_path, "test_mine.py")
 
     assert f"{2 * len(TESTS)} passed" in printed
 
 
+@pytest.mark.slow
 def test_the_harness_for_a_broker_with_its_own_clock_works(tmp_path):
     chosen = [
         "test_it_is_fetched_at_its_time_and_no_sooner",
