@@ -1,0 +1,154 @@
+"""What a Redis URL says."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from msgspec import Struct
+
+from chicory.errors import ConfigurationError
+
+DEFAULT_PORT = 6379
+
+_FORMS = (
+    "redis://[user:password@]host[:port][/db], rediss://... for TLS, "
+    "or unix://[user:password@]/path/to/socket[?db=0]"
+)
+_COMMON = frozenset({"connect_timeout", "answer_timeout", "key_prefix"})
+_TLS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
+_CERT_REQS = ("required", "none")
+_LONGEST = 3600.0
+
+
+class Tls(Struct, frozen=True):
+    """How the server proves who it is, and we.
+
+    Attributes:
+        ca_certs: file with the authorities to trust, ``None`` for the system's.
+        certfile: our certificate, if the server wants one.
+        keyfile: its key.
+        verify: whether the server's certificate and name are checked.
+    """
+
+    ca_certs: str | None = None
+    certfile: str | None = None
+    keyfile: str | None = None
+    verify: bool = True
+
+
+class Address(Struct, frozen=True):
+    """Where the server is and how it is used.
+
+    Attributes:
+        host: of the server; empty for a socket of this machine.
+        port: of the server.
+        path: of the socket.
+        db: number of the database.
+        username: of the ACL user.
+        password: of the user.
+        tls: ``None`` for plain text.
+        connect_timeout: seconds that connecting may take.
+        answer_timeout: seconds that the server may take to answer.
+        key_prefix: what all keys begin with.
+    """
+
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+    path: str = ""
+    db: int = 0
+    username: str | None = None
+    password: str | None = None
+    tls: Tls | None = None
+    connect_timeout: float = 5.0
+    answer_timeout: float = 10.0
+    key_prefix: str = ""
+
+    def __str__(self) -> str:
+        """For people; without secrets."""
+        return f"Redis at {self.path or f'{self.host}:{self.port}'}"
+
+
+def parse(url: str) -> Address:
+    """Read a URL; ``ConfigurationError`` names what is wrong with it and what is accepted."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(f"a Redis URL has no valid host or port: write {_FORMS}") from None
+    if parts.scheme not in {"redis", "rediss", "unix"} or parts.fragment:
+        raise ConfigurationError(f"{_shown(parts)!r} is not a Redis URL: write {_FORMS}")
+    options = _options(parts)
+    is_socket = parts.scheme == "unix"
+    if is_socket and (parts.hostname or not parts.path.strip("/")):
+        raise ConfigurationError(f"{_shown(parts)!r} names no socket: write {_FORMS}")
+    return Address(
+        host="" if is_socket else unquote(parts.hostname or "localhost"),
+        port=DEFAULT_PORT if port is None else port,
+        path=unquote(parts.path) if is_socket else "",
+        db=_db(options.get("db", "0") if is_socket else parts.path.strip("/") or "0"),
+        username=unquote(parts.username) if parts.username else None,
+        password=unquote(parts.password) if parts.password else None,
+        tls=_tls(options) if parts.scheme == "rediss" else None,
+        connect_timeout=_seconds(options, "connect_timeout", 5.0),
+        answer_timeout=_seconds(options, "answer_timeout", 10.0),
+        key_prefix=options.get("key_prefix", ""),
+    )
+
+
+def _shown(parts: SplitResult) -> str:
+    """The URL without its password and options."""
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
+
+
+def _options(parts: SplitResult) -> Mapping[str, str]:
+    known = _COMMON
+    if parts.scheme == "rediss":
+        known |= _TLS
+    if parts.scheme == "unix":
+        known |= {"db"}
+    pairs = parse_qsl(parts.query, keep_blank_values=True)
+    options = dict(pairs)
+    for name in options:
+        if name not in known:
+            raise ConfigurationError(
+                f"{_shown(parts)!r}: there is no option {name!r}; "
+                f"accepted are {', '.join(sorted(known))}"
+            )
+    if len(options) != len(pairs):
+        raise ConfigurationError(f"{_shown(parts)!r}: an option is given twice")
+    return options
+
+
+def _db(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ConfigurationError(f"{text!r} is no Redis database: write its number, such as /0")
+    return int(text)
+
+
+def _tls(options: Mapping[str, str]) -> Tls:
+    requirement = options.get("ssl_cert_reqs", "required").lower()
+    if requirement not in _CERT_REQS:
+        raise ConfigurationError(
+            f"ssl_cert_reqs={requirement!r} is unknown; accepted are {', '.join(_CERT_REQS)}"
+        )
+    return Tls(
+        ca_certs=options.get("ssl_ca_certs"),
+        certfile=options.get("ssl_certfile"),
+        keyfile=options.get("ssl_keyfile"),
+        verify=requirement == "required",
+    )
+
+
+def _seconds(options: Mapping[str, str], name: str, default: float) -> float:
+    text = options.get(name, str(default))
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value <= _LONGEST:
+        raise ConfigurationError(
+            f"{name}={text!r} is wrong; accepted are seconds above 0, up to 3600"
+        )
+    return value
