@@ -27,4 +27,4 @@ async def every(server: Server) -> list[WorkerRecord]:
 def _decode(worker_id: bytes, stored: bytes) -> WorkerRecord:
     beat_at, expires_at, packed = stored.split(b" ", 2)
     queues, body = _decoder.decode(packed)
-    return WorkerRecord(worker_id.decode(), queues, body, int(beat_at) / 1e3, int(expires_at) / 1e3)
+    return WorkerRecord(worker_id.decode(), queues, body, int(beat_at) / 1e6, int(expires_at) / 1e6)

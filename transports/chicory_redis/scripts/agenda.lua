@@ -44,7 +44,7 @@ local function rescue(p, queue, at)
   if page.err then page = {} end
   for _, r in ipairs(page) do
     if r[2] ~= POOL then
-      local ends = at - r[3] + lease_of(r[2])
+      local ends = at - r[3] + lease_of(r[2]) + 1 -- both are cut to whole ms
       if ends <= at then
         call('XCLAIM', s, GROUP, POOL, 0, r[1], 'JUSTID')
         note_ready(queue, 1)

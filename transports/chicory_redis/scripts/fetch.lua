@@ -45,7 +45,7 @@ local function take(queue, number)
         local new = call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', left, 'STREAMS', s, '>')
         if new then add(number, p, new[1][2], {}) end
       end
-      if left < before then call('ZADD', base .. ':t', 'LT', at + lease, 's' .. p .. queue) end
+      if left < before then call('ZADD', base .. ':t', 'LT', at + lease + 1, 's' .. p .. queue) end
     end
   end
 end

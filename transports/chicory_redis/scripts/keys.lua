@@ -15,7 +15,7 @@
 --   base:r:<id>         string  record; channel of the same name: its changes
 --   base:x, base:x:<queue>  zset  dead letters: id -> serial, of all and of a queue
 --   base:y              hash    dead letters: id -> "<length of queue>:<queue><packed letter>"
---   base:w              hash    workers: id -> "<beat ms> <expiry ms> <packed record>"
+--   base:w              hash    workers: id -> "<beat us> <expiry us> <packed record>"
 --   base:z:<queue>      zset    fetches that wait: "<client> <number>" -> since, ms
 --   base:c:<client>     channel wakes a client's fetch: "<number> <queue>"
 --   base:o:<memo>       string  the last answer to a client, in case its call is sent again
@@ -54,7 +54,7 @@ local function lease_of(consumer)
 end
 
 local function is_leased(r)
-  return r[2] ~= POOL and r[3] < lease_of(r[2])
+  return r[2] ~= POOL and r[3] <= lease_of(r[2])
 end
 
 -- How many entries of a stream are leased.

@@ -13,7 +13,7 @@ for i = 1, #ARGV, 6 do
   local r, answer = row(s, entry), 0
   if r and r[4] == tonumber(ARGV[i + 4]) then
     call('XCLAIM', s, GROUP, consumer, 0, entry, 'JUSTID')
-    local ends, member = at + lease_of(consumer), 's' .. p .. queue
+    local ends, member = at + lease_of(consumer) + 1, 's' .. p .. queue
     soonest[member] = math.min(soonest[member] or ends, ends)
     answer = requests and call('SISMEMBER', base .. ':k', ARGV[i + 5]) == 1 and 2 or 1
   end
