@@ -6,6 +6,7 @@ import random
 import traceback
 from collections.abc import Callable
 from enum import StrEnum
+from types import TracebackType
 from typing import TypeAlias
 
 from msgspec import Raw, Struct
@@ -195,10 +196,22 @@ def describe(error: BaseException) -> Failure:
     except Exception as problem:  # noqa: BLE001  (the user's code)
         message = f"<its text cannot be had: {type(problem).__name__}>"
     try:
-        trace = "".join(traceback.format_exception(error))
+        trace = "".join(traceback.format_exception(kind, error, _of_the_user(error.__traceback__)))
     except Exception:  # noqa: BLE001  (likewise)
         trace = ""
     return Failure(name, _sendable(message), _sendable(trace[-MAX_TRACEBACK:]))
+
+
+def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback without the worker's own frames, which come first; whole if it has no other."""
+    mine = trace
+    while mine is not None and _is_ours(mine.tb_frame.f_globals.get("__name__", "")):
+        mine = mine.tb_next
+    return mine or trace
+
+
+def _is_ours(module: str) -> bool:
+    return module.startswith(("chicory.worker.", "anyio.", "trio.", "outcome."))
 
 
 def _sendable(text: str) -> str:

@@ -54,12 +54,15 @@ class StoredResult(TaskResult, kw_only=True, array_like=True):
     def failure(self) -> TaskError:
         """The error that ``get`` raises for a call that failed."""
         kind = TaskCancelledError if self.state is TaskState.CANCELLED else TaskError
-        return kind(
+        error = kind(
             self.task_id,
             self.error_type or self.state.value,
             self.error or "",
             self.traceback or "",
         )
+        if self.traceback:
+            error.add_note(f"In the worker {self.worker_id}:\n\n{self.traceback}")
+        return error
 
 
 _stored = msgspec.msgpack.Decoder(StoredResult)

@@ -210,6 +210,14 @@ class Signature:
 
     # -- types ----------------------------------------------------------------------------
 
+    def hint(self, name: str) -> Any:
+        """The annotation of the parameter of that name; ``Any`` where there is none."""
+        return self._hints.get(name, Any)
+
+    def hint_at(self, index: int) -> Any:
+        """The annotation of a positional argument, counted as callers do; ``Any`` likewise."""
+        return self._hint(self._positional[index]) if index < len(self._positional) else Any
+
     def _hint(self, parameter: Parameter) -> Any:
         return self._hints.get(parameter.name, Any)
 
@@ -221,15 +229,15 @@ class Signature:
 
     def _explain(self, error: Exception) -> str:
         text = str(error)
-        if missing := _MISSING.search(text):
-            return f"argument {missing[1]!r} is missing"
-        if unknown := _UNKNOWN.search(text):
-            return f"unexpected argument {unknown[1]!r}"
         if place := _SUBSCRIPT.search(text):
             index, field, deeper = place.groups()
             name = field or self._positional[int(index)].name
             reason = text[: place.start()].removesuffix(" - at ")
             return f"argument {name + deeper!r}: {reason}"
+        if missing := _MISSING.search(text):
+            return f"argument {missing[1]!r} is missing"
+        if unknown := _UNKNOWN.search(text):
+            return f"unexpected argument {unknown[1]!r}"
         return text
 
 

@@ -7,14 +7,15 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 import anyio
-from anyio import CancelScope, Event, create_task_group, to_thread
+from anyio import TASK_STATUS_IGNORED, CancelScope, Event, create_task_group, to_thread
+from anyio.abc import TaskStatus
 
 from chicory import stats as statistics
 from chicory.app import Chicory
@@ -66,8 +67,8 @@ class Worker:
 
     # -- life -----------------------------------------------------------------------------
 
-    async def run(self) -> None:
-        """Work until a signal or ``stop()``.
+    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+        """Work until a signal or ``stop()``; ``await group.start(worker.run)`` until it is ready.
 
         Raises:
             ConfigurationError: the app, or the broker as it is, cannot be worked with.
@@ -75,7 +76,8 @@ class Worker:
                 worker waits for it.
         """
         self._begin()
-        await self._serve(Event(), signals=threading.current_thread() is threading.main_thread())
+        signals = threading.current_thread() is threading.main_thread()
+        await self._serve(task_status.started, signals=signals)
 
     async def start(self) -> None:
         """Work in the background; returns when the worker is ready. Raises as ``run``."""
@@ -84,7 +86,7 @@ class Worker:
 
         async def background() -> None:
             try:
-                await self._serve(ready, signals=False)
+                await self._serve(ready.set, signals=False)
             except Exception as error:  # noqa: BLE001  (raised where start or stop is awaited)
                 self._error = error
             finally:
@@ -142,7 +144,7 @@ class Worker:
 
     # -- one shift ------------------------------------------------------------------------
 
-    async def _serve(self, ready: Event, *, signals: bool) -> None:
+    async def _serve(self, ready: Callable[[], object], *, signals: bool) -> None:
         try:
             for task in self.app.tasks.values():
                 _ = task.signature  # what can never be run is told now
@@ -170,7 +172,9 @@ class Worker:
                 for transport in transports:
                     await transport.close()
 
-    async def _work(self, transports: list[Transport], ready: Event, *, signals: bool) -> None:
+    async def _work(
+        self, transports: list[Transport], ready: Callable[[], object], *, signals: bool
+    ) -> None:
         keeper: Keeper | None = None
         try:
             async with create_task_group() as group:
@@ -188,7 +192,7 @@ class Worker:
                 if signals:
                     group.start_soon(self._listen, group.cancel_scope)
                 self._say_hello()
-                ready.set()
+                ready()
                 await self._stopping.wait()
                 await self._shift.drain(self._timeout)
                 group.cancel_scope.cancel()
@@ -270,4 +274,5 @@ class Worker:
         return found
 
     def _heartbeat(self) -> WorkerRecord:
-        return WorkerRecord(self.worker_id, self.queues, statistics.encode(self.get_stats()))
+        consumed = self.queues if self._is_running else ()
+        return WorkerRecord(self.worker_id, consumed, statistics.encode(self.get_stats()))

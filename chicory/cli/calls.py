@@ -1,0 +1,133 @@
+"""``chicory call`` and ``chicory result``: send a call by hand, and see what came of one."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Annotated, Any
+
+import anyio
+import msgspec
+from cyclopts import Parameter
+from cyclopts.validators import Number
+
+from chicory.app import Chicory
+from chicory.cli.locate import Address, AppPath, locate, reach
+from chicory.cli.output import AsJSON, print_json, show_one
+from chicory.errors import ConfigurationError, TaskError
+from chicory.record import TaskResult
+from chicory.result import AsyncResult
+from chicory.task import Task
+
+Timeout = Annotated[
+    float | None,
+    Parameter(
+        help="Seconds to wait for the result; it comes as soon as it is there.",
+        validator=Number(gte=0),
+    ),
+]
+
+
+def call(
+    app: AppPath,
+    task: Annotated[str, Parameter(help="Name of the task.")],
+    /,
+    *arguments: Annotated[
+        str,
+        Parameter(
+            help="Arguments: JSON, or plain text; name=value for a parameter of that name.",
+            allow_leading_hyphen=True,
+        ),
+    ],
+    wait: Annotated[
+        bool, Parameter(negative=(), help="Wait for the result, and print it.")
+    ] = False,
+    timeout: Timeout = None,
+) -> int:
+    """Enqueue a call of a task; print its id, or with --wait its result as JSON."""
+    found = locate(app)
+    called = found.get_task(task)
+    args, kwargs = _read(called, arguments)
+
+    async def send() -> int:
+        async with found:
+            handle: AsyncResult[Any] = await called.delay(*args, **kwargs)
+            if not wait and timeout is None:
+                print(handle.task_id)
+                return 0
+            return await _print_value(handle, timeout)
+
+    return anyio.run(send)
+
+
+def result(
+    app: Address,
+    task_id: Annotated[str, Parameter(help="Identity of the call.")],
+    /,
+    *,
+    timeout: Timeout = None,
+    as_json: AsJSON = False,
+) -> int:
+    """Show where a call stands, and what it came to."""
+
+    async def ask() -> int:
+        async with reach(app) as opened:
+            if timeout is not None:
+                await opened.backend.wait(task_id, timeout)
+            return await _show_standing(opened, task_id, as_json=as_json)
+
+    return anyio.run(ask)
+
+
+async def _print_value(handle: AsyncResult[Any], timeout: float | None) -> int:  # noqa: ASYNC109  (as in get)
+    try:
+        print_json(await handle.get(timeout))
+    except TaskError as error:
+        print(error)
+        return 1
+    return 0
+
+
+async def _show_standing(app: Chicory, task_id: str, *, as_json: bool) -> int:
+    state = await app.backend.state(task_id)
+    found = await app.backend.get_result(task_id)
+    fields: dict[str, Any] = {"task_id": task_id, "state": state.value}
+    show_one(fields | (_outcome(found) if found else {}), as_json=as_json)
+    return 1 if state.failed else 0
+
+
+def _outcome(found: TaskResult) -> dict[str, Any]:
+    fields = msgspec.structs.asdict(found)
+    times = {name: fields[name] for name in ("started_at", "finished_at")}
+    return {
+        "task": found.name,
+        "result": found.result,
+        "error": found.error and f"{found.error_type}: {found.error}",
+        "retries": found.retries,
+        "seconds": max(0.0, times["finished_at"] - times["started_at"]),
+        "worker": found.worker_id,
+        "traceback": found.traceback or None,
+    }
+
+
+def _read(task: Task[..., Any], words: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+    parameters = inspect.signature(task.function).parameters
+    args: list[Any] = []
+    kwargs: dict[str, Any] = {}
+    for word in words:
+        name, equals, value = word.partition("=")
+        if equals and name in parameters:
+            if name in kwargs:
+                raise ConfigurationError(f"argument {name!r} is given twice")
+            kwargs[name] = _value(value, task.signature.hint(name))
+        else:
+            args.append(_value(word, task.signature.hint_at(len(args))))
+    return args, kwargs
+
+
+def _value(word: str, hint: Any) -> Any:
+    if hint is str:
+        return word
+    try:
+        return msgspec.json.decode(word)
+    except msgspec.DecodeError:
+        return word

@@ -1,0 +1,155 @@
+"""``chicory dlq``: look at dead letters, send them again, or delete them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Annotated, Any, TypeVar
+
+import anyio
+from cyclopts import App, Parameter
+
+from chicory.broker import Broker, DLQMessage
+from chicory.cli.locate import Address, reach
+from chicory.cli.output import AsJSON, show, show_one
+from chicory.errors import ConfigurationError
+
+T = TypeVar("T")
+Queue = Annotated[str | None, Parameter(name=["--queue", "-q"], help="Only those of this queue.")]
+All = Annotated[bool, Parameter(name="--all", negative=(), help="Every one (of --queue).")]
+Letter = Annotated[str, Parameter(help="Identity of the dead letter, as dlq list shows it.")]
+PAGE = 500
+
+command = App(name="dlq", help="Look at dead letters, send them again, or delete them.")
+
+
+@command.command(name="list")
+def list_letters(
+    app: Address,
+    /,
+    *,
+    queue: Queue = None,
+    count: Annotated[int, Parameter(help="How many at most.")] = 100,
+    as_json: AsJSON = False,
+) -> None:
+    """List dead letters, oldest first."""
+    letters = _ask(app, lambda broker: broker.get_dlq_messages(queue, count))
+    show([_row(letter) for letter in letters], as_json=as_json, empty="no dead letters")
+
+
+@command.command(name="show")
+def show_letter(app: Address, letter: Letter, /, *, as_json: AsJSON = False) -> None:
+    """Show one dead letter whole: the call, its arguments, and why it was given up."""
+    found = _ask(app, lambda broker: broker.get_dlq_message(letter))
+    if found is None:
+        raise _absent(letter)
+    show_one(_whole(found), as_json=as_json)
+
+
+@command.command
+def replay(
+    app: Address,
+    /,
+    *letters: Letter,
+    queue: Queue = None,
+    every: All = False,
+    to: Annotated[str | None, Parameter(help="Queue to put them on, if not their own.")] = None,
+    keep_retries: Annotated[
+        bool, Parameter(negative=(), help="Go on with the retries that were left.")
+    ] = False,
+) -> None:
+    """Put dead letters back on their queue, to be run again."""
+
+    async def again(broker: Broker) -> int:
+        chosen = await _chosen(broker, letters, queue, every=every)
+        return sum(
+            [
+                await broker.replay_from_dlq(letter, to, reset_retries=not keep_retries)
+                for letter in chosen
+            ]
+        )
+
+    _report("replayed", _ask(app, again), letters)
+
+
+@command.command
+def delete(app: Address, /, *letters: Letter) -> None:
+    """Delete dead letters."""
+
+    async def remove(broker: Broker) -> int:
+        chosen = await _chosen(broker, letters, None, every=False)
+        return sum([await broker.delete_from_dlq(letter) for letter in chosen])
+
+    _report("deleted", _ask(app, remove), letters)
+
+
+@command.command
+def purge(app: Address, /, *, queue: Queue = None, every: All = False) -> None:
+    """Delete all dead letters of a queue, or of all queues."""
+    if queue is None and not every:
+        raise ConfigurationError("purge what? --queue NAME, or --all for every queue")
+
+    async def remove(broker: Broker) -> int:
+        names = [queue] if queue is not None else list(await broker.counts())
+        return sum([await broker.purge_dlq(name) for name in names])
+
+    _report("deleted", _ask(app, remove), ())
+
+
+def _ask(address: str, question: Callable[[Broker], Awaitable[T]]) -> T:
+    async def ask() -> T:
+        async with reach(address) as app:
+            return await question(app.broker)
+
+    return anyio.run(ask)
+
+
+async def _chosen(
+    broker: Broker, letters: tuple[str, ...], queue: str | None, *, every: bool
+) -> list[str]:
+    if every == bool(letters) or (queue is not None and not every):
+        raise ConfigurationError("which dead letters? their identities, or --all (--queue NAME)")
+    if not every:
+        for letter in letters:
+            if await broker.get_dlq_message(letter) is None:
+                raise _absent(letter)
+        return list(letters)
+    chosen: list[str] = []
+    while page := await broker.get_dlq_messages(queue, PAGE, after=chosen[-1] if chosen else None):
+        chosen += [letter.message_id for letter in page]
+    return chosen
+
+
+def _report(done: str, number: int, asked: tuple[str, ...]) -> None:
+    print(f"{number} dead {'letter' if number == 1 else 'letters'} {done}")
+    if number < len(asked):
+        raise ConfigurationError(f"{len(asked) - number} of them were gone meanwhile")
+
+
+def _absent(letter: str) -> ConfigurationError:
+    return ConfigurationError(f"no dead letter {letter!r}: chicory dlq list shows those there are")
+
+
+def _row(letter: DLQMessage) -> dict[str, Any]:
+    message = letter.original_message
+    return {
+        "id": letter.message_id,
+        "queue": letter.queue,
+        "task": message.name if message else "?",
+        "reason": letter.reason,
+        "retries": letter.retry_count,
+        "failed_at": letter.failed_at,
+        "error": letter.error,
+    }
+
+
+def _whole(letter: DLQMessage) -> dict[str, Any]:
+    message = letter.original_message
+    if message is None:
+        return {**_row(letter), "bytes": letter.body}
+    return {
+        **_row(letter),
+        "args": message.args,
+        "kwargs": message.kwargs,
+        "first_failure_at": message.first_failure_at,
+        "headers": message.headers,
+    }

@@ -1,0 +1,81 @@
+"""The command as a whole: its parts, and what becomes of an error."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError
+
+from chicory.cli import calls, dlq, queues, worker, workers
+from chicory.cli.demo import demo
+from chicory.errors import (
+    ChicoryError,
+    ConfigurationError,
+    MessageError,
+    TaskNotFoundError,
+    ValidationError,
+)
+
+MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
+"""Exit codes: what was asked cannot be done; it could be, but failed; control-C."""
+
+MISTAKES = (ConfigurationError, MessageError, TaskNotFoundError, ValidationError)
+
+command = App(
+    name="chicory",
+    help="Run and look after task queues.",
+    version=f"chicory {version('chicory')}",
+    version_flags=["--version"],
+    help_format="plaintext",
+    suppress_keyboard_interrupt=False,
+)
+command.command(worker.worker)
+command.command(queues.queues)
+command.command(dlq.command)
+command.command(workers.workers)
+command.command(workers.cleanup)
+command.command(calls.call)
+command.command(calls.result)
+command.command(demo)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; the exit code. A user's mistake is one line on stderr, no traceback."""
+    try:
+        code = command(
+            list(sys.argv[1:] if arguments is None else arguments),
+            exit_on_error=False,
+            print_error=False,
+            result_action="return_value",
+        )
+        sys.stdout.flush()
+    except CycloptsError as error:
+        return _complain(f"{_one_line(error)}; chicory --help shows what there is", MISTAKE)
+    except ChicoryError as error:
+        return _complain(str(error), MISTAKE if isinstance(error, MISTAKES) else FAILURE)
+    except TimeoutError as error:
+        return _complain(str(error) or "timed out", FAILURE)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        _close_quietly()
+    return code if isinstance(code, int) else 0
+
+
+def _complain(text: str, code: int) -> int:
+    print(f"chicory: {text}", file=sys.stderr)
+    return code
+
+
+def _one_line(error: CycloptsError) -> str:
+    return " ".join(str(error).split()).rstrip(".")
+
+
+def _close_quietly() -> NoReturn:
+    # whoever read our output (head, less) has seen enough; the interpreter must not complain
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(FAILURE)

@@ -1,0 +1,89 @@
+"""What commands print: tables for people, JSON for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import msgspec
+from cyclopts import Parameter
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+AsJSON = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON, for programs.")]
+
+UNBOUNDED = 10_000
+"""Columns; more than any row needs."""
+
+
+def console() -> Console:
+    """The console of this command's output."""
+    return Console(highlight=False)
+
+
+def print_whole(table: Table) -> None:
+    """Print a table without cutting or folding a cell: an id that is cut is of no use."""
+    wide = Console(highlight=False, width=UNBOUNDED)
+    with wide.capture() as captured:
+        wide.print(table)
+    for line in captured.get().splitlines():
+        print(line.rstrip())
+
+
+def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
+    """Print rows of one shape as a table, or as a JSON array; ``empty`` where there are none."""
+    if as_json:
+        print_json(rows)
+    elif rows:
+        print_whole(_table(rows))
+    else:
+        print(empty)
+
+
+def show_one(fields: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print one thing field by field, or as a JSON object."""
+    if as_json:
+        print_json(fields)
+        return
+    grid = Table.grid(padding=(0, 2))
+    shown = {name: value for name, value in fields.items() if value is not None}
+    for name, value in shown.items():
+        grid.add_row(Text(name.replace("_", " "), style="bold"), Text(_text(value)))
+    print_whole(grid)
+
+
+def print_json(value: object) -> None:
+    """Print any value that a task can return as JSON, on lines of its own."""
+    try:
+        packed = msgspec.json.encode(value, enc_hook=str)
+    except (TypeError, ValueError):  # a key, or text, that JSON does not have
+        packed = msgspec.json.encode(repr(value))
+    print(msgspec.json.format(packed, indent=2).decode())
+
+
+def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+    for name, value in rows[0].items():
+        right = isinstance(value, int | float) and not isinstance(value, bool)
+        table.add_column(name.replace("_", " "), justify="right" if right else "left")
+    for row in rows:
+        table.add_row(*(Text(_text(value)) for value in row.values()))
+    return table
+
+
+def _text(value: object) -> str:
+    match value:
+        case None:
+            return ""
+        case bool():
+            return "yes" if value else "no"
+        case int():
+            return f"{value:,}"
+        case float():
+            return f"{value:,.3g}" if value < 1 else f"{value:,.1f}"
+        case datetime():
+            return value.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        case _:
+            return str(value)

@@ -1,0 +1,144 @@
+"""``chicory worker``: one worker process, or a supervisor of several."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import anyio
+import msgspec
+from anyio import TASK_STATUS_IGNORED
+from anyio.abc import TaskStatus
+from cyclopts import Parameter, Token
+from cyclopts.validators import Number
+
+from chicory.cli.locate import AppPath, locate
+from chicory.config import LogLevel, WorkerConfig
+from chicory.errors import ConfigurationError
+from chicory.supervision import Lifeline, Supervisor
+from chicory.supervision.sources import need_watchfiles
+from chicory.worker import Worker
+
+EventLoop = Literal["asyncio", "uvloop", "trio"]
+LEVELS = get_args(LogLevel)
+
+
+def _level(_: object, tokens: Sequence[Token]) -> str:
+    level = tokens[0].value.upper()
+    if level not in LEVELS:
+        raise ValueError(f"choose from {', '.join(LEVELS)}")
+    return level
+
+
+def worker(
+    app: AppPath,
+    /,
+    *,
+    workers: Annotated[
+        int,
+        Parameter(name=["--workers", "-w"], validator=Number(gte=1), help="Worker processes."),
+    ] = 1,
+    concurrency: Annotated[
+        int | None, Parameter(name=["--concurrency", "-c"], help="Tasks that run at once.")
+    ] = None,
+    queue: Annotated[
+        tuple[str, ...],
+        Parameter(
+            name=["--queue", "-q"],
+            negative=(),
+            show_default=False,
+            consume_multiple=False,
+            help="Queue to consume; given several times: in strict order.",
+        ),
+    ] = (),
+    dlq: Annotated[bool | None, Parameter(help="Keep exhausted calls as dead letters.")] = None,
+    heartbeat_interval: Annotated[
+        float | None, Parameter(help="Seconds between heartbeats.")
+    ] = None,
+    heartbeat_ttl: Annotated[
+        float | None, Parameter(help="Seconds after which a silent worker counts as dead.")
+    ] = None,
+    shutdown_timeout: Annotated[
+        float | None, Parameter(help="Seconds that running tasks get to finish.")
+    ] = None,
+    log_level: Annotated[
+        LogLevel | None, Parameter(help="What is logged on stderr.", converter=_level)
+    ] = None,
+    loop: Annotated[EventLoop, Parameter(help="Event loop to run on.")] = "asyncio",
+    reload: Annotated[
+        bool, Parameter(negative=(), help="Replace the processes when Python files here change.")
+    ] = False,
+) -> int:
+    """Run tasks until SIGTERM or SIGINT; what is not finished then is given back."""
+    _need(loop)
+    lifeline = Lifeline.inherited()
+    if (workers > 1 or reload) and lifeline is None:
+        return _supervise(workers, log_level, reload=reload)
+    found = locate(app)
+    given = {
+        "concurrency": concurrency,
+        "use_dead_letter_queue": dlq,
+        "heartbeat_interval": heartbeat_interval,
+        "heartbeat_ttl": heartbeat_ttl,
+        "shutdown_timeout": shutdown_timeout,
+        "log_level": log_level,
+    }
+    config = overridden(found.config.worker, given)
+    _log(config.log_level)
+    if not found.tasks:
+        raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
+    runner = Worker(found, config, queues=queue or None)
+    status: TaskStatus[None] = TASK_STATUS_IGNORED
+    if lifeline is not None:
+        lifeline.shutdown_timeout = config.shutdown_timeout
+        status = lifeline
+    backend = "trio" if loop == "trio" else "asyncio"
+    options = {"use_uvloop": True} if loop == "uvloop" else {}
+    anyio.run(partial(runner.run, task_status=status), backend=backend, backend_options=options)
+    return 0
+
+
+def _supervise(workers: int, log_level: LogLevel | None, *, reload: bool) -> int:
+    """Have so many processes run this same command; each finds that it has a supervisor."""
+    if os.name != "posix":
+        raise ConfigurationError("this system runs one worker process per command, unsupervised")
+    if reload:
+        need_watchfiles()
+    _log(log_level or WorkerConfig().log_level)
+    command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
+    sources = Path.cwd() if reload else None
+    return anyio.run(Supervisor(command, workers, sources=sources).run)
+
+
+def overridden(config: WorkerConfig, given: dict[str, Any]) -> WorkerConfig:
+    """The settings with those that were given on the command line in their place.
+
+    Raises ``ConfigurationError`` that names the option and what it takes.
+    """
+    options = {"use_dead_letter_queue": "dlq"}
+    hints = get_type_hints(WorkerConfig, include_extras=True)
+    changes = {name: value for name, value in given.items() if value is not None}
+    for name, value in changes.items():
+        try:
+            msgspec.convert(value, hints[name])
+        except msgspec.ValidationError as error:
+            option = options.get(name, name).replace("_", "-")
+            raise ConfigurationError(f"--{option} {value}: {error}") from None
+    return msgspec.structs.replace(config, **changes)
+
+
+def _need(loop: EventLoop) -> None:
+    if loop != "asyncio" and find_spec(loop) is None:
+        raise ConfigurationError(f"--loop {loop} needs it: pip install 'chicory[{loop}]'")
+
+
+def _log(level: LogLevel) -> None:
+    # an app that has set up logging itself keeps its handlers
+    logging.basicConfig(format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
+    logging.getLogger("chicory").setLevel(level)

@@ -1,0 +1,112 @@
+"""One worker process, from its start to its end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from socket import socket
+
+import anyio
+from anyio import Event, move_on_after
+from anyio.abc import Process
+
+from chicory.supervision.lifeline import VARIABLE, hear, pair
+
+GRACE = 15.0
+"""Seconds that a process gets to end beyond the time its tasks get."""
+
+
+class Child:
+    """A process that runs ``command``, with a lifeline to this one.
+
+    It is in a session of its own: a control-C in the terminal reaches the supervisor only, which
+    passes it on once.
+
+    Attributes:
+        place: the number of its place among the supervisor's.
+    """
+
+    def __init__(self, process: Process, line: socket, place: int) -> None:
+        self.place = place
+        self._process = process
+        self._line = line
+        self._born = time.monotonic()
+        self._spoke = Event()
+        self._timeout: float | None = None
+
+    @classmethod
+    async def start(cls, command: Sequence[str], place: int) -> Child:
+        """Start it in place number ``place``. Raises ``OSError``."""
+        ours, theirs = pair()
+        with theirs:
+            process = await anyio.open_process(
+                list(command),
+                stdin=subprocess.DEVNULL,
+                stdout=None,
+                stderr=None,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,
+                env=os.environ | {VARIABLE: str(theirs.fileno())},
+            )
+        return cls(process, ours, place)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def age(self) -> float:
+        """Seconds since its start."""
+        return time.monotonic() - self._born
+
+    async def listen(self) -> None:
+        """Hear whether it gets to work; to be run once, beside it."""
+        await anyio.wait_readable(self._line)
+        self._timeout = hear(self._line)
+        self._spoke.set()
+
+    async def until_ready(self) -> bool:
+        """Wait until it is at work; False if it ended before."""
+        await self._spoke.wait()
+        return self._timeout is not None
+
+    def stop(self) -> None:
+        """Have it drain and end."""
+        self._signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._signal(signal.SIGKILL)
+
+    async def wait(self) -> int:
+        """Its exit code once it has ended; minus the signal's number if one killed it."""
+        return await self._process.wait()
+
+    async def end(self) -> None:
+        """Have it drain and end, if it lives; kill it when its time is over."""
+        if self._process.returncode is None:
+            self.stop()
+            with move_on_after(GRACE + (self._timeout or 0.0)):
+                await self.wait()
+        if self._process.returncode is None:
+            self.kill()
+            await self.wait()
+
+    def _signal(self, number: signal.Signals) -> None:
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+
+def epitaph(code: int) -> str:
+    """How a process ended, in words."""
+    if code >= 0:
+        return f"exited with code {code}"
+    try:
+        return f"was killed by {signal.Signals(-code).name}"
+    except ValueError:
+        return f"was killed by signal {-code}"

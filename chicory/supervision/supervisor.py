@@ -1,0 +1,189 @@
+"""The supervisor: keeps worker processes alive, rolls them, and ends them."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import anyio
+from anyio import CancelScope, Event, create_task_group, move_on_after
+from anyio.abc import TaskGroup
+
+from chicory.supervision.child import Child, epitaph
+from chicory.supervision.sources import changes
+from chicory.supervision.succession import (
+    GiveUp,
+    Leave,
+    Replace,
+    Succession,
+    succession,
+)
+
+FAILED = 1
+
+logger = logging.getLogger("chicory.supervisor")
+
+
+class Supervisor:
+    """Runs ``count`` processes of ``command`` until it is told to stop.
+
+    SIGTERM and SIGINT drain all of them; a second one kills them. SIGHUP replaces them one by one,
+    each when its successor is at work. A process that dies is replaced, with growing pauses where
+    it dies again and again. A supervisor that is killed takes its processes with it: they notice,
+    and drain.
+
+    Args:
+        command: what each process runs; see ``Lifeline`` for its part.
+        count: how many.
+        finite: they end by themselves when their work is done, and are not replaced then.
+        sources: a folder; when Python files in it change, the processes are replaced.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        count: int,
+        *,
+        finite: bool = False,
+        sources: Path | None = None,
+    ) -> None:
+        self._command = command
+        self._count = count
+        self._finite = finite
+        self._sources = sources
+        self._children: dict[int, Child] = {}
+        self._successors: dict[int, Child] = {}
+        self._stopping = Event()
+        self._roll_wanted = Event()
+        self._code = 0
+        self._group: TaskGroup
+
+    async def run(self) -> int:
+        """Work; the exit code: 0 after a clean stop, 2 if no process can ever work, else 1."""
+        async with create_task_group() as self._group:
+            self._group.start_soon(self._listen)
+            async with create_task_group() as places:
+                # what cannot work at all is said by the first one, and not by each
+                await places.start(self._keep_first)
+                for place in range(1, self._count):
+                    places.start_soon(self._keep, place)
+                self._group.start_soon(self._roll_when_wanted)
+                if self._sources is not None:
+                    self._group.start_soon(self._roll_on_change, self._sources)
+            self._group.cancel_scope.cancel()
+        logger.info("all worker processes have ended")
+        return self._code
+
+    def roll(self) -> None:
+        """Replace the processes one by one, each when its successor is at work."""
+        self._roll_wanted.set()
+
+    # -- one place ------------------------------------------------------------------------
+
+    async def _keep_first(self, *, task_status: anyio.abc.TaskStatus[None]) -> None:
+        first = self._successors[0] = await self._start(0)
+        await first.until_ready()
+        task_status.started()
+        await self._keep(0)
+
+    async def _keep(self, place: int) -> None:
+        failures = 0
+        while not self._stopping.is_set():
+            child = self._successors.pop(place, None) or await self._start(place)
+            self._children[place] = child
+            code = await self._outlive(child)
+            if place in self._successors:
+                continue
+            decision = self._decide(child, code, failures)
+            if isinstance(decision, GiveUp):
+                self._code = decision.code
+                self._stop()
+            if not isinstance(decision, Replace):
+                break
+            failures = decision.failures
+            with move_on_after(decision.delay):
+                await self._stopping.wait()
+        self._children.pop(place, None)
+
+    async def _start(self, place: int) -> Child:
+        child = await Child.start(self._command, place)
+        logger.info("worker process %d: pid %d", place + 1, child.pid)
+        self._group.start_soon(child.listen)
+        if self._stopping.is_set():  # it was told to meanwhile
+            child.stop()
+        return child
+
+    async def _outlive(self, child: Child) -> int:
+        try:
+            return await child.wait()
+        finally:
+            with CancelScope(shield=True):
+                await child.end()
+
+    def _decide(self, child: Child, code: int, failures: int) -> Succession:
+        name = f"worker process {child.place + 1} (pid {child.pid})"
+        if self._stopping.is_set():
+            if code not in {0, -signal.SIGTERM}:  # which ends who has not begun to work yet
+                self._code = self._code or FAILED
+                logger.error("%s %s", name, epitaph(code))
+            return Leave()
+        decision = succession(code, child.age, failures, finite=self._finite)
+        then = f", replacing it in {decision.delay:g} s" if isinstance(decision, Replace) else ""
+        logger.log(logging.ERROR if code else logging.INFO, "%s %s%s", name, epitaph(code), then)
+        return decision
+
+    # -- orders ---------------------------------------------------------------------------
+
+    async def _listen(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as received:
+            async for number in received:
+                name = signal.Signals(number).name
+                if number == signal.SIGHUP:
+                    logger.info("SIGHUP: replacing the worker processes one by one")
+                    self.roll()
+                elif not self._stopping.is_set():
+                    logger.info("%s: stopping %d worker processes", name, len(self._children))
+                    self._stop()
+                else:
+                    logger.warning("%s again: killing the worker processes", name)
+                    for child in self._everybody():
+                        child.kill()
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        for child in self._everybody():
+            self._group.start_soon(child.end)
+
+    async def _roll_when_wanted(self) -> None:
+        while True:
+            await self._roll_wanted.wait()
+            self._roll_wanted = Event()
+            for place in list(self._children):
+                if self._stopping.is_set() or not await self._succeed(place):
+                    break
+            else:
+                logger.info("all worker processes have been replaced")
+
+    async def _roll_on_change(self, folder: Path) -> None:
+        async for changed in changes(folder):
+            logger.info("%s changed: replacing the worker processes", ", ".join(changed))
+            self.roll()
+
+    async def _succeed(self, place: int) -> bool:
+        """Replace one process without a gap; False where its successor does not get to work."""
+        fresh = self._successors[place] = await self._start(place)
+        if await fresh.until_ready():
+            old = self._children.get(place)
+            if old is not None and old is not fresh:
+                await old.end()
+            return True
+        self._successors.pop(place, None)
+        code = await self._outlive(fresh)
+        if not self._stopping.is_set():
+            logger.error("the new process %s: the old ones stay", epitaph(code))
+        return False
+
+    def _everybody(self) -> list[Child]:
+        return [*self._children.values(), *self._successors.values()]

@@ -1,0 +1,127 @@
+"""A folder with a module of tasks in it, as a user has one."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from chicory.cli import main
+
+TASKS = """
+import os
+from dataclasses import dataclass
+import anyio
+from chicory import Chicory, RetryPolicy, TaskContext
+
+app = Chicory()
+
+@dataclass
+class Point:
+    x: int
+    y: int = 0
+
+@app.task()
+async def add(a: int, b: int = 1) -> int:
+    return a + b
+
+@app.task()
+def greet(ctx: TaskContext, name: str, loud: bool = False) -> str:
+    return name.upper() if loud else name
+
+@app.task()
+def mirror(point: Point) -> Point:
+    return Point(point.y, point.x)
+
+@app.task()
+def boom() -> None:
+    raise ValueError("no [bold]luck[/bold]")
+
+@app.task()
+async def trip() -> None:
+    raise ValueError("tripped")
+
+@app.task()
+def pid() -> int:
+    return os.getpid()
+
+@app.task(queue="slow")
+async def linger(path: str) -> str:
+    open(path, "w").close()
+    await anyio.sleep_forever()
+    return path
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    (tmp_path / "tasks.py").write_text(TASKS)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    for name in [name for name in os.environ if name.startswith("CHICORY_")]:
+        monkeypatch.delenv(name)
+    known = set(sys.modules)
+    yield tmp_path
+    for name in set(sys.modules) - known:
+        if getattr(sys.modules[name], "__file__", None) and str(tmp_path) in str(
+            sys.modules[name].__file__
+        ):
+            del sys.modules[name]
+
+
+class Said:
+    """What a command printed, and its exit code."""
+
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def chicory(folder: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Said]:
+    def run(*words: str) -> Said:
+        code = main(words)
+        return Said(code, *capfd.readouterr())
+
+    return run
+
+
+class WorkerProcess:
+    """A ``chicory worker`` of this test."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.log = folder / f"worker-{len(list(folder.glob('worker-*')))}.log"
+        with self.log.open("w") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "chicory.cli", "worker", *words],
+                cwd=folder,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
+            )
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        return self.process.wait(timeout=30)
+
+    def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def worker(folder: Path) -> Iterator[Callable[..., WorkerProcess]]:
+    started: list[WorkerProcess] = []
+
+    def start(*words: str) -> WorkerProcess:
+        started.append(WorkerProcess(folder, *words))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()

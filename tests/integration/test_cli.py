@@ -1,0 +1,157 @@
+"""The commands, as a user types them, on a SQLite file."""
+
+import json
+import signal
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+LONG = "30"
+
+
+def test_the_version_is_told(chicory):
+    said = chicory("--version")
+
+    assert said.out == f"chicory {version('chicory')}\n"
+    assert said.code == 0
+
+
+def test_a_call_runs_in_a_worker_and_its_result_is_printed(chicory, worker):
+    worker("tasks")
+
+    assert chicory("call", "tasks", "tasks.add", "2", "3", "--timeout", LONG).out == "5\n"
+    assert chicory("call", "tasks", "tasks.add", "-2", "b=-3", "--wait").out == "-5\n"
+    assert chicory("call", "tasks", "tasks.greet", "42", "loud=true", "--wait").out == '"42"\n'
+    assert chicory("call", "tasks:app", "tasks.greet", "name=ab=c", "--wait").out == '"ab=c"\n'
+    mirrored = chicory("call", "tasks", "tasks.mirror", '{"x": 1, "y": 2}', "--wait").out
+    assert json.loads(mirrored) == {"x": 2, "y": 1}
+
+
+def test_a_result_is_shown_by_its_id(chicory, worker):
+    task_id = chicory("call", "tasks", "tasks.add", "2").out.strip()
+
+    pending = chicory("result", "tasks", task_id, "--json")
+    worker("tasks")
+    there = chicory("result", "tasks", task_id, "--json", "--timeout", LONG)
+
+    assert json.loads(pending.out) == {"task_id": task_id, "state": "PENDING"}
+    assert json.loads(there.out)["state"] == "SUCCESS"
+    assert json.loads(there.out)["result"] == 3
+    assert there.code == 0
+    assert "SUCCESS" in chicory("result", "tasks", task_id).out
+
+
+def test_a_failure_is_told_and_is_the_exit_code(chicory, worker):
+    worker("tasks", "--no-dlq")
+
+    said = chicory("call", "tasks", "tasks.boom", "--timeout", LONG)
+
+    assert said.code == 1
+    assert said.out.startswith("ValueError: no [bold]luck[/bold] (task ")
+    assert chicory("dlq", "list", "tasks").out == "no dead letters\n"
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+@pytest.mark.parametrize("task", ["tasks.boom", "tasks.trip"])
+def test_a_traceback_shows_the_code_of_the_task_and_not_the_worker(chicory, worker, task, loop):
+    worker("tasks", "--loop", loop)
+    chicory("call", "tasks", task, "--timeout", LONG)
+    (letter,) = json.loads(chicory("dlq", "list", "tasks", "--json").out)
+
+    shown = chicory("result", "tasks", letter["id"]).out
+
+    assert "tasks.py" in shown
+    assert "raise ValueError" in shown
+    assert "chicory" not in shown.partition("traceback")[2]
+    assert "anyio" not in shown
+    assert "outcome" not in shown
+
+
+def test_dead_letters_are_listed_shown_replayed_and_deleted(chicory, worker):
+    worker("tasks")
+    assert chicory("call", "tasks", "tasks.boom", "--timeout", LONG).code == 1
+    assert chicory("call", "tasks", "tasks.boom", "--timeout", LONG).code == 1
+
+    first, second = json.loads(chicory("dlq", "list", "tasks", "--json").out)
+    shown = json.loads(chicory("dlq", "show", "tasks", first["id"], "--json").out)
+    replayed = chicory("dlq", "replay", "tasks", first["id"])
+    again = chicory("result", "tasks", first["id"], "--timeout", LONG)
+    deleted = chicory("dlq", "delete", "tasks", second["id"])
+    purged = chicory("dlq", "purge", "tasks", "--all")
+
+    assert first["error"] == "no [bold]luck[/bold]"
+    assert (shown["task"], shown["reason"], shown["args"]) == ("tasks.boom", "failed", [])
+    assert replayed.out == "1 dead letter replayed\n"
+    assert again.code == 1
+    assert deleted.out == "1 dead letter deleted\n"
+    assert purged.out == "1 dead letter deleted\n"
+    assert chicory("dlq", "list", "tasks").out == "no dead letters\n"
+
+
+def test_all_dead_letters_are_replayed(chicory, worker):
+    process = worker("tasks")
+    for _ in range(3):
+        chicory("call", "tasks", "tasks.boom", "--timeout", LONG)
+    process.send(signal.SIGTERM)
+    process.wait()
+
+    said = chicory("dlq", "replay", "tasks", "--all", "--queue", "default")
+
+    assert said.out == "3 dead letters replayed\n"
+    (row,) = json.loads(chicory("queues", "tasks", "--json").out)
+    assert (row["queue"], row["ready"], row["dead"], row["workers"]) == ("default", 3, 0, 0)
+
+
+def test_queues_and_workers_are_listed(chicory, worker, folder):
+    assert chicory("queues", "tasks").out == "all queues are empty\n"
+    assert chicory("workers", "tasks").out == "no worker is alive\n"
+    worker("tasks", "--queue", "slow", "-q", "default", "-c", "3")
+    chicory("call", "tasks", "tasks.add", "1", "--timeout", LONG)
+
+    (row,) = json.loads(chicory("workers", "tasks", "--json").out)
+
+    assert (row["queue"], row["concurrency"]) == ("slow,default", 3)
+    assert chicory("cleanup", "tasks").out == "0 stale workers removed\n"
+    assert row["worker"] in chicory("workers", "sqlite:///chicory.db").out
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "uvloop", "trio"])
+def test_a_worker_stops_cleanly_on_each_loop(chicory, worker, folder, loop):
+    process = worker("tasks", "--loop", loop)
+    assert chicory("call", "tasks", "tasks.add", "2", "--timeout", LONG).out == "3\n"
+
+    process.send(signal.SIGTERM)
+
+    assert process.wait() == 0
+    log = process.log.read_text()
+    assert "tasks known, consuming default" in log
+    assert "stopped after 1 tasks, 0 of them failed" in log
+    assert "Traceback" not in log
+
+
+@pytest.mark.parametrize("loop", ["asyncio", "trio"])
+def test_what_does_not_finish_is_given_back_whole(chicory, worker, folder, loop):
+    process = worker("tasks", "-q", "slow", "--shutdown-timeout", "0", "--loop", loop)
+    chicory("call", "tasks", "tasks.linger", "begun")
+    while not (folder / "begun").exists():
+        assert process.process.poll() is None
+
+    process.send(signal.SIGINT)
+
+    assert process.wait() == 0
+    (row,) = json.loads(chicory("queues", "tasks", "--json").out)
+    assert (row["queue"], row["ready"], row["running"], row["dead"]) == ("slow", 1, 0, 0)
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(folder):
+    command = [sys.executable, "-m", "chicory.cli", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        error = process.stderr.read()
+
+    assert b"Traceback" not in error
+    assert b"BrokenPipe" not in error

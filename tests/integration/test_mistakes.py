@@ -1,0 +1,129 @@
+"""What a mistake gets: one line on stderr that names it and the next step, and exit code 2 or 1."""
+
+import pytest
+
+OTHER = {
+    "absent_import.py": "import nowhere_to_be_found",
+    "broken.py": "\nx = 1 / 0",
+    "no_python.py": "def (",
+    "empty.py": "",
+    "two.py": "from chicory import Chicory\na = Chicory()\nb = Chicory('memory://')",
+    "number.py": "from chicory import Chicory\nnumber = 3\napp = Chicory()",
+    "twins.py": """
+from chicory import Chicory
+app = Chicory()
+@app.task(name="one")
+def first() -> None: ...
+@app.task(name="one")
+def second() -> None: ...
+""",
+    "nameless.py": "from chicory import Chicory\napp = Chicory()\napp.task()(lambda: None)",
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [
+        ("nope", "there is no module 'nope' in "),
+        ("nope.deeper:app", "there is no module 'nope' in "),
+        ("absent_import", "No module named 'nowhere_to_be_found'"),
+        ("broken", "broken.py:2); python -c 'import broken' shows more"),
+        ("no_python", "SyntaxError: invalid syntax"),
+        ("empty", "the module holds none: app = Chicory(...) makes one"),
+        ("two", "write two:a or two:b"),
+        ("two:c", "two:c is not there; write two:a or two:b"),
+        ("number:number", "number:number is no Chicory app, but an int; write number:app"),
+        ("tasks.py", "write its module, as in tasks:app"),
+        ("./tasks", "write module:name, as in tasks:app"),
+        ("", "write module:name, as in tasks:app"),
+        ("twins", "two tasks are named 'one': give one of them another name"),
+        ("nameless", "a lambda has no name to be found by"),
+        ("smoke://signals", "unknown broker scheme 'smoke': known are "),
+        ("sqlite:///tasks.py", "tasks.py"),
+        ("sqlite:////proc/nowhere/x.db", "/proc/nowhere"),
+    ],
+)
+def test_a_wrong_app_is_one_line(chicory, folder, path, told):
+    for name, text in OTHER.items():
+        (folder / name).write_text(text)
+
+    said = chicory("queues", path)
+
+    assert said.out == ""
+    assert said.err.startswith("chicory: ")
+    assert said.err.count("\n") == 1
+    assert told in said.err
+    assert said.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("queues", "parameter APP requires an argument"),
+        ("dance", 'Unknown command "dance"'),
+        ("worker tasks --concurrency 0", "--concurrency 0: Expected `int` >= 1"),
+        ("worker tasks -c many", '"many"'),
+        ("worker tasks --heartbeat-ttl 5", "must be more than heartbeat_interval (10 s)"),
+        ("worker tasks --shutdown-timeout -1", "--shutdown-timeout -1.0: Expected `float` >= 0"),
+        ("worker tasks --log-level loud", "choose from DEBUG, INFO"),
+        ("worker tasks --loop fruit", '"asyncio", "uvloop", "trio"'),
+        ("worker sqlite:///x.db", "write module:name"),
+        ("call tasks tasks.add", "tasks.add: argument 'a' is missing"),
+        ("call tasks tasks.add x", "tasks.add: argument 'a': Expected `int`, got `str`"),
+        ("call tasks tasks.add 1 2 3", "takes 2 positional arguments, got 3"),
+        ("call tasks tasks.add 1 b=1 b=2", "argument 'b' is given twice"),
+        ("call tasks tasks.mirror {}", "tasks.mirror: argument 'point'"),
+        ("call tasks add 1", "no task is named 'add': known are tasks.add"),
+        ("call tasks tasks.add 1 --timeout -1", "--timeout"),
+        ("dlq show tasks nope", "no dead letter 'nope'"),
+        ("dlq replay tasks", "their identities, or --all"),
+        ("dlq replay tasks nope --all", "their identities, or --all"),
+        ("dlq replay tasks nope", "no dead letter 'nope'"),
+        ("dlq delete tasks", "their identities, or --all"),
+        ("dlq purge tasks", "--queue NAME, or --all"),
+    ],
+)
+def test_a_wrong_word_is_one_line(chicory, words, told):
+    said = chicory(*words.split())
+
+    assert said.out == ""
+    assert said.err.startswith("chicory: ")
+    assert said.err.count("\n") == 1
+    assert told in said.err
+    assert said.code == 2
+
+
+def test_a_worker_without_tasks_is_refused(chicory, folder):
+    (folder / "bare.py").write_text("from chicory import Chicory\napp = Chicory()")
+
+    said = chicory("worker", "bare")
+
+    assert said.err == "chicory: bare has no tasks: @app.task() registers one\n"
+    assert said.code == 2
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("CHICORY_WORKER_CONCURRENCY", "zero", "Expected `int`"),
+        ("CHICORY_WORKER_LOG_LEVEL", "loud", "loud"),
+        ("CHICORY_LEASE", "-1", "> 0"),
+        ("CHICORY_BROKER_REDIS_PORT", "99999", "<= 65535"),
+    ],
+)
+def test_a_wrong_variable_is_named(chicory, monkeypatch, variable, value, told):
+    monkeypatch.setenv(variable, value)
+
+    said = chicory("queues", "tasks")
+
+    assert said.err.startswith(f"chicory: {variable}={value!r}: ")
+    assert told in said.err
+    assert said.err.count("\n") == 1
+    assert said.code == 2
+
+
+def test_a_result_that_does_not_come_is_a_failure(chicory):
+    said = chicory("call", "tasks", "tasks.add", "1", "--timeout", "0")
+
+    assert said.err.startswith("chicory: no result of task ")
+    assert said.code == 1

@@ -1,0 +1,214 @@
+"""Several worker processes of one command: real ones, with real signals."""
+
+import json
+import os
+import queue
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.slow
+LONG = "30"
+STARTED = r"worker process (\d): pid (\d+)$"
+READY = r"worker \S+: \d+ tasks known"
+
+
+class Supervised:
+    """A ``chicory worker --workers N`` of this test, and what it and its children log."""
+
+    def __init__(self, folder: Path, *words: str) -> None:
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "chicory.cli", "worker", *words],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self.log: list[str] = []
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def until(self, pattern: str) -> re.Match[str]:
+        while True:
+            line = self._lines.get(timeout=30)
+            assert line is not None, f"ended without {pattern!r}:\n" + "\n".join(self.log)
+            self.log.append(line)
+            if found := re.search(pattern, line):
+                return found
+
+    def until_ready(self, count: int) -> list[int]:
+        """The process ids of the first ``count`` processes, once that many are at work."""
+        ready = 0
+        while ready < count:
+            ready += bool(re.search(READY, self.until(f"{STARTED}|{READY}").string))
+        return [int(found[2]) for line in self.log if (found := re.search(STARTED, line))]
+
+    def until_all_have_ended(self) -> str:
+        """Their log is at its end once nobody holds it open any more."""
+        while (line := self._lines.get(timeout=40)) is not None:
+            self.log.append(line)
+        return "\n".join(self.log)
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def end(self) -> None:
+        with suppress(ProcessLookupError):
+            self.process.kill()  # its children notice
+        self.process.wait()
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+
+
+@pytest.fixture
+def supervise(folder: Path) -> Iterator[Callable[..., Supervised]]:
+    started: list[Supervised] = []
+
+    def start(*words: str) -> Supervised:
+        started.append(Supervised(folder, *words))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.end()
+
+
+def call(chicory, *words: str) -> str:
+    said = chicory("call", "tasks", *words, "--timeout", LONG)
+    assert said.code == 0, said.err
+    return json.loads(said.out)
+
+
+def test_processes_share_a_queue_and_stop_together(chicory, supervise):
+    team = supervise("tasks", "--workers", "3", "-c", "1")
+    pids = set(team.until_ready(3))
+
+    workers = {row["pid"] for row in json.loads(chicory("workers", "tasks", "--json").out)}
+    answered = {call(chicory, "tasks.pid") for _ in range(3)}
+    team.send(signal.SIGTERM)
+    log = team.until_all_have_ended()
+
+    assert {int(pid) for pid in workers} == pids
+    assert answered <= pids
+    assert team.process.wait() == 0
+    assert log.count("SIGTERM: stopping; 0 running tasks") == 3
+    assert not any(_alive(pid) for pid in pids)
+
+
+def test_one_that_is_killed_is_replaced_and_the_others_go_on(chicory, supervise):
+    team = supervise("tasks", "-w", "2")
+    first, second = team.until_ready(2)
+
+    os.kill(first, signal.SIGKILL)
+
+    told = team.until(rf"worker process 1 \(pid {first}\) was killed by SIGKILL, replacing it in")
+    assert told
+    third = int(team.until(STARTED)[2])
+    team.until(READY)
+    assert call(chicory, "tasks.pid") in {second, third}
+    team.send(signal.SIGINT)
+    team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
+def test_a_second_signal_kills(chicory, supervise, folder):
+    team = supervise("tasks", "-w", "2", "-q", "slow", "--shutdown-timeout", "600")
+    team.until_ready(2)
+    chicory("call", "tasks", "tasks.linger", "begun")
+    while not (folder / "begun").exists():
+        assert team.process.poll() is None
+    team.send(signal.SIGTERM)
+    team.until("stopping; 1 running task")
+
+    team.send(signal.SIGTERM)
+
+    assert "was killed by SIGKILL" in team.until_all_have_ended()
+    assert team.process.wait() == 1
+
+
+def test_a_hangup_replaces_them_one_by_one_without_a_gap(chicory, supervise):
+    team = supervise("tasks", "-w", "2")
+    old = team.until_ready(2)
+
+    team.send(signal.SIGHUP)
+
+    team.until("all worker processes have been replaced")
+    said = "\n".join(team.log)
+    new = [int(pid) for _, pid in re.findall(STARTED, said, re.MULTILINE)[2:]]
+    order = re.findall(rf"{READY}|SIGTERM: stopping;", said)
+    assert [bool(re.match(READY, line)) for line in order] == [True, True, True, False, True, False]
+    assert not any(_alive(pid) for pid in old)
+    assert call(chicory, "tasks.pid") in new
+    team.send(signal.SIGTERM)
+    team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
+def test_a_hangup_with_broken_code_keeps_the_old_ones(chicory, supervise, folder):
+    team = supervise("tasks", "-w", "2")
+    old = team.until_ready(2)
+    sound = (folder / "tasks.py").read_text()
+    (folder / "tasks.py").write_text("def (")
+
+    team.send(signal.SIGHUP)
+
+    team.until("the new process exited with code 2: the old ones stay")
+    (folder / "tasks.py").write_text(sound)
+    assert call(chicory, "tasks.pid") in old
+
+
+def test_new_code_is_taken_up_when_it_is_saved(chicory, supervise, folder):
+    team = supervise("tasks", "--reload")
+    team.until_ready(1)
+    assert call(chicory, "tasks.add", "2", "3") == 5
+    text = (folder / "tasks.py").read_text()
+
+    (folder / "tasks.py").write_text(text.replace("return a + b", "return a * b"))
+
+    team.until("tasks.py changed: replacing the worker processes")
+    team.until("all worker processes have been replaced")
+    assert call(chicory, "tasks.add", "2", "3") == 6
+    team.send(signal.SIGTERM)
+    team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
+def test_when_the_supervisor_is_killed_nobody_is_left(chicory, supervise):
+    team = supervise("tasks", "-w", "2")
+    team.until_ready(2)
+
+    team.send(signal.SIGKILL)
+
+    assert team.until_all_have_ended().count("stopped after 0 tasks") == 2
+
+
+def test_what_can_never_work_is_said_once(supervise):
+    team = supervise("nope", "-w", "3")
+
+    log = team.until_all_have_ended()
+
+    assert log.count("chicory: there is no module 'nope'") == 1
+    assert team.process.wait() == 2
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
