@@ -1,11 +1,16 @@
 """Transports that do in several steps what must be one, or forget somebody between two."""
 
-from anyio import Event, move_on_after, sleep
+from contextlib import suppress
+
+from anyio import CancelScope, Event, get_cancelled_exc_class, sleep
 from anyio.lowlevel import checkpoint
 from faults import caught_by
 from msgspec.structs import replace
 
+from chicory.errors import BrokerConnectionError
+from chicory.loop import spawn
 from chicory.testing.memory import MemoryTransport
+from chicory.testing.store import Hold
 from chicory.transport import (
     Abilities,
     Accepted,
@@ -16,6 +21,12 @@ from chicory.transport import (
     Retry,
     Settled,
 )
+
+
+async def another_request() -> None:
+    """What passes between two requests to a broker: others get their answers meanwhile."""
+    for _ in range(5):
+        await checkpoint()
 
 
 @caught_by("test_a_duplicate_stops_none_of_the_others")
@@ -33,17 +44,32 @@ class StopsAtADuplicate(MemoryTransport):
 @caught_by("test_an_interrupted_publish_is_whole_or_not_begun")
 class TakesTheKeyFirst(MemoryTransport):
     async def publish(self, publications):
-        for publication in publications:
-            unique = publication.unique
-            if unique is not None:
-                held = self._store._holds.setdefault(unique.key, publication.task_id)
-                if not isinstance(held, str):
-                    return await super().publish(publications)
-        await checkpoint()
-        for publication in publications:
-            if publication.unique is not None:
-                del self._store._holds[publication.unique.key]
+        holds = self._store._holds
+        taken = {
+            one.unique.key: Hold(one.task_id, float("inf"))
+            for one in publications
+            if one.unique and one.unique.key not in holds
+        }
+        holds |= taken
+        await another_request()
+        for key in taken:
+            del holds[key]
         return await super().publish(publications)
+
+
+@caught_by("test_an_interrupted_publish_is_whole_or_not_begun")
+class TakesTheIdFirst(MemoryTransport):
+    async def publish(self, publications):
+        ids = self._store.__dict__.setdefault("ids", set())
+        again = [one.task_id in ids or one.task_id in self._store._live for one in publications]
+        ids.update(one.task_id for one in publications)
+        await another_request()
+        new = [one for one, known in zip(publications, again, strict=True) if not known]
+        outcomes = iter(await super().publish(new))
+        return [
+            Duplicate(one.task_id) if known else next(outcomes)
+            for one, known in zip(publications, again, strict=True)
+        ]
 
 
 @caught_by(
@@ -57,7 +83,7 @@ class LooksBeforeItPublishes(MemoryTransport):
             one.task_id not in store._live and not (one.unique and one.unique.key in store._holds)
             for one in publications
         ]
-        await checkpoint()
+        await another_request()
         outcomes = await super().publish(publications)
         return [Accepted() if was else now for was, now in zip(free, outcomes, strict=True)]
 
@@ -70,7 +96,7 @@ class LooksBeforeItLeases(MemoryTransport):
     async def fetch(self, queues, limit, wait):
         lines = [self._store.line(queue) for queue in queues]
         seen = [one for line in lines for level in line.levels for one in level.all()][:limit]
-        await checkpoint()
+        await another_request()
         stolen = [message for message in seen if message.held]
         if not stolen:
             return await super().fetch(queues, limit, wait)
@@ -89,6 +115,37 @@ class LeaksWhatItFetched(MemoryTransport):
         taken = await super().fetch(queues, limit, wait)
         await checkpoint()
         return taken
+
+
+@caught_by(
+    "test_a_cancelled_wait_keeps_nothing",
+    "test_a_message_that_a_cancelled_fetch_left_wakes_the_next_one",
+)
+class LeavesItsRequestWithTheBroker(MemoryTransport):
+    async def fetch(self, queues, limit, wait):
+        fetch = super().fetch
+
+        async def wait_on():
+            with suppress(BrokerConnectionError):
+                await fetch(queues, limit, wait)
+
+        try:
+            return await fetch(queues, limit, wait)
+        except get_cancelled_exc_class():
+            spawn(wait_on)
+            raise
+
+
+@caught_by("test_a_cancelled_fetch_keeps_nothing")
+class LeasesWhenItIsCancelled(MemoryTransport):
+    async def fetch(self, queues, limit, wait):
+        try:
+            await checkpoint()
+            return await super().fetch(queues, limit, wait)
+        except get_cancelled_exc_class():
+            with CancelScope(shield=True):
+                await super().fetch(queues, limit, 0)
+            raise
 
 
 @caught_by(
@@ -119,6 +176,34 @@ class PollsByTheClock(MemoryTransport):
         return taken
 
 
+class PollsForRecords(MemoryTransport):
+    every: float
+
+    async def watch(self, task_ids, sink):
+        async def poll():
+            with suppress(BrokerConnectionError):
+                heard = {}
+                while True:
+                    standings = await self.look_up(tuple(task_ids))
+                    for task_id, standing in zip(task_ids, standings, strict=True):
+                        if standing.record not in (None, heard.get(task_id)):
+                            heard[task_id] = standing.record
+                            sink(task_id, standing.record)
+                    await sleep(self.every)
+
+        spawn(poll)
+
+
+@caught_by("test_a_watch_asks_nothing")
+class PollsForRecordsOften(PollsForRecords):
+    every = 0.03
+
+
+@caught_by("test_records_are_heard_at_once")
+class PollsForRecordsSeldom(PollsForRecords):
+    every = 0.2
+
+
 @caught_by("test_an_empty_answer_comes_when_the_wait_is_over")
 class WaitsForEver(MemoryTransport):
     async def fetch(self, queues, limit, wait):
@@ -139,7 +224,7 @@ class RemovesBeforeItRetries(MemoryTransport):
             return (await super().settle([settlement]))[0]
         done = Done(settlement.receipt, settlement.record, settlement.follow_ups)
         (answer,) = await super().settle([done])
-        await checkpoint()
+        await another_request()
         if answer is Settled.SETTLED:
             await super().publish([settlement.publication])
         return answer
@@ -153,7 +238,7 @@ class RemovesBeforeItRetries(MemoryTransport):
 class RecordsBeforeItSettles(MemoryTransport):
     async def settle(self, settlements):
         await super().store([one.record for one in settlements if getattr(one, "record", None)])
-        await checkpoint()
+        await another_request()
         return await super().settle(settlements)
 
 
@@ -170,7 +255,7 @@ class FollowsUpAfterItSettled(MemoryTransport):
         answers = await super().settle(bare)
         for one, answer in zip(settlements, answers, strict=True):
             if answer is Settled.SETTLED and getattr(one, "follow_ups", ()):
-                await checkpoint()
+                await another_request()
                 await self.publish(one.follow_ups)
         return answers
 
@@ -208,7 +293,7 @@ class AnswersByTheSortedId(MemoryTransport):
 class ReplaysInTwoSteps(MemoryTransport):
     async def replay(self, items):
         found = await super().discard([letter_id for letter_id, _ in items])
-        await checkpoint()
+        await another_request()
         await super().publish([one for (_, one), there in zip(items, found, strict=True) if there])
         return found
 
@@ -217,7 +302,7 @@ class ReplaysInTwoSteps(MemoryTransport):
 class LooksBeforeItReplays(MemoryTransport):
     async def replay(self, items):
         found = await super().find_dead([letter_id for letter_id, _ in items])
-        await checkpoint()
+        await another_request()
         await super().publish([one for (_, one), there in zip(items, found, strict=True) if there])
         await super().discard([letter_id for letter_id, _ in items])
         return [there is not None for there in found]
@@ -234,6 +319,7 @@ class KeepsReplayedLetters(MemoryTransport):
 class RecordsBeforeItCancels(MemoryTransport):
     async def cancel(self, records):
         await self.store([one for one in records if one.task_id in self._store._live])
+        await another_request()
         return await super().cancel(records)
 
 
@@ -241,7 +327,7 @@ class RecordsBeforeItCancels(MemoryTransport):
 class LooksBeforeItWatches(MemoryTransport):
     async def watch(self, task_ids, sink):
         standings = await self.look_up(tuple(task_ids))
-        await checkpoint()
+        await another_request()
         watcher = self._watcher
         watcher.add(task_ids, sink)
         for task_id, standing in zip(task_ids, standings, strict=True):
@@ -340,16 +426,3 @@ class KeepsTheFirstHeartbeat(MemoryTransport):
 class IgnoresTheLimit(MemoryTransport):
     async def fetch(self, queues, limit, wait):
         return await super().fetch(queues, 100, wait)
-
-
-@caught_by(
-    "test_a_message_that_a_cancelled_fetch_left_wakes_the_next_one",
-    "test_a_cancelled_wait_keeps_nothing",
-)
-class TurnsACancellationIntoAnAnswer(MemoryTransport):
-    async def fetch(self, queues, limit, wait):
-        try:
-            return await super().fetch(queues, limit, wait)
-        finally:
-            with move_on_after(1, shield=True):
-                await super().fetch(queues, limit, 0)

@@ -23,7 +23,7 @@ from chicory.testing.contract.dead_letters import DeadLettersContract
 from chicory.testing.contract.delay import DelayContract
 from chicory.testing.contract.fetch import FetchContract
 from chicory.testing.contract.follow_ups import FollowUpsContract
-from chicory.testing.contract.harness import Harness
+from chicory.testing.contract.harness import Harness, RealTimeHarness
 from chicory.testing.contract.lease import LeaseContract
 from chicory.testing.contract.order import OrderContract
 from chicory.testing.contract.pause import PauseContract
@@ -39,7 +39,7 @@ from chicory.testing.contract.unique import UniqueContract
 from chicory.testing.contract.watch import WatchContract
 from chicory.testing.contract.workers import WorkersContract
 
-__all__ = ["Harness", "TransportContract"]
+__all__ = ["Harness", "RealTimeHarness", "TransportContract"]
 
 
 @pytest.mark.anyio

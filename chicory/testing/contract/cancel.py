@@ -138,8 +138,8 @@ class CancelContract:
     async def test_an_interrupted_cancel_is_whole_or_not_begun(self, harness: Harness) -> None:
         here, there = await harness.connect(), await harness.connect()
 
-        for ticks in TICKS:
-            name = f"after {ticks}"
+        for number, ticks in enumerate(TICKS):
+            name = f"interrupted {number}"
             await here.publish([message(name)])
 
             returned = await interrupt(lambda name=name: here.cancel([record(name)]), ticks)

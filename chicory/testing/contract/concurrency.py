@@ -6,6 +6,7 @@ import asyncio
 import math
 
 from anyio import create_task_group, fail_after
+from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
 
 from chicory.testing.contract.harness import Harness
@@ -17,6 +18,7 @@ from chicory.testing.contract.steps import (
     message,
     record,
     take,
+    until_idle,
 )
 from chicory.transport import (
     Accepted,
@@ -41,10 +43,14 @@ class ConcurrencyContract:
         async def fetch(transport: Transport) -> None:
             while found := await take(transport, 7):
                 fetched.extend(ids(found))
+                await until_idle()
+                answers = await transport.settle([done(delivery) for delivery in found])
+                assert list(answers) == [Settled.SETTLED] * len(found)
 
-        async with create_task_group() as group:
-            for transport in connections * 2:
-                group.start_soon(fetch, transport)
+        with fail_after(harness.patience):
+            async with create_task_group() as group:
+                for transport in connections * 2:
+                    group.start_soon(fetch, transport)
 
         assert sorted(fetched) == sorted(names)
 
@@ -52,20 +58,23 @@ class ConcurrencyContract:
         self, harness: Harness
     ) -> None:
         connections = [await harness.connect() for _ in range(4)]
-        total, ran = 300, list[str]()
+        total, ran, settled = 300, list[str](), list[str]()
 
         async def produce(transport: Transport, number: int) -> None:
             for start in range(0, total // 2, 10):
                 names = [f"{number} {start + step}" for step in range(10)]
                 await transport.publish([message(name) for name in names])
+                await checkpoint()
 
         async def consume(transport: Transport) -> None:
             while True:
                 found = await transport.fetch([QUEUE], 5, math.inf)
+                ran.extend(ids(found))
+                await until_idle()
                 answers = await transport.settle([done(delivery, b"done") for delivery in found])
                 assert list(answers) == [Settled.SETTLED] * len(found)
-                ran.extend(ids(found))
-                if len(ran) >= total:
+                settled.extend(ids(found))
+                if len(settled) >= total:
                     group.cancel_scope.cancel()
 
         with fail_after(harness.patience):
@@ -149,7 +158,8 @@ class ConcurrencyContract:
                     fetched.extend(ids(found))
 
         async def consume_elsewhere() -> None:
-            await run_sync(lambda: asyncio.run(asyncio.wait_for(consume(here.clone()), 20)))
+            work = asyncio.wait_for
+            await run_sync(lambda: asyncio.run(work(consume(here.clone()), harness.patience)))
 
         with fail_after(harness.patience):
             async with create_task_group() as group:

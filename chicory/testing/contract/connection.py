@@ -28,6 +28,7 @@ from chicory.transport import (
     Accepted,
     Cancelled,
     Counts,
+    Delivery,
     Lease,
     Settled,
     Stage,
@@ -71,7 +72,7 @@ class ConnectionContract:
         (delivery,) = await give(transport, "1")
         await transport.close()
 
-        for verb in _verbs(transport):
+        for verb in _verbs(transport, delivery):
             with fail_after(harness.patience), pytest.raises(BrokerConnectionError):
                 await verb()
 
@@ -150,13 +151,15 @@ class ConnectionContract:
         assert (await ours.look_up(["1"]))[0].record == b"result"
 
 
-def _verbs(transport: Transport) -> list[Callable[[], Awaitable[object]]]:
+def _verbs(transport: Transport, delivery: Delivery) -> list[Callable[[], Awaitable[object]]]:
     worker = WorkerRecord("w", (), b"")
     return [
         transport.ping,
         lambda: transport.publish([message("2")]),
         lambda: transport.fetch([QUEUE], 1, 0),
         lambda: transport.fetch([QUEUE], 1, math.inf),
+        lambda: transport.renew([delivery.receipt]),
+        lambda: transport.settle([done(delivery)]),
         lambda: transport.cancel([record("1")]),
         lambda: transport.look_up(["1"]),
         lambda: transport.store([record("1")]),

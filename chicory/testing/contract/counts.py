@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from anyio.lowlevel import checkpoint
+
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
+    LATER,
     QUEUE,
-    await_some,
+    await_so_many,
     count,
     dead,
     done,
@@ -27,7 +30,7 @@ class CountsContract:
         deliveries = await give(here, "dead", "leased", "leased too")
         await here.settle([dead(deliveries[0])])
         await here.publish([message(f"ready {number}") for number in range(3)])
-        later = harness.now() + harness.lease / 2
+        later = harness.now() + LATER
         await here.publish([message(f"delayed {number}", not_before=later) for number in range(4)])
 
         assert await count(there) == Counts(ready=3, delayed=4, leased=2, dead=1)
@@ -40,7 +43,7 @@ class CountsContract:
         await harness.advance(harness.lease)
 
         assert live(await count(transport)) == 2
-        assert sorted(ids(await await_some(harness, transport))) == ["due", "orphan"]
+        assert sorted(ids(await await_so_many(harness, transport, 2))) == ["due", "orphan"]
         assert await count(transport) == Counts(leased=2)
 
     async def test_queues_asked_for_by_name_are_all_in_the_answer(self, harness: Harness) -> None:
@@ -58,7 +61,7 @@ class CountsContract:
         await transport.publish(
             [
                 message("ready", queue="ready"),
-                message("delayed", queue="delayed", not_before=harness.now() + harness.lease),
+                message("delayed", queue="delayed", not_before=harness.now() + LATER),
                 message("leased", queue="leased"),
                 message("dead", queue="dead"),
                 message("done", queue="done"),
@@ -91,9 +94,11 @@ class CountsContract:
             assert live(counted) + counted.dead == len(names)
 
         async def move() -> None:
-            for _ in range(5):
+            for _ in range(10):
                 deliveries = await take(here)
+                await checkpoint()
                 await here.settle([Release(delivery.receipt) for delivery in deliveries])
+                await checkpoint()
             await here.settle([dead(delivery) for delivery in await take(here)])
 
         await observe(move, look)

@@ -6,6 +6,7 @@ from anyio import create_task_group
 
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
+    LATER,
     QUEUE,
     await_some,
     count,
@@ -44,7 +45,7 @@ class FollowUpsContract:
     async def test_they_keep_priority_delay_and_key(self, harness: Harness) -> None:
         transport = await harness.connect()
         (delivery,) = await give(transport, "1")
-        due = harness.now() + harness.lease
+        due = harness.now() + LATER
         follow_ups = [
             message("low", priority=Priority.LOW),
             message("high", priority=Priority.HIGH, unique="key"),

@@ -11,6 +11,7 @@ from uuid import uuid4
 from anyio import sleep
 from anyio.lowlevel import checkpoint
 
+from chicory.clock import Clock, SystemClock
 from chicory.testing.clock import ManualClock
 from chicory.transport import DEFAULT_LEASE, Transport, TransportSettings
 
@@ -23,13 +24,13 @@ class Harness(ABC):
     """One test's broker, and the means to disturb it.
 
     A test makes one with ``async with`` in a fixture named ``harness``. An author sets ``url``
-    and overrides ``make``, ``restart`` and ``round_trips``; who has a server with a clock of its
-    own also ``now`` and ``advance`` (really sleeping), with a short ``lease`` and ``moment``.
+    and overrides ``make``, ``restart`` and ``round_trips``. Time stands still but for
+    ``advance``; where the broker has a clock of its own, begin with ``RealTimeHarness``.
 
     Attributes:
         url: address of the broker.
         lease: seconds that a delivery is leased for.
-        moment: seconds by which tests delay things; well below ``lease``.
+        moment: seconds by which tests delay things; at most half of ``lease``.
         patience: real seconds after which a test that still waits has failed.
         reconnects: open connections find back to a broker that was restarted.
         clock: what ``settings`` hands to the transport.
@@ -40,9 +41,11 @@ class Harness(ABC):
     moment: float = 1.0
     patience: float = 10.0
     reconnects: bool = False
+    clock: Clock
 
     def __init__(self) -> None:
-        self.clock = ManualClock()
+        self._manual = ManualClock()
+        self.clock = self._manual
         self._namespace = uuid4().hex
         self._connections = AsyncExitStack()
 
@@ -67,14 +70,14 @@ class Harness(ABC):
         return self.clock.now()
 
     async def advance(self, seconds: float) -> None:
-        """Let the broker's time pass."""
-        self.clock.advance(seconds)
+        """Let the broker's time pass; what came due by then can be fetched when this returns."""
+        self._manual.advance(seconds)
         await checkpoint()
 
     async def idle(self) -> None:
         """Let a while pass in which nothing is due, for every clock that a poller may look at."""
         for _ in range(_IDLE_STEPS):
-            await self.advance(self.moment / 2 / _IDLE_STEPS)
+            self._manual.advance(self.moment / 2 / _IDLE_STEPS)
             await sleep(_IDLE_STEP)
 
     async def settle_down(self) -> None:
@@ -106,3 +109,25 @@ class Harness(ABC):
         trace: TracebackType | None,
     ) -> None:
         await self._connections.aclose()
+
+
+class RealTimeHarness(Harness):
+    """For a broker with a clock of its own on this machine: time passes, and tests sleep.
+
+    Each test allows for time that passes in between; a broker must be slower than ``lease``
+    by far before a test fails that should not.
+
+    Attributes:
+        lateness: real seconds by which the broker may be late to act on what came due.
+    """
+
+    lease = 2.0
+    moment = 0.5
+    lateness: float = 0.05
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.clock = SystemClock()
+
+    async def advance(self, seconds: float) -> None:
+        await sleep(seconds + self.lateness)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
     QUEUE,
-    await_some,
+    await_so_many,
     give,
     ids,
     message,
@@ -59,7 +59,7 @@ class OrderContract:
 
         await harness.advance(harness.lease)
 
-        assert sorted(ids(await await_some(harness, transport, 2))) == ["0", "1"]
+        assert sorted(ids(await await_so_many(harness, transport, 2))) == ["0", "1"]
         assert ids(await take(transport)) == ["2", "3"]
 
     async def test_what_was_released_keeps_its_place(self, harness: Harness) -> None:

@@ -9,6 +9,7 @@ from anyio import create_task_group, fail_after
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
     QUEUE,
+    await_so_many,
     await_some,
     count,
     done,
@@ -113,7 +114,7 @@ class PauseContract:
         assert await take(transport) == []
         await transport.set_paused(QUEUE, paused=False)
 
-        fetched = [*await await_some(harness, transport, 1), *await take(transport)]
+        fetched = await await_so_many(harness, transport, 2)
         assert sorted(ids(fetched)) == ["due", "orphan"]
 
     async def test_pausing_twice_is_pausing_once(self, harness: Harness) -> None:

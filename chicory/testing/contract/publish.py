@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
+    LATER,
     QUEUE,
     TICKS,
+    await_so_many,
     body_of,
     count,
     done,
@@ -65,7 +67,7 @@ class PublishContract:
         outcomes = await transport.publish([message(name) for name in names])
 
         assert list(outcomes) == [Accepted()] * 1000
-        assert ids(await take(transport, 1000)) == names
+        assert ids(await await_so_many(harness, transport, 1000)) == names
 
     async def test_a_batch_that_is_sent_again_doubles_nothing(self, harness: Harness) -> None:
         transport = await harness.connect()
@@ -100,7 +102,7 @@ class PublishContract:
     ) -> None:
         transport = await harness.connect()
         await give(transport, "leased")
-        await transport.publish([message("delayed", not_before=harness.now() + harness.lease)])
+        await transport.publish([message("delayed", not_before=harness.now() + LATER)])
 
         outcomes = await transport.publish([message("leased"), message("delayed", queue="other")])
 
@@ -124,11 +126,10 @@ class PublishContract:
     async def test_an_interrupted_publish_is_whole_or_not_begun(self, harness: Harness) -> None:
         transport, fresh = await harness.connect(), await harness.connect()
 
-        for ticks in TICKS:
-            queue = f"after {ticks}"
+        for number, ticks in enumerate(TICKS):
+            queue = f"interrupted {number}"
             batch = [
-                message(f"{number} {queue}", queue=queue, unique=f"{number} {queue}")
-                for number in range(3)
+                message(f"{name} {queue}", queue=queue, unique=f"{name} {queue}") for name in "abc"
             ]
             returned = await interrupt(lambda batch=batch: transport.publish(batch), ticks)
             counted = live(await count(fresh, queue))

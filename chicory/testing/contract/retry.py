@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
+    LATER,
     TICKS,
     await_some,
     count,
@@ -71,7 +72,7 @@ class RetryContract:
     async def test_the_message_is_there_at_every_moment(self, harness: Harness) -> None:
         here, there = await harness.connect(), await harness.connect()
 
-        for number, delay in enumerate([0.0, harness.lease] * 10):
+        for number, delay in enumerate([0.0, LATER] * 10):
             queue = str(number)
             await here.publish([message(queue, queue=queue)])
             (delivery,) = await take(here, queues=[queue])
@@ -84,8 +85,8 @@ class RetryContract:
     async def test_an_interrupted_retry_leaves_one_message(self, harness: Harness) -> None:
         here, there = await harness.connect(), await harness.connect()
 
-        for ticks in TICKS:
-            queue = f"after {ticks}"
+        for number, ticks in enumerate(TICKS):
+            queue = f"interrupted {number}"
             await here.publish([message(queue, queue=queue)])
             (delivery,) = await take(here, queues=[queue])
             settlement = retry(delivery)

@@ -57,6 +57,19 @@ class SettleContract:
         assert list(await transport.settle([settlement])) == [Settled.FENCED]
         assert live(await count(transport)) == 1
 
+    async def test_a_retry_that_is_sent_again_is_fenced_out(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        settlement = Retry(delivery.receipt, message("1"), record("1"), (message("next"),))
+        await transport.settle([settlement])
+
+        assert list(await transport.settle([settlement])) == [Settled.FENCED]
+        again, following = await take(transport)
+        assert list(await transport.settle([settlement])) == [Settled.FENCED]
+
+        assert list(await transport.settle([done(again), done(following)])) == [Settled.SETTLED] * 2
+        assert await count(transport) == Counts()
+
     async def test_of_two_settlements_in_one_batch_the_first_wins(self, harness: Harness) -> None:
         transport = await harness.connect()
         (delivery,) = await give(transport, "1")
@@ -145,13 +158,13 @@ class SettleContract:
 
         async def look() -> None:
             standing = (await there.look_up([name]))[0]
-            counted = await count(there, queue)
+            counted = await there.counts([queue, f"after {queue}"])
             if standing.record is not None:
                 assert standing.stage is Stage.RECORDED
-                assert counted.leased == 0
-                assert live(await count(there, f"after {queue}")) == 1
+                assert counted[queue].leased == 0
+                assert live(counted[f"after {queue}"]) == 1
 
-        for number in range(10):
+        for number in range(20):
             name, queue = str(number), f"queue {number}"
             await here.publish([message(name, queue=queue)])
             (delivery,) = await take(here, queues=[queue])
@@ -162,9 +175,9 @@ class SettleContract:
     async def test_an_interrupted_settlement_is_whole_or_not_begun(self, harness: Harness) -> None:
         here, there = await harness.connect(), await harness.connect()
 
-        for ticks in TICKS:
+        for number, ticks in enumerate(TICKS):
             for outcome in (Done, Dead, Retry):
-                name = f"{outcome.__name__} {ticks}"
+                name = f"{outcome.__name__} {number}"
                 await here.publish([message(name, queue=name, unique=name)])
                 (delivery,) = await take(here, queues=[name])
                 settlement = _full(outcome, delivery)

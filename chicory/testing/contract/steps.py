@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from itertools import count as counting
 
 from anyio import Event, create_task_group, fail_after
 from anyio.lowlevel import checkpoint
@@ -27,8 +28,17 @@ QUEUE = "q"
 TTL = 1e6
 """Seconds: longer than any test's time passes."""
 
-TICKS = (0, 1, 2, 3, 4, 5, 6, 8, 10, 15, 25, 50, 100)
-"""After how many turns of the scheduler a verb is interrupted."""
+LATER = 1e5
+"""Seconds: what is delayed by so much does not become due in a test, however slow the broker."""
+
+TICKS = (*range(10), *range(10), 12, 15, 20, 25, 35, 50, 70, 100, 150, 250, 400)
+"""After how many turns of the scheduler a verb is interrupted.
+
+The first ones twice: a scheduler may shuffle. The last ones for brokers that are far away.
+"""
+
+_WATCHERS = 3
+_serial = counting(1)
 
 
 def message(
@@ -61,8 +71,8 @@ def record(task_id: str, body: bytes | None = b"result", ttl: float = TTL) -> Re
     return Record(task_id, body, ttl)
 
 
-def letter(delivery: Delivery, letter_id: str | None = None, failed_at: float = 0.0) -> DeadLetter:
-    """A dead letter for a delivery."""
+def letter(delivery: Delivery, letter_id: str | None = None) -> DeadLetter:
+    """A dead letter for a delivery, given up later than those before it."""
     return DeadLetter(
         id=letter_id or f"letter {delivery.task_id}",
         queue=delivery.queue,
@@ -71,7 +81,7 @@ def letter(delivery: Delivery, letter_id: str | None = None, failed_at: float = 
         reason="failed",
         error="it did not work",
         retries=delivery.deliveries,
-        failed_at=failed_at,
+        failed_at=float(next(_serial)),
         priority=delivery.priority,
     )
 
@@ -132,6 +142,17 @@ async def await_some(harness: Harness, transport: Transport, limit: int = 100) -
         return list(await transport.fetch([QUEUE], limit, math.inf))
 
 
+async def await_so_many(
+    harness: Harness, transport: Transport, number: int, queues: Sequence[str] = (QUEUE,)
+) -> list[Delivery]:
+    """Wait for a number of messages: a fetch may answer with fewer than are there."""
+    found: list[Delivery] = []
+    with fail_after(harness.patience):
+        while len(found) < number:
+            found += await transport.fetch(queues, number - len(found), math.inf)
+    return found
+
+
 async def count(transport: Transport, queue: str = QUEUE) -> Counts:
     """Count one queue."""
     return (await transport.counts([queue]))[queue]
@@ -157,21 +178,29 @@ async def interrupt(verb: Callable[[], Awaitable[object]], ticks: int) -> bool:
 async def observe(
     verb: Callable[[], Awaitable[object]], look: Callable[[], Awaitable[object]]
 ) -> None:
-    """Call ``look`` over and over while a verb runs, at least once before and once after it."""
-    looked, over = Event(), Event()
+    """Call ``look`` over and over while a verb runs, at least once before and once after it.
 
-    async def watch() -> None:
+    Several tasks look, each a turn later than the one before: some look falls between any two
+    steps of the verb.
+    """
+    looked, over = [Event() for _ in range(_WATCHERS)], Event()
+
+    async def watch(number: int) -> None:
+        for _ in range(number):
+            await checkpoint()
         while not over.is_set():
             await look()
-            looked.set()
+            looked[number].set()
             await checkpoint()
-        await look()
 
     async with create_task_group() as group:
-        group.start_soon(watch)
-        await looked.wait()
+        for number in range(_WATCHERS):
+            group.start_soon(watch, number)
+        for event in looked:
+            await event.wait()
         await verb()
         over.set()
+    await look()
 
 
 async def until_idle() -> None:
