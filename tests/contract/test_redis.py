@@ -1,18 +1,18 @@
 """The contract, for Redis: on every version of the server that is at hand."""
 
-import time
 from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import pytest
-
-from chicory.testing.contract import Harness, TransportContract
-from chicory.transport import TransportSettings
-from chicory_redis import RedisTransport
 from servers.redis import RedisServer, binaries
 
+from chicory.testing.contract import Harness, TransportContract
+from chicory.testing.contract.harness import RealTimeHarness
+from chicory.transport import TransportSettings
+from chicory_redis import RedisTransport
 
-class RedisHarness(Harness):
+
+class RedisHarness(RealTimeHarness):
     """A real server, whose time cannot be moved: so leases and delays are short."""
 
     lease = 1.0
@@ -35,12 +35,6 @@ class RedisHarness(Harness):
 
     def round_trips(self) -> int:
         return sum(transport.calls for transport in self._made)
-
-    def now(self) -> float:
-        return time.time()
-
-    async def advance(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
 
 
 @pytest.fixture(scope="session", params=list(binaries()))

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Self
 
 import redis
 
@@ -119,7 +120,7 @@ class RedisServer:
         said = (self._folder / "log").read_text()
         raise RuntimeError(f"{self._command[0]} does not answer:\n{said}")
 
-    def __enter__(self) -> RedisServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
