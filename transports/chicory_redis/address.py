@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
@@ -16,9 +17,10 @@ _FORMS = (
     "redis://[user:password@]host[:port][/db], rediss://... for TLS, "
     "or unix://[user:password@]/path/to/socket[?db=0]"
 )
-_COMMON = frozenset({"connect_timeout", "answer_timeout", "key_prefix"})
+_COMMON = frozenset({"answer_timeout", "connect_timeout", "consumer_group", "key_prefix"})
 _TLS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
 _CERT_REQS = ("required", "none")
+_GROUP = re.compile(r"[\w.:-]{1,255}", re.ASCII)
 _LONGEST = 3600.0
 
 
@@ -52,6 +54,7 @@ class Address(Struct, frozen=True):
         connect_timeout: seconds that connecting may take.
         answer_timeout: seconds that the server may take to answer.
         key_prefix: what all keys begin with.
+        consumer_group: name of the group that reads the streams; one for all who share them.
     """
 
     host: str = "localhost"
@@ -64,6 +67,7 @@ class Address(Struct, frozen=True):
     connect_timeout: float = 5.0
     answer_timeout: float = 10.0
     key_prefix: str = ""
+    consumer_group: str = "chicory"
 
     def __str__(self) -> str:
         """For people; without secrets."""
@@ -93,7 +97,8 @@ def parse(url: str) -> Address:
         tls=_tls(options) if parts.scheme == "rediss" else None,
         connect_timeout=_seconds(options, "connect_timeout", 5.0),
         answer_timeout=_seconds(options, "answer_timeout", 10.0),
-        key_prefix=options.get("key_prefix", ""),
+        key_prefix=_key_prefix(options),
+        consumer_group=_consumer_group(options),
     )
 
 
@@ -125,6 +130,24 @@ def _db(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise ConfigurationError(f"{text!r} is no Redis database: write its number, such as /0")
     return int(text)
+
+
+def _key_prefix(options: Mapping[str, str]) -> str:
+    prefix = options.get("key_prefix", "")
+    if "{" in prefix or "}" in prefix:
+        raise ConfigurationError(
+            f"key_prefix={prefix!r} is wrong; braces decide on Redis Cluster's slots"
+        )
+    return prefix
+
+
+def _consumer_group(options: Mapping[str, str]) -> str:
+    name = options.get("consumer_group", "chicory")
+    if not _GROUP.fullmatch(name):
+        raise ConfigurationError(
+            f"consumer_group={name!r} is wrong; accepted are letters, digits and any of _ . : -"
+        )
+    return name
 
 
 def _tls(options: Mapping[str, str]) -> Tls:

@@ -47,7 +47,7 @@ class Client:
         base = keys.base(address.key_prefix, settings.namespace)
         connector = Connector(address, f"chicory-{name}")
         self._wire = Wire(connector)
-        self._server = Server(self._wire, base, name)
+        self._server = Server(self._wire, base, name, address.consumer_group)
         self._operations = Operations()
         wakes = keys.wakes(base, name)
         self._wakes = wakes.encode()

@@ -16,7 +16,6 @@ from chicory_redis.listener import Listener
 from chicory_redis.operations import Operations, finished, outlast
 from chicory_redis.receipts import Ticket
 from chicory_redis.resending import Resending
-from chicory_redis.scripts import load
 from chicory_redis.server import Server
 from chicory_redis.translation import Lost
 from chicory_redis.waiting import Waiter, Waiting
@@ -106,7 +105,7 @@ class Fetching:
     async def part(self) -> None:
         """Leave no trace on the server but the leases."""
         if self._asked:
-            await self._server.attempt(load("part"), self._consumer, *self._asked)
+            await self._server.attempt("part", self._consumer, *self._asked)
 
     async def _be_heard(self) -> None:
         if not self._listener.is_up:
@@ -151,11 +150,11 @@ class Fetching:
         registered = int(waiter is not None and waiter.is_registered)
         arguments = (self._consumer, self._lease, limit, token, registered, *queues)
         self._asked.update(queues)
-        resending, script = Resending(self._server.address), load("fetch")
+        resending = Resending(self._server.address)
         while True:
             try:
                 await self._reclaim()
-                answer = await self._server.attempt(script, *arguments)
+                answer = await self._server.attempt("fetch", *arguments)
                 break
             except Lost as error:
                 self._unanswered.update(queues)
@@ -173,8 +172,9 @@ class Fetching:
                 return
             queues = tuple(self._unanswered)
             known = [keys.place(p, entry, queue) for queue, p, entry in self._held]
-            script = load("reclaim")
-            found = await self._server.attempt(script, self._consumer, len(queues), *queues, *known)
+            found = await self._server.attempt(
+                "reclaim", self._consumer, len(queues), *queues, *known
+            )
             self._unanswered.difference_update(queues)
             if found:
                 logger.info("gave back %d messages whose delivery was cut off", found)

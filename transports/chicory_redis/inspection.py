@@ -11,7 +11,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory_redis.address import Address
 from chicory_redis.server import Server
-from chicory_redis.translation import Lost, translated
+from chicory_redis.translation import Lost, is_refused_login, translated
 
 OLDEST = (6, 2)
 """The version that brought the commands used here."""
@@ -63,6 +63,10 @@ async def _facts(server: Server, section: str) -> Mapping[str, str]:
     except NoPermissionError:
         return {}
     except (Lost, RedisError) as error:
+        if is_refused_login(error):
+            raise ConfigurationError(
+                f"{server.address} refuses the login: check username and password ({error})"
+            ) from error
         raise translated(error, server.address) from error
     pairs = (line.partition(":") for line in text.splitlines() if ":" in line)
     return {name: value for name, _, value in pairs}

@@ -27,12 +27,15 @@ class Script(Struct, frozen=True):
 
 
 @cache
-def load(name: str) -> Script:
-    """Read ``scripts/<name>.lua`` and the files named in its line ``-- include: ...``."""
+def load(name: str, group: str = "chicory") -> Script:
+    """Read ``scripts/<name>.lua`` and the files named in its line ``-- include: ...``.
+
+    ``group`` becomes the name of the streams' consumer group.
+    """
     text = _read(name)
     included = _INCLUDE.search(text)
     parts = included[1].split() if included else []
-    source = "\n".join([*map(_read, parts), text])
+    source = "\n".join([*map(_read, parts), text]).replace("@GROUP@", group)
     return Script(name, source, hashlib.sha1(source.encode(), usedforsecurity=False).hexdigest())
 
 

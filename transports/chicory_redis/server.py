@@ -8,8 +8,8 @@ from typing import Any
 from redis.exceptions import RedisError
 
 from chicory_redis.resending import Resending
-from chicory_redis.scripts import Script, load
-from chicory_redis.translation import Lost, is_moved_on, is_unknown_script, translated
+from chicory_redis.scripts import load
+from chicory_redis.translation import Lost, is_unknown_script, takes_no_writes, translated
 from chicory_redis.wire import Wire
 
 _FAILURES = (Lost, RedisError)
@@ -24,35 +24,37 @@ class Server:
         wire: the connection.
         base: of the keys.
         client: unique name of this client.
+        group: name of the streams' consumer group.
     """
 
-    def __init__(self, wire: Wire, base: str, client: str) -> None:
+    def __init__(self, wire: Wire, base: str, client: str, group: str) -> None:
         self.wire = wire
         self.base = base
         self.client = client
+        self._group = group
         self.address = wire.address
         self._turn = 0
         self._locks: dict[str, asyncio.Lock] = {}
 
     async def run(self, name: str, *args: Any) -> Any:
         """Run a script that may be run twice."""
-        script, resending = load(name), Resending(self.address)
+        resending = Resending(self.address)
         while True:
             try:
-                return await self.attempt(script, *args)
+                return await self.attempt(name, *args)
             except _FAILURES as error:
                 await resending.after(error)
 
     async def run_once(self, name: str, *args: Any) -> Any:
         """Run a script that must not be run twice: sent again, it gives the answer it gave."""
-        script, resending = load(name), Resending(self.address)
+        resending = Resending(self.address)
         async with self._locks.setdefault(name, asyncio.Lock()):  # one memo for each script
             self._turn += 1
             call = (f"{self.client}:{name}", self._turn)
             again = 0
             while True:
                 try:
-                    return await self.attempt(script, *call, again, *args)
+                    return await self.attempt(name, *call, again, *args)
                 except _FAILURES as error:
                     await resending.after(error)
                     again = 1
@@ -73,13 +75,14 @@ class Server:
         except _FAILURES as error:
             raise translated(error, self.address) from error
 
-    async def attempt(self, script: Script, *args: Any) -> Any:
+    async def attempt(self, name: str, *args: Any) -> Any:
         """Run a script, once. Raises ``Lost`` or an error of redis-py."""
+        script = load(name, self._group)
         try:
             return await self.wire.call("EVALSHA", script.digest, 1, self.base, *args)
         except RedisError as error:
             if is_unknown_script(error):
                 return await self.wire.call("EVAL", script.source, 1, self.base, *args)
-            if is_moved_on(error):
+            if takes_no_writes(error):
                 self.wire.cut(error)  # the name may lead to another server by now
             raise

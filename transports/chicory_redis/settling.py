@@ -48,12 +48,16 @@ async def settle(server: Server, settlements: Sequence[Settlement]) -> list[Sett
 async def _settle(server: Server, settlements: Sequence[Settlement]) -> list[Any]:
     queues: dict[str, int] = {}
     arguments: list[Any] = []
+    consumer = ""
     for settlement in settlements:
         ticket = settlement.receipt
         assert isinstance(ticket, Ticket)
+        consumer = ticket.consumer
         number = queues.setdefault(ticket.queue, len(queues))
         arguments += _encode(settlement, ticket, number)
-    return await server.run_once("settle", len(queues), *queues, *arguments)
+    return await server.run_once(
+        "settle", consumer, len(settlements), len(queues), *queues, *arguments
+    )
 
 
 def _encode(settlement: Settlement, ticket: Ticket, queue: int) -> list[Any]:

@@ -9,18 +9,22 @@ from __future__ import annotations
 from redis.exceptions import (
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
     NoPermissionError,
     NoScriptError,
+    OutOfMemoryError,
     ReadOnlyError,
     RedisError,
     ResponseError,
+    TryAgainError,
 )
 
 from chicory.errors import BrokerConnectionError, ChicoryError, ConfigurationError, QueueFullError
 from chicory_redis.address import Address
 
-_PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ", "UNBLOCKED")
-_MOVED_ON = ("READONLY", "MISCONF")
+_PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
+_PASSING_TYPES = (BusyLoadingError, ClusterDownError, TryAgainError)
+_NO_WRITES = ("READONLY", "MISCONF")
 
 
 class Lost(Exception):  # noqa: N818  (not an error yet: the call may be made again)
@@ -43,30 +47,35 @@ def is_unknown_script(error: Exception) -> bool:
 def is_passing(error: Exception) -> bool:
     """Whether the server will be able to answer in a while."""
     return (
-        isinstance(error, Lost | BusyLoadingError)
-        or is_moved_on(error)
-        or (isinstance(error, ResponseError) and any(word in str(error) for word in _PASSING))
+        isinstance(error, (Lost, *_PASSING_TYPES))
+        or takes_no_writes(error)
+        or _says(error, *_PASSING)
     )
 
 
-def is_moved_on(error: Exception) -> bool:
+def takes_no_writes(error: Exception) -> bool:
     """Whether this server takes no writes at present: after a failover another one may."""
-    return isinstance(error, ReadOnlyError) or any(word in str(error) for word in _MOVED_ON)
+    return isinstance(error, ReadOnlyError) or _says(error, *_NO_WRITES)
 
 
-def translated(error: BaseException, address: Address) -> ChicoryError:
+def _says(error: Exception, *words: str) -> bool:
+    return isinstance(error, ResponseError) and any(word in str(error) for word in words)
+
+
+def is_refused_login(error: Exception) -> bool:
+    """Whether the server wants another password, or one at all."""
+    return isinstance(error, Lost) and isinstance(error.cause, AuthenticationError)
+
+
+def translated(error: Exception, address: Address) -> ChicoryError:
     """The error to raise from ``error``: one sentence that names the server and the next step."""
     cause = error.cause if isinstance(error, Lost) else error
     text = str(cause) or type(cause).__name__
-    if isinstance(cause, AuthenticationError) or "NOAUTH" in text or "WRONGPASS" in text:
-        return ConfigurationError(
-            f"{address} refuses the login: check username and password ({text})"
-        )
-    if isinstance(cause, NoPermissionError) or "NOPERM" in text:
+    if isinstance(cause, NoPermissionError) or "NOPERM" in text or "can't run this command" in text:
         return ConfigurationError(
             f"{address}: the user lacks a permission; docs/redis.md lists what is needed ({text})"
         )
-    if "OOM" in text:
+    if isinstance(cause, OutOfMemoryError) or "OOM command" in text:
         return QueueFullError(
             f"{address} has reached its maxmemory; nothing was stored: "
             "raise maxmemory, or let workers catch up"
@@ -78,7 +87,9 @@ def translated(error: BaseException, address: Address) -> ChicoryError:
         )
     if isinstance(cause, TimeoutError):
         text = text if str(cause) else "it did not answer in time"
-    if isinstance(cause, ResponseError) and not is_passing(cause):
+    if is_refused_login(error):
+        return BrokerConnectionError(f"{address} refuses the login: {text}")
+    if isinstance(cause, ResponseError) and not is_passing(error):
         return ConfigurationError(f"{address} refuses a command: {text}")
     return BrokerConnectionError(f"{address} cannot be reached: {text}")
 

@@ -133,7 +133,7 @@ class _Line:
 
     async def _receive(self) -> None:
         try:
-            answer: Any = await self._connection.read_response(disconnect_on_error=False)
+            answer = cast("object", await self._connection.read_response(disconnect_on_error=False))
         except (ResponseError, BusyLoadingError) as error:
             outcome = self._waiting.popleft()
             if not outcome.done():

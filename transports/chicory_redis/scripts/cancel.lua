@@ -33,7 +33,6 @@ local function cancel(id)
     return 0
   end
   drop_entry(s, found)
-  call('SREM', base .. ':k', id)
   queues[queue] = true
   return 1
 end

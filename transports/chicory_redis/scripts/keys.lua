@@ -25,7 +25,7 @@
 -- counter tells leases of one entry apart: SERIES * releases + deliveries never comes twice.
 
 local base = KEYS[1]
-local GROUP, POOL, SERIES = 'chicory', '-', 1000000
+local GROUP, POOL, SERIES = '@GROUP@', '-', 1000000 -- the group's name is filled in
 local HOUR, MINUTE = 3600000, 60000
 local call, pcall_redis = redis.call, redis.pcall
 

@@ -21,6 +21,7 @@ local function drop_entry(s, entry)
   pcall_redis('XACK', s, GROUP, entry[1])
   call('XDEL', s, entry[1])
   call('HDEL', base .. ':m', id)
+  call('SREM', base .. ':k', id)
   if key ~= '' then free_key(key, id) end
 end
 
@@ -37,6 +38,7 @@ local function drop_delayed(queue, id)
   call('ZREM', base .. ':d:' .. queue, id)
   call('HDEL', base .. ':e:' .. queue, id)
   call('HDEL', base .. ':m', id)
+  call('SREM', base .. ':k', id)
   local key = packed and cmsgpack.unpack(packed)[3] or ''
   if key ~= '' then free_key(key, id) end
 end

@@ -1,7 +1,8 @@
 -- Settles leased messages, each one whole or, where the lease is another one's by now, not at all.
 -- include: keys once place leave records letters
 -- KEYS  base
--- ARGV  memo, turn, again, number of queues, the queues; then for each settlement its kind and
+-- ARGV  memo, turn, again, a consumer that most leases are held by, number of settlements, number
+--       of queues, the queues; then for each settlement its kind and
 --         d  priority, queue number, entry id, counter, id, ttl of record, record
 --       and for all other kinds
 --            priority, queue number, entry id, counter, id, ttl of record, record, unique key,
@@ -21,8 +22,8 @@ insist()
 local at = clock()
 local requests = call('EXISTS', base .. ':k') == 1
 local queues, gone_entries, gone_ids, left_queues = {}, {}, {}, {}
-local last = 4 + ARGV[4]
-for i = 5, last do queues[i - 5] = ARGV[i] end
+local last = 6 + ARGV[6]
+for i = 7, last do queues[i - 7] = ARGV[i] end
 
 -- Deletions are gathered; what publishes has them done first.
 local function sweep()
@@ -34,17 +35,35 @@ local function sweep()
   gone_entries, gone_ids = {}, {}
 end
 
-local swept = {}
+-- The counters of a consumer's leases in a stream, by entry: one look for a batch costs less than
+-- one for each settlement. Entries that are not among them are looked at singly.
+local FEW = 4
+local counters = {}
+local function counters_of(s)
+  local found = counters[s]
+  if found then return found end
+  found = {}
+  if tonumber(ARGV[5]) > FEW then
+    local rows = pcall_redis('XPENDING', s, GROUP, '-', '+', ARGV[5] * 2, ARGV[4])
+    for _, r in ipairs(rows.err and {} or rows) do found[r[1]] = r[4] end
+  end
+  counters[s] = found
+  return found
+end
+
 local function is_mine(s, entry, counter)
-  if swept[s .. entry] then return false end
-  local r = row(s, entry)
-  return r ~= nil and r[4] == counter
+  local known_counter = counters_of(s)[entry]
+  if known_counter == nil then
+    local r = row(s, entry)
+    return r ~= nil and r[4] == counter
+  end
+  return known_counter == counter
 end
 
 local function take_out(s, queue, entry)
   local entries = gone_entries[s]
   if entries then entries[#entries + 1] = entry else gone_entries[s] = {entry} end
-  swept[s .. entry] = true
+  counters[s][entry] = false
   left_queues[queue] = s
 end
 
@@ -87,6 +106,7 @@ local function give_back(a, s, i)
     call('HSET', base .. ':m', a.id, place)
   else
     call('XCLAIM', s, GROUP, POOL, 0, a.entry, 'JUSTID', 'RETRYCOUNT', a.counter + SERIES - 1)
+    counters[s][a.entry] = false
     note_ready(a.queue, 1)
   end
 end
