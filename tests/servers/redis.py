@@ -79,10 +79,10 @@ class RedisServer:
         """Its address."""
         return f"redis://127.0.0.1:{self.port}"
 
-    def start(self, *, await_answer: bool = True) -> None:
-        """Start it, and wait until it answers."""
+    def start(self, *options: str, await_answer: bool = True) -> None:
+        """Start it with more options, and wait until it answers."""
         with (self._folder / "log").open("ab") as log:
-            self._process = subprocess.Popen(self._command, stdout=log, stderr=log)
+            self._process = subprocess.Popen([*self._command, *options], stdout=log, stderr=log)
         if await_answer:
             self._await_answer()
 
