@@ -108,13 +108,22 @@ class RedisServer:
         with redis.Redis(port=self.port, protocol=2) as client:
             return client.execute_command(*args)
 
+    def greet(self) -> bytes:
+        """Its answer to a PING as it is, empty where there is none."""
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), timeout=1) as line:
+                line.sendall(b"PING\r\n")
+                return line.recv(100)
+        except OSError:
+            return b""
+
     def _await_answer(self) -> None:
         assert self._process is not None
         deadline = time.monotonic() + _PATIENCE
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
                 break
-            if _answers(self.port):
+            if self.greet().startswith((b"+PONG", b"-NOAUTH")):
                 return
             time.sleep(_GLANCE)
         said = (self._folder / "log").read_text()
@@ -126,12 +135,3 @@ class RedisServer:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port), timeout=1) as line:
-            line.sendall(b"PING\r\n")
-            return line.recv(100).startswith((b"+PONG", b"-NOAUTH"))
-    except OSError:
-        return False
