@@ -43,9 +43,9 @@ class Proxy:
         self._is_lost = is_lost
 
     def lose_next(self) -> None:
-        """Swallow one answer, the next one."""
+        """Swallow one answer: the next one that is no error of Redis."""
         left = iter([True])
-        self._is_lost = lambda _answer: next(left, False)
+        self._is_lost = lambda answer: not answer.startswith(b"-") and next(left, False)
 
     def cut(self) -> None:
         """Break all connections."""
