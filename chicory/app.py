@@ -7,7 +7,6 @@ from collections.abc import Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
-from anyio import fail_after
 from msgspec import UNSET, UnsetType
 
 from chicory import codec
@@ -17,14 +16,14 @@ from chicory.clock import Clock, SystemClock
 from chicory.config import ChicoryConfig
 from chicory.context import TaskContext
 from chicory.discovery import open_transport
-from chicory.errors import ConfigurationError, TaskNotFoundError
+from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNotFoundError
 from chicory.options import TaskOptions
 from chicory.record import StoredResult
-from chicory.result import AsyncResult, Completed
+from chicory.result import NO_BACKEND, AsyncResult, Completed, collect
 from chicory.retry import RetryPolicy
 from chicory.session import Link
 from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
-from chicory.task import AsyncTask, SyncTask, Task
+from chicory.task import AsyncTask, SyncTask, Task, default_name
 from chicory.transport import Priority, TransportSettings
 
 P = ParamSpec("P")
@@ -74,7 +73,11 @@ class Chicory:
         *,
         clock: Clock | None = None,
     ) -> None:
-        self.config = config or ChicoryConfig()
+        self.config = ChicoryConfig() if config is None else config
+        if not isinstance(self.config, ChicoryConfig):  # pyright: ignore[reportUnnecessaryIsInstance]  (not every caller is type-checked)
+            raise ConfigurationError(
+                f"Chicory(config={type(config).__name__}(...)): must be a ChicoryConfig"
+            )
         self.validation_mode = validation_mode or self.config.validation_mode
         self.delivery_mode = delivery_mode or self.config.delivery_mode
         self.clock = clock or SystemClock()
@@ -94,17 +97,31 @@ class Chicory:
         )
         self._tasks: dict[str, Task[..., Any]] = {}
 
-    def _broker_url(self, broker: BrokerType | str | None) -> str:
-        if isinstance(broker, str) and not isinstance(broker, BrokerType):
-            return broker
-        return self.config.broker.address(broker)
+    def _broker_url(self, broker: Any) -> str:
+        match broker:
+            case BrokerType() | None:
+                return self.config.broker.address(broker)
+            case BackendType():  # the same word
+                return self.config.broker.address(BrokerType(broker.value))
+            case str():
+                return broker
+            case _:
+                raise ConfigurationError(
+                    f"Chicory(broker={broker!r}): must be a URL as text, or a BrokerType"
+                )
 
-    def _backend_url(self, backend: BackendType | str | UnsetType | None) -> str | None:
-        if isinstance(backend, UnsetType):
-            return self.config.backend.url or self.broker_url
-        if isinstance(backend, BackendType):
-            return self.config.backend.address(backend)
-        return backend
+    def _backend_url(self, backend: Any) -> str | None:
+        match backend:
+            case UnsetType():
+                return self.config.backend.url or self.broker_url
+            case BackendType() | BrokerType():
+                return self.config.backend.address(BackendType(backend.value))
+            case str() | None:
+                return backend
+            case _:
+                raise ConfigurationError(
+                    f"Chicory(backend={backend!r}): must be a URL as text, a BackendType or None"
+                )
 
     def _link(self, url: str) -> Link:
         settings = TransportSettings(
@@ -115,7 +132,9 @@ class Chicory:
     @property
     def backend(self) -> Backend:
         """Results and workers. Raises ``BackendNotConfiguredError`` with ``backend=None``."""
-        return AsyncResult[Any]("", self._backend, _plain).backend
+        if self._backend is None:
+            raise BackendNotConfiguredError(NO_BACKEND)
+        return self._backend
 
     # -- tasks ----------------------------------------------------------------------------
 
@@ -126,6 +145,8 @@ class Chicory:
 
     def task(
         self,
+        function: None = None,
+        /,
         *,
         name: str | None = None,
         retry_policy: RetryPolicy | None = None,
@@ -145,6 +166,8 @@ class Chicory:
             ConfigurationError: an option is wrong, the name is taken, or the function cannot be
                 found by a worker (a lambda, or one in ``__main__``) and has no ``name``.
         """
+        if function is not None:
+            raise ConfigurationError("write @app.task(), with parentheses")
         if priority not in tuple(Priority):
             raise ConfigurationError(
                 f"@app.task(priority={priority!r}): 0 is low, 1 normal, 2 high"
@@ -167,6 +190,12 @@ class Chicory:
         return register
 
     def _register(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
+        if isinstance(function, Task):  # one function may be several tasks, or of several apps
+            function = function.function
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigurationError(
+                f"task {default_name(function)!r} is a generator: a task returns its one result"
+            )
         kind = cast(
             "type[Task[..., Any]]",
             AsyncTask if inspect.iscoroutinefunction(function) else SyncTask,
@@ -213,15 +242,13 @@ class Chicory:
         results: Iterable[AsyncResult[R]],
         timeout: float | None = None,  # noqa: ASYNC109  (as in get)
     ) -> list[R]:
-        """The values of these calls, in the order given.
+        """The values of these calls, in the order given, once all have come to an end.
 
         Raises as ``AsyncResult.get`` does, for the first call in that order that failed.
         """
         handles = list(results)
-        with fail_after(timeout):
-            async for _ in self.as_completed(handles):
-                pass
-            return [await handle.get(None) for handle in handles]
+        outcomes = await collect(handles, timeout)
+        return [handle.value(outcomes[handle.task_id]) for handle in handles]
 
     # -- connection -----------------------------------------------------------------------
 
@@ -229,17 +256,23 @@ class Chicory:
         """Connect to broker and backend on this event loop; every call would do so by itself.
 
         Raises ``BrokerConnectionError``, or ``ConfigurationError`` for a server that cannot be
-        used as it is.
+        used as it is; then nothing stays connected.
         """
-        await self.broker_link.session()
-        if self.backend_link is not None:
-            await self.backend_link.session()
+        try:
+            await self.broker_link.session()
+            if self.backend_link is not None:
+                await self.backend_link.session()
+        except BaseException:
+            await self.disconnect()
+            raise
 
     async def disconnect(self) -> None:
         """Close this event loop's connections. Idempotent."""
-        await self.broker_link.close()
-        if self.backend_link is not None:
-            await self.backend_link.close()
+        try:
+            await self.broker_link.close()
+        finally:
+            if self.backend_link is not None:
+                await self.backend_link.close()
 
     async def __aenter__(self) -> Self:
         await self.connect()

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
-from anyio import Event, fail_after
+import msgspec
+from anyio import Event, move_on_after
 
-from chicory import record, stats
+from chicory import codec, record, stats
 from chicory.broker import remove_stale
+from chicory.errors import ChicoryError, MessageError, ValidationError
 from chicory.health import BackendStatus
 from chicory.record import StoredResult, TaskResult
-from chicory.session import Link, Session
+from chicory.session import Callback, Link, Outcome, Session
 from chicory.states import TaskState
 from chicory.stats import WorkerStats
 from chicory.transport import Record, Stage, WorkerRecord
+
+logger = logging.getLogger("chicory")
 
 
 class Backend:
@@ -40,30 +46,32 @@ class Backend:
         Raises ``TimeoutError`` after ``timeout`` seconds (``None``: waits for ever).
         """
         arrived = Event()
-        found: list[StoredResult] = []
+        found: list[Outcome] = []
 
-        def receive(result: StoredResult) -> None:
-            found.append(result)
+        def receive(_: str, outcome: Outcome) -> None:
+            found.append(outcome)
             arrived.set()
 
-        try:
-            with fail_after(timeout):
-                unsubscribe = await self.subscribe(task_id, receive)
-                try:
-                    await arrived.wait()
-                finally:
-                    unsubscribe()
-        except TimeoutError:
-            raise TimeoutError(f"no result of task {task_id} within {timeout:g} s") from None
+        with move_on_after(math.inf if timeout is None else timeout):
+            unsubscribe = await self.subscribe([task_id], receive)
+            try:
+                await arrived.wait()
+            finally:
+                unsubscribe()
+        if not found:
+            raise TimeoutError(f"no result of task {task_id} within {timeout:g} s")
+        if isinstance(found[0], ChicoryError):
+            raise found[0]
         return found[0]
 
-    async def subscribe(
-        self, task_id: str, callback: Callable[[StoredResult], None]
-    ) -> Callable[[], None]:
-        """Have ``callback`` called once with the final result; call what is returned to stop."""
+    async def subscribe(self, task_ids: Sequence[str], callback: Callback) -> Callable[[], None]:
+        """Have ``callback`` called once for each call; call what is returned to stop.
+
+        It is told the id and the final result, or the error for which that cannot be had.
+        """
         results = (await self._session()).results
-        await results.add(task_id, callback)
-        return lambda: results.discard(task_id, callback)
+        await results.add(task_ids, callback)
+        return lambda: results.discard(task_ids, callback)
 
     async def state(self, task_id: str) -> TaskState:
         """Where the call stands; PENDING also for one that was never sent, or is forgotten."""
@@ -78,8 +86,15 @@ class Backend:
         return record.decode_plain(standing.record) if standing.record else None
 
     async def store_result(self, task_id: str, result: TaskResult) -> None:
-        """Store a result by hand; who waits for it is told."""
-        body = record.encode(result)
+        """Store a result by hand; who waits for it is told.
+
+        Raises ``ValidationError`` for one that could not be read again; nothing is stored.
+        """
+        try:
+            body = record.encode(msgspec.structs.replace(result, task_id=task_id))
+            record.decode_plain(body)
+        except (*codec.ENCODE_ERRORS, MessageError) as error:
+            raise ValidationError(f"result of task {task_id}: {error}") from error
         await (await self._session()).transport.store([Record(task_id, body, self._result_ttl)])
 
     async def delete_result(self, task_id: str) -> None:
@@ -90,9 +105,8 @@ class Backend:
         """The latest heartbeat of each live worker."""
         now = self._link.clock.now()
         records = await (await self._session()).transport.workers()
-        return [
-            worker for r in records if r.expires_at > now and (worker := stats.read(r)).is_running
-        ]
+        live = _readable(r for r in records if r.expires_at > now)
+        return [worker for worker in live if worker.is_running]
 
     async def get_heartbeat(self, worker_id: str) -> WorkerStats | None:
         """A worker's latest heartbeat, of a dead one too while it is kept."""
@@ -119,3 +133,12 @@ class Backend:
 
     async def _session(self) -> Session:
         return self._link.opened() or await self._link.session()
+
+
+def _readable(records: Iterable[WorkerRecord]) -> Iterator[WorkerStats]:
+    """The statistics of these; one that another version wrote must not hide the others."""
+    for worker in records:
+        try:
+            yield stats.read(worker)
+        except MessageError as error:
+            logger.warning("%s", error)

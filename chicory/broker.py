@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from msgspec import Struct
 
 from chicory import message as messages
+from chicory import stats
 from chicory.errors import ChicoryError, MessageError, MessageTooLargeError, ValidationError
 from chicory.health import BrokerStatus
 from chicory.message import TaskMessage
@@ -76,11 +77,15 @@ class Broker:
 
         Raises:
             MessageTooLargeError: nothing was published.
+            MessageError: an attribute is not what a worker could read; nothing was published.
             QueueFullError: the broker has no room; nothing was published.
-            ValidationError: the priority is none, or the arguments cannot be sent.
+            ValidationError: the name of the queue is none; nothing was published.
         """
-        await self.enqueue(message, queue)
-        return message.id
+        read = messages.decode_whole(messages.encode(message))  # as a worker will
+        read.eta = _in_utc(read.eta)
+        read.first_failure_at = _in_utc(read.first_failure_at)
+        await self.enqueue(read, queue)
+        return read.id
 
     async def enqueue(self, message: TaskMessage, queue: str) -> PublishOutcome:
         """Publish, and say whether it was stored or is a duplicate. Raises as ``publish``."""
@@ -88,8 +93,7 @@ class Broker:
         return await session.publish(self._publication(message, queue))
 
     def _publication(self, message: TaskMessage, queue: str) -> Publication:
-        if not 0 < len(queue) <= MAX_NAME or not 0 < len(message.id) <= MAX_NAME:
-            raise ValidationError(f"a queue name and a message id have 1 to {MAX_NAME} characters")
+        _check_name(queue)
         body = messages.encode(message)
         if len(body) > self._max_message_size:
             raise MessageTooLargeError(
@@ -97,7 +101,8 @@ class Broker:
                 f"{self._max_message_size:,}: pass a reference to the data, or raise "
                 "CHICORY_MAX_MESSAGE_SIZE"
             )
-        return Publication(queue, message.id, body, level(message.priority), _due(message.eta))
+        due = message.eta.timestamp() if message.eta else 0.0
+        return Publication(queue, message.id, body, level(message.priority), due)
 
     # -- counts and control ---------------------------------------------------------------
 
@@ -118,7 +123,8 @@ class Broker:
         """Live workers that consume the queue."""
         now = self._link.clock.now()
         return sum(
-            worker.expires_at > now and queue in worker.queues for worker in await self._workers()
+            worker.expires_at > now and queue in worker.queues and not stats.has_stopped(worker)
+            for worker in await self._workers()
         )
 
     async def cleanup_stale_clients(
@@ -152,7 +158,12 @@ class Broker:
     async def get_dlq_messages(
         self, queue: str | None = DEFAULT_QUEUE, count: int = 100, after: str | None = None
     ) -> list[DLQMessage]:
-        """Dead letters, oldest first; ``queue=None`` for all, ``after`` the last id of a page."""
+        """Dead letters, oldest first; ``queue=None`` for all, ``after`` the last id of a page.
+
+        Raises ``ValidationError`` for a ``count`` below 0.
+        """
+        if count < 0:
+            raise ValidationError(f"count={count!r}: must be 0 or more")
         transport = (await self._session()).transport
         return [_shown(d) for d in await transport.dead_letters(queue, after=after, limit=count)]
 
@@ -166,9 +177,11 @@ class Broker:
     ) -> bool:
         """Put a dead letter back on its queue (or on ``queue``); False where there is none.
 
-        Its bytes go back as they were; what can be decoded starts with all its retries, or with
-        those it had left if ``reset_retries`` is False.
+        What cannot be decoded goes back as it was. What can is due at once and does not expire;
+        it starts with all its retries, or with those it had left if ``reset_retries`` is False.
         """
+        if queue is not None:
+            _check_name(queue)
         transport = (await self._session()).transport
         letter = (await transport.find_dead([message_id]))[0]
         if letter is None:
@@ -177,7 +190,7 @@ class Broker:
         results = await self._results.session() if self._results else None
         if results is not None:
             await results.transport.store([Record(letter.task_id, None, 0)])
-        body = _revived(letter.body) if reset_retries else letter.body
+        body = _revived(letter.body, reset_retries)
         publication = Publication(queue or letter.queue, letter.task_id, body, letter.priority)
         return (await transport.replay([(message_id, publication)]))[0]
 
@@ -224,10 +237,18 @@ def level(priority: int | None) -> Priority:
     return Priority(min(priority, Priority.HIGH))
 
 
-def _due(eta: datetime | None) -> float:
-    if eta is None:
-        return 0.0
-    return (eta if eta.tzinfo else eta.replace(tzinfo=UTC)).timestamp()
+def _check_name(queue: str) -> None:
+    # what no transport can store must not fail the batch that it would be part of
+    if not isinstance(queue, str) or not 0 < len(queue) <= MAX_NAME or not _is_text(queue):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValidationError(f"queue {queue!r:.40}: must be text of 1 to {MAX_NAME} characters")
+
+
+def _is_text(name: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in name)
+
+
+def _in_utc(moment: datetime | None) -> datetime | None:
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _shown(letter: DeadLetter) -> DLQMessage:
@@ -247,14 +268,15 @@ def _shown(letter: DeadLetter) -> DLQMessage:
     )
 
 
-def _revived(body: bytes) -> bytes:
+def _revived(body: bytes, reset_retries: bool) -> bytes:
     try:
         envelope = messages.decode(body)
     except MessageError:
         return body
-    envelope.retries = 0
-    envelope.first_failure_at = None
-    envelope.last_error = None
     envelope.eta = None
-    envelope.expires_at = None
+    envelope.expires_at = None  # who replays it wants it run
+    if reset_retries:
+        envelope.retries = 0
+        envelope.first_failure_at = None
+        envelope.last_error = None
     return messages.encode(envelope)

@@ -7,30 +7,35 @@ the round trip for all.
 
 from __future__ import annotations
 
+import copy
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from anyio import CancelScope, Event
+from anyio import CancelScope, Event, get_cancelled_exc_class
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class _Call(Generic[T, R]):
-    __slots__ = ("error", "event", "item", "leads", "result", "sent")
+    __slots__ = ("error", "event", "gone", "item", "leads", "result", "sent")
 
     def __init__(self, item: T) -> None:
         self.item = item
         self.event: Event | None = None
         self.sent = False
+        self.gone = False
         self.leads = False
         self.result: R | None = None
         self.error: BaseException | None = None
 
 
 class Coalescer(Generic[T, R]):
-    """Joins concurrent ``submit(item)`` into calls of ``flush(items)``, at most ``limit`` each."""
+    """Joins concurrent ``submit(item)`` into calls of ``flush(items)``, at most ``limit`` each.
+
+    ``flush`` must be safe to repeat: a batch whose answer was lost is sent again.
+    """
 
     def __init__(self, flush: Callable[[Sequence[T]], Awaitable[Sequence[R]]], limit: int) -> None:
         self._flush = flush
@@ -43,14 +48,14 @@ class Coalescer(Generic[T, R]):
 
         Cancelled before its batch went off, the item is not sent; afterwards it may have been.
         """
-        call = _Call[T, R](item)
+        call: _Call[T, R] = _Call(item)  # an alias that is called costs as much as the call
         self._waiting.append(call)
         if self._busy:
             await self._turn(call)
         if not call.sent:
             await self._lead()
         if call.error is not None:
-            raise call.error
+            raise _own(call.error)
         return call.result  # pyright: ignore[reportReturnType]
 
     async def _turn(self, call: _Call[T, R]) -> None:
@@ -58,6 +63,7 @@ class Coalescer(Generic[T, R]):
         try:
             await call.event.wait()
         except BaseException:
+            call.gone = True
             if not call.sent:
                 self._waiting.remove(call)
                 if call.leads:
@@ -70,19 +76,35 @@ class Coalescer(Generic[T, R]):
         for call in batch:
             call.sent = True
         try:
-            # cancelling the caller that happens to lead must not cancel the others' calls
-            with CancelScope(shield=True):
-                results = await self._flush([call.item for call in batch])
-                for call, result in zip(batch, results, strict=True):
-                    call.result = result
+            if len(batch) == 1:
+                await self._answer(batch)
+            else:
+                # cancelling the caller that happens to lead must not cancel the others' calls
+                with CancelScope(shield=True):
+                    await self._answer(batch)
+        except get_cancelled_exc_class():  # asyncio's own, which no shield of anyio's stops
+            self._take_back(batch)
+            raise
         except BaseException as error:  # noqa: BLE001  (raised again in each caller)
             for call in batch:
                 call.error = error
         finally:
             for call in batch:
-                if call.event is not None:
+                if call.sent and call.event is not None:
                     call.event.set()
             self._pass_on()
+
+    def _take_back(self, batch: Sequence[_Call[T, R]]) -> None:
+        """Let the others of a batch wait for their turn again."""
+        for call in reversed(batch[1:]):
+            if not call.gone:
+                call.sent = False
+                self._waiting.appendleft(call)
+
+    async def _answer(self, batch: Sequence[_Call[T, R]]) -> None:
+        results = await self._flush([call.item for call in batch])
+        for call, result in zip(batch, results, strict=True):
+            call.result = result
 
     def _pass_on(self) -> None:
         self._busy = bool(self._waiting)
@@ -91,3 +113,13 @@ class Coalescer(Generic[T, R]):
             heir.leads = True
             assert heir.event is not None
             heir.event.set()
+
+
+def _own(error: BaseException) -> BaseException:
+    """An exception for one caller: what it is raised with must not show up in the others'."""
+    try:
+        own = copy.copy(error)
+    except Exception:  # noqa: BLE001  (a class that cannot be copied)
+        return error
+    own.__cause__, own.__suppress_context__ = error.__cause__, error.__suppress_context__
+    return own.with_traceback(error.__traceback__)

@@ -72,8 +72,9 @@ class WorkerConfig(Section, kw_only=True):
         super().__post_init__()
         if self.heartbeat_ttl <= self.heartbeat_interval:
             raise ConfigurationError(
-                f"heartbeat_ttl ({self.heartbeat_ttl:g} s) must be more than "
-                f"heartbeat_interval ({self.heartbeat_interval:g} s)"
+                f"heartbeat_ttl ({self.heartbeat_ttl:g} s, CHICORY_WORKER_HEARTBEAT_TTL) must be "
+                f"more than heartbeat_interval ({self.heartbeat_interval:g} s, "
+                "CHICORY_WORKER_HEARTBEAT_INTERVAL)"
             )
 
 
@@ -121,7 +122,7 @@ class _RedisConfig(Section, kw_only=True):
             }
         query = urlencode({name: value for name, value in options.items() if value})
         scheme = "rediss" if self.ssl else "redis"
-        address = f"{scheme}://{login}{self.host}:{self.port}/{self.db}"
+        address = f"{scheme}://{login}{_host(self.host)}:{self.port}/{self.db}"
         return f"{address}?{query}" if query else address
 
 
@@ -135,13 +136,18 @@ class _NatsConfig(Section, kw_only=True):
     @property
     def address(self) -> str:
         """The URL of the server."""
-        return self.url or f"nats://{_login(self.username, self.password)}{self.host}:{self.port}"
+        login = _login(self.username, self.password)
+        return self.url or f"nats://{login}{_host(self.host)}:{self.port}"
 
 
 def _login(username: str | None, password: str | None) -> str:
     if username is None and password is None:
         return ""
     return f"{quote(username or '', safe='')}:{quote(password or '', safe='')}@"
+
+
+def _host(host: str) -> str:
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host  # IPv6
 
 
 class SQLiteBrokerConfig(_SQLiteConfig, kw_only=True):

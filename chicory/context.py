@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import NoReturn
 
 from chicory.errors import MaxRetriesExceededError, RetryError
-from chicory.retry import NO_RETRIES, RetryPolicy
+from chicory.retry import LONGEST_DELAY, NO_RETRIES, RetryPolicy
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -78,10 +78,12 @@ class TaskContext:
         Raises:
             RetryError: always; let it pass.
             MaxRetriesExceededError: no attempt is left; uncaught, it ends the call.
-            ValueError: ``countdown`` is negative.
+            ValueError: ``countdown`` is negative, or beyond all reason.
         """
-        if countdown is not None and not countdown >= 0:
-            raise ValueError(f"countdown must be 0 seconds or more, not {countdown!r}")
+        if countdown is not None and not 0 <= countdown <= LONGEST_DELAY:
+            raise ValueError(
+                f"countdown must be 0 to {LONGEST_DELAY:.0f} seconds, not {countdown!r}"
+            )
         if self.is_last_retry:
             raise MaxRetriesExceededError(
                 f"{self.task_name}: no attempt left after {self.retries} retries", cause=exc

@@ -53,5 +53,6 @@ def _load(entry: EntryPoint) -> type[Transport]:
         if (error.name or "").partition(".")[0] == package:
             raise  # the adapter itself is broken, not its client missing
         raise ConfigurationError(
-            f"{entry.name}:// needs the module {error.name!r}: pip install 'chicory[{entry.name}]'"
+            f"{entry.name}:// needs the module {error.name!r}: "
+            f"pip install '{entry.dist.name if entry.dist else 'chicory'}[{entry.name}]'"
         ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
@@ -11,15 +12,21 @@ from typing import Any, get_type_hints
 import msgspec
 from msgspec import Struct
 
+from chicory.accepted import accept
 from chicory.errors import ConfigurationError
 
 _SECRET = frozenset({"password", "token"})
-_CREDENTIALS = re.compile(r"(?<=://)[^/@\s]*(?=@)")
+# A password that was not escaped may hold "/" and "@": hide too much rather than too little.
+_LOGIN = re.compile(r"(://)(?!/).*@", re.DOTALL)
+_NO_URL = re.compile(r"^(?!.*://).*@", re.DOTALL)
+_OPTION = re.compile(
+    r"((?:^|[?&;])[^=&;]*(?:password|passwd|secret|token)[^=&;]*=)[^&;]*", re.IGNORECASE
+)
 
 
 def mask(url: str) -> str:
-    """A URL fit to be shown: without its user and password."""
-    return _CREDENTIALS.sub("***", url)
+    """A URL fit to be shown: without user and password, also where it is malformed."""
+    return _OPTION.sub(r"\1***", _NO_URL.sub("***@", _LOGIN.sub(r"\1***@", url)))
 
 
 class Section(Struct, kw_only=True):
@@ -28,25 +35,28 @@ class Section(Struct, kw_only=True):
     def __post_init__(self) -> None:
         hints = get_type_hints(type(self), include_extras=True)
         for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if isinstance(value, Section):
+            value, kind = getattr(self, name), hints[name]
+            if isinstance(value, Section) and kind in type(value).__mro__:
                 continue
-            try:
-                setattr(self, name, msgspec.convert(value, hints[name]))
-            except msgspec.ValidationError as error:
-                raise ConfigurationError(
-                    f"{type(self).__name__}({name}={self._shown(name)!r}): {error}"
-                ) from None
+            shown = f"{type(self).__name__}({name}={self._shown(name)!r})"
+            setattr(self, name, accept(value, kind, shown))
 
     def _shown(self, name: str) -> Any:
-        value = getattr(self, name)
-        if name in _SECRET and value is not None:
+        value: object = getattr(self, name)
+        if value is None or isinstance(value, bool | int | float | Section):
+            return value
+        if name in _SECRET:
             return "***"
-        return mask(value) if isinstance(value, str) else value
+        # what else it is may hold a secret
+        return mask(value) if isinstance(value, str) else type(value).__name__
 
     def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={self._shown(name)!r}" for name in self.__struct_fields__)
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
         return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What is shown, by rich as by ``repr``: no secret."""
+        return [(name, self._shown(name)) for name in self.__struct_fields__]
 
 
 def setting(variable: str, kind: Any, default: Any) -> Any:
@@ -59,11 +69,8 @@ def _reader(variable: str, kind: Any, default: Any) -> Callable[[], Any]:
         text = os.environ.get(variable, dotenv().get(variable))
         if text is None:
             return default
-        try:
-            return msgspec.convert(text, kind, strict=False)
-        except msgspec.ValidationError as error:
-            shown = "***" if variable.rpartition("_")[2].lower() in _SECRET else mask(text)
-            raise ConfigurationError(f"{variable}={shown!r}: {error}") from None
+        shown = "***" if variable.rpartition("_")[2].lower() in _SECRET else mask(text)
+        return accept(text, kind, f"{variable}={shown!r}", strict=False)
 
     return read
 
@@ -72,17 +79,29 @@ _loaded: tuple[object, Mapping[str, str]] = (None, {})
 
 
 def dotenv() -> Mapping[str, str]:
-    """The variables of ``.env`` in the current folder; read again when it has changed."""
+    """The variables of ``.env`` in the current folder; read again when it has changed.
+
+    Raises ``ConfigurationError`` where it is there and cannot be read.
+    """
     global _loaded  # noqa: PLW0603  (a cache of one file)
-    path = Path.cwd() / ".env"
     try:
-        stat = path.stat()
+        path = Path.cwd() / ".env"
+        found = path.stat()
     except OSError:
         return {}
-    stamp = (path, stat.st_mtime_ns, stat.st_size)
+    if stat.S_ISDIR(found.st_mode):  # as some virtual environments are called
+        return {}
+    stamp = (path, found.st_ino, found.st_mtime_ns, found.st_size)
     if _loaded[0] != stamp:
-        from dotenv import dotenv_values  # noqa: PLC0415  (only who has a .env pays for it)
-
-        values = dotenv_values(path)
-        _loaded = (stamp, {key: value for key, value in values.items() if value is not None})
+        _loaded = (stamp, _parse(path))
     return _loaded[1]
+
+
+def _parse(path: Path) -> Mapping[str, str]:
+    from dotenv import dotenv_values  # noqa: PLC0415  (only who has a .env pays for it)
+
+    try:
+        values = dotenv_values(path)
+    except (OSError, ValueError) as error:
+        raise ConfigurationError(f"{path} cannot be read: {error}") from None
+    return {key: value for key, value in values.items() if value is not None}

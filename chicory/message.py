@@ -9,23 +9,26 @@ from __future__ import annotations
 import os
 import time
 from datetime import datetime
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from chicory import codec
 from chicory.errors import MessageError, MessageVersionError
+from chicory.transport import MAX_NAME
 
 VERSION = 1
 
 
 def new_id() -> str:
-    """A new identity: 32 hex digits, a UUID of version 7 (RFC 9562), in order of time."""
-    stamp = time.time_ns() // 1_000_000
-    noise = int.from_bytes(os.urandom(10))
-    high = (stamp << 16) | 0x7000 | (noise >> 68)
-    low = 0x8000_0000_0000_0000 | (noise & 0x3FFF_FFFF_FFFF_FFFF)
+    """A new identity: 32 hex digits, a UUID of version 7 (RFC 9562), in order of time.
+
+    To a quarter of a microsecond: RFC 9562, section 6.2, method 3.
+    """
+    milliseconds, rest = divmod(time.time_ns(), 1_000_000)
+    high = (milliseconds << 16) | 0x7000 | rest * 4096 // 1_000_000
+    low = 0x8000_0000_0000_0000 | (int.from_bytes(os.urandom(8)) >> 2)
     return f"{high:016x}{low:016x}"
 
 
@@ -49,13 +52,13 @@ class TaskMessage(Struct, kw_only=True, array_like=True):
     """
 
     version: int = VERSION
-    id: str
+    id: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
     name: str
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    retries: int = 0
+    retries: Annotated[int, Meta(ge=0)] = 0
     eta: datetime | None = None
-    priority: int | None = None
+    priority: Annotated[int, Meta(ge=0, le=255)] | None = None
     enqueued_at: float = 0.0
     expires_at: float | None = None
     first_failure_at: datetime | None = None
@@ -97,8 +100,10 @@ def decode(body: bytes) -> Envelope:
     except codec.DECODE_ERRORS as error:
         _refuse_newer(body)
         raise MessageError(f"not a chicory message: {error}") from error
-    if envelope.version != VERSION:
+    if envelope.version > VERSION:
         raise _version_error(envelope.version)
+    if envelope.version < VERSION:
+        raise MessageError(f"not a chicory message: there is no format {envelope.version}")
     return envelope
 
 

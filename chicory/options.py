@@ -2,12 +2,30 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from typing import Annotated, Any, Optional
 
+from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
+
+from chicory.accepted import accept
 from chicory.errors import ConfigurationError
 from chicory.retry import NO_RETRIES, RetryPolicy
 from chicory.states import DeliveryMode, ValidationMode
 from chicory.transport import MAX_NAME, Priority
+
+_NAME = Meta(min_length=1, max_length=MAX_NAME)
+_SECONDS = Meta(gt=0)
+_KINDS: dict[str, Any] = {
+    "name": Optional[Annotated[str, _NAME]],  # noqa: UP045  (pyright knows no | of Annotated)
+    "delivery_mode": DeliveryMode,
+    "ignore_result": bool,
+    "validation_mode": ValidationMode,
+    "queue": Annotated[str, _NAME],
+    "priority": Priority,
+    "timeout": Optional[Annotated[float, _SECONDS]],  # noqa: UP045
+    "expires": Optional[Annotated[float, _SECONDS]],  # noqa: UP045
+}
+_SHOWN = 40
 
 
 class TaskOptions(Struct, frozen=True, kw_only=True):
@@ -36,15 +54,13 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     expires: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("timeout", "expires"):
-            seconds = getattr(self, name)
-            if seconds is not None and not seconds > 0:
-                raise ConfigurationError(
-                    f"@app.task({name}={seconds!r}): must be more than 0 seconds"
-                )
-        if not 0 < len(self.queue) <= MAX_NAME:
+        for name, kind in _KINDS.items():
+            value = getattr(self, name)
+            shown = repr(value)[:_SHOWN]
+            force_setattr(self, name, accept(value, kind, f"@app.task({name}={shown})"))
+        if not isinstance(self.retry_policy, RetryPolicy | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
-                f"@app.task(queue={self.queue[:40]!r}): a queue name has 1 to {MAX_NAME} characters"
+                f"@app.task(retry_policy={self.retry_policy!r}): must be a RetryPolicy(...)"
             )
 
     @property

@@ -13,10 +13,12 @@ from msgspec import Raw, Struct
 
 from chicory.context import FailTask
 from chicory.errors import MaxRetriesExceededError, RetryError
-from chicory.retry import RetryPolicy
+from chicory.retry import LONGEST_DELAY, RetryPolicy
 
 MAX_TRACEBACK = 16_384
 """Characters kept of a traceback: its end, which names the error."""
+MAX_ERROR = 4_096
+"""Characters kept of an exception's message: its begin."""
 
 
 class DeathReason(StrEnum):
@@ -166,16 +168,14 @@ def _after_error(
         return _give_up(error.error, terms)
     if isinstance(error, MaxRetriesExceededError):
         return _give_up(error.cause or error, terms)
+    asked = isinstance(error, RetryError)
+    cause = error.cause or error if asked else error
     if terms.retries >= terms.policy.max_retries:
-        return _give_up(error, terms)
-    if isinstance(error, RetryError):
-        cause = error.cause or error
-        delay = error.countdown
-    elif terms.policy.should_retry(error):
-        cause, delay = error, None
-    else:
-        return _give_up(error, terms)
-    if delay is None:
+        return _give_up(cause, terms)
+    if not asked and not terms.policy.should_retry(error):
+        return _give_up(cause, terms)
+    delay = error.countdown if asked else None
+    if delay is None or not 0 <= delay <= LONGEST_DELAY:  # raised by hand, ctx.retry checks it
         delay = terms.policy.calculate_delay(terms.retries + 1, uniform=uniform)
     return RetryIn(delay, describe(cause))
 
@@ -193,13 +193,15 @@ def describe(error: BaseException) -> Failure:
         name = f"{kind.__module__}.{name}"
     try:
         message = str(error)
-    except Exception as problem:  # noqa: BLE001  (the user's code)
+    except BaseException as problem:  # noqa: BLE001  (the user's code)
         message = f"<its text cannot be had: {type(problem).__name__}>"
     try:
         trace = "".join(traceback.format_exception(kind, error, _of_the_user(error.__traceback__)))
-    except Exception:  # noqa: BLE001  (likewise)
+    except BaseException:  # noqa: BLE001  (likewise)
         trace = ""
-    return Failure(name, _sendable(message), _sendable(trace[-MAX_TRACEBACK:]))
+    return Failure(
+        _sendable(name), _sendable(message)[:MAX_ERROR], _sendable(trace)[-MAX_TRACEBACK:]
+    )
 
 
 def _of_the_user(trace: TracebackType | None) -> TracebackType | None:

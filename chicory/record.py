@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Raw, Struct
 
 from chicory import codec
-from chicory.errors import MessageError, TaskCancelledError, TaskError
+from chicory.errors import MessageError, MessageVersionError, TaskCancelledError, TaskError
 from chicory.states import TaskState
 
+VERSION = 1
 _NIL = b"\xc0"
 
 
@@ -32,7 +33,7 @@ class TaskResult(Struct, kw_only=True, array_like=True):
         worker_id: who made it.
     """
 
-    version: int = 1
+    version: int = VERSION
     task_id: str
     state: TaskState
     result: Any = None
@@ -65,6 +66,8 @@ class StoredResult(TaskResult, kw_only=True, array_like=True):
         return error
 
 
+T = TypeVar("T", bound=TaskResult)
+
 _stored = msgspec.msgpack.Decoder(StoredResult)
 _plain = msgspec.msgpack.Decoder(TaskResult)
 
@@ -75,16 +78,27 @@ def encode(result: TaskResult) -> bytes:
 
 
 def decode(body: bytes) -> StoredResult:
-    """Read a record, its value left encoded. Raises ``MessageError``."""
-    try:
-        return _stored.decode(body)
-    except codec.DECODE_ERRORS as error:
-        raise MessageError(f"not a chicory result: {error}") from error
+    """Read a record, its value left encoded.
+
+    Raises:
+        MessageVersionError: a newer chicory wrote it.
+        MessageError: these bytes are no record.
+    """
+    return _decode(_stored, body)
 
 
 def decode_plain(body: bytes) -> TaskResult:
-    """Read a record and its value, as plain values. Raises ``MessageError``."""
+    """Read a record and its value, as plain values. Raises as ``decode`` does."""
+    return _decode(_plain, body)
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], body: bytes) -> T:
     try:
-        return _plain.decode(body)
+        result = decoder.decode(body)
     except codec.DECODE_ERRORS as error:
         raise MessageError(f"not a chicory result: {error}") from error
+    if result.version > VERSION:
+        raise MessageVersionError(
+            f"result of format {result.version}, this chicory reads {VERSION}: upgrade it"
+        )
+    return result

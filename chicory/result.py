@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
-from anyio import Event
+from anyio import Event, move_on_after
 from msgspec import UNSET, UnsetType
 
 from chicory.backend import Backend
-from chicory.errors import BackendNotConfiguredError
+from chicory.errors import BackendNotConfiguredError, BrokerConnectionError, ChicoryError
 from chicory.record import StoredResult
+from chicory.session import Outcome
 from chicory.states import TaskState
 
 R_co = TypeVar("R_co", covariant=True)
 
 Read = Callable[[StoredResult], Any]
 """How to turn a stored value into what the task's annotation promises."""
+NO_BACKEND = "this app stores no results: create it without backend=None to wait for them"
 
 
 class AsyncResult(Generic[R_co]):
@@ -26,15 +29,21 @@ class AsyncResult(Generic[R_co]):
         task_id: identity of the call; ``app.result(task_id)`` gives a handle elsewhere.
     """
 
-    __slots__ = ("_backend", "_read", "_timeout", "task_id")
+    __slots__ = ("_backend", "_read", "_timeout", "_why_not", "task_id")
 
     def __init__(
-        self, task_id: str, backend: Backend | None, read: Read, timeout: float | None = None
+        self,
+        task_id: str,
+        backend: Backend | None,
+        read: Read,
+        timeout: float | None = None,
+        why_not: str = NO_BACKEND,
     ) -> None:
         self.task_id = task_id
         self._backend = backend
         self._read = read
         self._timeout = timeout
+        self._why_not = why_not
 
     def __repr__(self) -> str:
         return f"AsyncResult({self.task_id!r})"
@@ -47,13 +56,20 @@ class AsyncResult(Generic[R_co]):
             TaskCancelledError: it was cancelled.
             TimeoutError: nothing came within ``timeout`` seconds (``None``: wait for ever; not
                 given: the app's ``result_default_timeout``). The call goes on.
-            BackendNotConfiguredError: the app stores no results.
+            ValidationError: the value does not fit the task's annotation.
+            BackendNotConfiguredError: the app, or the task, stores no results.
+            BrokerConnectionError: the connection was lost or closed meanwhile.
         """
         limit = self._timeout if timeout is UNSET else timeout
-        stored = await self.backend.wait(self.task_id, limit)
-        if stored.state.failed:
-            raise stored.failure()
-        return self._read(stored)
+        return self.value(await self.backend.wait(self.task_id, limit))
+
+    def value(self, outcome: Outcome) -> R_co:
+        """What ``get`` gives or raises for this outcome of the call."""
+        if isinstance(outcome, ChicoryError):
+            raise outcome
+        if outcome.state.failed:
+            raise outcome.failure()
+        return self._read(outcome)
 
     async def state(self) -> TaskState:
         """Where the call stands now."""
@@ -71,36 +87,94 @@ class AsyncResult(Generic[R_co]):
     def backend(self) -> Backend:
         """Where the result will be. Raises ``BackendNotConfiguredError``."""
         if self._backend is None:
-            raise BackendNotConfiguredError(
-                "this app stores no results: create it without backend=None to wait for them"
-            )
+            raise BackendNotConfiguredError(self._why_not)
         return self._backend
 
 
 class Completed(AsyncIterator[AsyncResult[R_co]]):
-    """Gives handles in the order in which their calls come to an end."""
+    """Gives handles in the order in which their calls come to an end, each call once.
+
+    Who does not iterate to the end should ``aclose()`` it: the rest is awaited no more then.
+    Iterating again takes it up again.
+    """
 
     def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
         self._results = {result.task_id: result for result in results}
-        self._unasked = list(self._results.values())
-        self._finished: list[str] = []
+        self._subscriptions: list[Callable[[], None]] | None = None
+        self._finished: dict[str, Outcome] = {}
+        self._lost: BrokerConnectionError | None = None
         self._arrived = Event()
 
     def __aiter__(self) -> Completed[R_co]:
         return self
 
     async def __anext__(self) -> AsyncResult[R_co]:
-        while self._unasked:
-            result = self._unasked[-1]
-            await result.backend.subscribe(result.task_id, self._receive)
-            self._unasked.pop()
+        result, _ = await self.take()
+        return result
+
+    @property
+    def left(self) -> int:
+        """Handles that are still to be given."""
+        return len(self._results)
+
+    async def take(self) -> tuple[AsyncResult[R_co], Outcome]:
+        """The next handle, and what its call came to. Raises ``StopAsyncIteration``."""
         if not self._results:
             raise StopAsyncIteration
-        while not self._finished:
-            self._arrived = Event()
-            await self._arrived.wait()
-        return self._results.pop(self._finished.pop(0))
+        try:
+            if self._subscriptions is None:
+                await self._subscribe()
+            while not self._finished:
+                await self._wait()
+        except BaseException:
+            await self.aclose()
+            raise
+        task_id = next(iter(self._finished))
+        return self._results.pop(task_id), self._finished.pop(task_id)
 
-    def _receive(self, result: StoredResult) -> None:
-        self._finished.append(result.task_id)
+    async def aclose(self) -> None:
+        """Await the rest no more."""
+        subscriptions, self._subscriptions = self._subscriptions or [], None
+        for unsubscribe in subscriptions:
+            unsubscribe()
+
+    async def _subscribe(self) -> None:
+        self._subscriptions = []
+        for backend in dict.fromkeys(result.backend for result in self._results.values()):
+            task_ids = [
+                task_id
+                for task_id, result in self._results.items()
+                if result.backend is backend and task_id not in self._finished
+            ]
+            self._subscriptions.append(await backend.subscribe(task_ids, self._receive))
+
+    async def _wait(self) -> None:
+        if self._lost is not None:
+            error, self._lost = self._lost, None
+            raise error
+        self._arrived = Event()
+        await self._arrived.wait()
+
+    def _receive(self, task_id: str, outcome: Outcome) -> None:
+        if isinstance(outcome, BrokerConnectionError):  # the call has not come to its end
+            self._lost = outcome
+        else:
+            self._finished[task_id] = outcome
         self._arrived.set()
+
+
+async def collect(
+    results: Iterable[AsyncResult[Any]],
+    timeout: float | None,  # noqa: ASYNC109  (as in get)
+) -> dict[str, Outcome]:
+    """What these calls came to, by id. Raises ``TimeoutError``."""
+    completed = Completed(results)
+    outcomes: dict[str, Outcome] = {}
+    with move_on_after(math.inf if timeout is None else timeout) as scope:
+        while completed.left:
+            result, outcome = await completed.take()
+            outcomes[result.task_id] = outcome
+    if scope.cancelled_caught:
+        missing, total = completed.left, completed.left + len(outcomes)
+        raise TimeoutError(f"{missing} of {total} results did not come within {timeout:g} s")
+    return outcomes

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
+from typing import Annotated, Any, cast
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+from msgspec.structs import force_setattr
 
+from chicory.accepted import accept
 from chicory.errors import ConfigurationError
 
 JITTER = 0.25
+LONGEST_DELAY = 1e9
+"""Seconds, some 30 years: what is beyond is a mistake."""
 
 
 class RetryBackoff(StrEnum):
@@ -45,10 +50,14 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     ignore_on: list[str | type[BaseException]] | None = None
 
     def __post_init__(self) -> None:
-        for name in ("max_retries", "retry_delay", "max_delay"):
-            if not getattr(self, name) >= 0:
+        for name, kind in _kinds().items():
+            value = getattr(self, name)
+            force_setattr(self, name, accept(value, kind, f"RetryPolicy({name}={value!r})"))
+        for name in ("retry_on", "ignore_on"):
+            filters = getattr(self, name)
+            if filters is not None and not _are_filters(filters):
                 raise ConfigurationError(
-                    f"RetryPolicy({name}={getattr(self, name)!r}): must be 0 or more"
+                    f"RetryPolicy({name}={filters!r}): must be a list of exception classes or names"
                 )
 
     def calculate_delay(
@@ -75,6 +84,27 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         if self.ignore_on and _matches(error, self.ignore_on):
             return False
         return self.retry_on is None or _matches(error, self.retry_on)
+
+
+def _kinds() -> dict[str, Any]:
+    seconds = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
+    return {
+        "max_retries": Annotated[int, Meta(ge=0)],
+        "retry_delay": seconds,
+        "backoff": RetryBackoff,
+        "max_delay": Annotated[float, Meta(ge=0)],
+        "jitter": bool,
+    }
+
+
+def _are_filters(value: Any) -> bool:
+    if not isinstance(value, list | tuple | set | frozenset):
+        return False
+    return all(map(_is_filter, cast("Collection[object]", value)))
+
+
+def _is_filter(kind: object) -> bool:
+    return isinstance(kind, str) or (isinstance(kind, type) and issubclass(kind, BaseException))
 
 
 NO_RETRIES = RetryPolicy(max_retries=0)

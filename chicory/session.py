@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
-from anyio import Lock
+from anyio import CancelScope, Lock
 
 from chicory import record
 from chicory.clock import Clock
 from chicory.coalescer import Coalescer
-from chicory.errors import BrokerConnectionError, MessageError
-from chicory.loop import current_loop
+from chicory.errors import BrokerConnectionError, ChicoryError, MessageError
+from chicory.loop import Loop, current_loop
 from chicory.record import StoredResult
 from chicory.transport import Publication, PublishOutcome, Transport
 
 MAX_BATCH = 256
 
-logger = logging.getLogger("chicory")
-
-Callback = Callable[[StoredResult], None]
+Outcome: TypeAlias = StoredResult | ChicoryError
+"""A call's final result, or the error for which it cannot be had."""
+Callback: TypeAlias = Callable[[str, Outcome], None]
+"""Told a call's id and its outcome."""
 
 
 class Session:
@@ -31,6 +32,14 @@ class Session:
         self._publications = Coalescer[Publication, PublishOutcome](transport.publish, MAX_BATCH)
         self.publish = self._publications.submit
 
+    async def close(self) -> None:
+        """Close the transport; who waits for a result is told that it will not come this way."""
+        try:
+            with CancelScope(shield=True):
+                await self.transport.close()
+        finally:
+            self.results.close()
+
 
 class ResultWatch:
     """Calls back for results as they are pushed; thousands may be awaited at once."""
@@ -40,25 +49,44 @@ class ResultWatch:
         self._callbacks: dict[str, list[Callback]] = {}
         self._begin = Coalescer[str, None](self._watch, MAX_BATCH)
 
-    async def add(self, task_id: str, callback: Callback) -> None:
-        """Have ``callback`` called once, with the call's final result; now, if it is there."""
-        callbacks = self._callbacks.setdefault(task_id, [])
-        callbacks.append(callback)
+    async def add(self, task_ids: Sequence[str], callback: Callback) -> None:
+        """Have ``callback`` called once for each call, with its final result; now, if it is there.
+
+        Raises as ``Transport.watch`` does; then none is watched.
+        """
+        for task_id in task_ids:
+            self._callbacks.setdefault(task_id, []).append(callback)
         try:
             # each time, also for an id under watch: its result may have come and be gone by
-            await self._begin.submit(task_id)
+            if len(task_ids) == 1:
+                await self._begin.submit(task_ids[0])
+            else:
+                for start in range(0, len(task_ids), MAX_BATCH):
+                    await self._watch(task_ids[start : start + MAX_BATCH])
         except BaseException:
-            self.discard(task_id, callback)
+            self.discard(task_ids, callback)
             raise
 
-    def discard(self, task_id: str, callback: Callback) -> None:
-        """Call it no more."""
-        callbacks = self._callbacks.get(task_id, [])
-        if callback in callbacks:
-            callbacks.remove(callback)
-            if not callbacks:
-                del self._callbacks[task_id]
-                self._transport.unwatch([task_id])
+    def discard(self, task_ids: Sequence[str], callback: Callback) -> None:
+        """Call it no more for these."""
+        alone: list[str] = []
+        for task_id in task_ids:
+            callbacks = self._callbacks.get(task_id, [])
+            if callback in callbacks:
+                callbacks.remove(callback)
+                if not callbacks:
+                    del self._callbacks[task_id]
+                    alone.append(task_id)
+        if alone:
+            self._transport.unwatch(alone)
+
+    def close(self) -> None:
+        """Tell all who wait that the connection is closed."""
+        waiting, self._callbacks = self._callbacks, {}
+        for task_id, callbacks in waiting.items():
+            for callback in callbacks:
+                text = f"the connection was closed while the result of {task_id} was awaited"
+                callback(task_id, BrokerConnectionError(text))
 
     async def _watch(self, task_ids: Sequence[str]) -> Sequence[None]:
         await self._transport.watch([i for i in task_ids if i in self._callbacks], self._receive)
@@ -70,13 +98,17 @@ class ResultWatch:
         try:
             result = record.decode(body)
         except MessageError as error:
-            logger.warning("result of task %s cannot be read: %s", task_id, error)
-            return
-        if result.state.final and task_id in self._callbacks:
-            callbacks = self._callbacks.pop(task_id)
+            self._tell(task_id, error)
+        else:
+            if result.state.final:
+                self._tell(task_id, result)
+
+    def _tell(self, task_id: str, outcome: Outcome) -> None:
+        callbacks = self._callbacks.pop(task_id, [])
+        if callbacks:
             self._transport.unwatch([task_id])
-            for callback in callbacks:
-                callback(result)
+        for callback in callbacks:
+            callback(task_id, outcome)
 
 
 class Link:
@@ -86,7 +118,7 @@ class Link:
         self.template = template
         self.clock = clock
         self._sessions: dict[object, Session] = {}
-        self._locks: dict[object, Lock] = {}
+        self._gates: dict[object, tuple[Loop, Lock]] = {}
 
     def opened(self) -> Session | None:
         """The session of this event loop, where there is one."""
@@ -97,26 +129,54 @@ class Link:
         session = self.opened()
         if session is not None:
             return session
-        key = current_loop().key
-        async with self._locks.setdefault(key, Lock()):
-            if key not in self._sessions:
-                transport = self.template.clone()
-                await transport.open()
-                self._sessions[key] = Session(transport)
-        return self._sessions[key]
+        loop = current_loop()
+        async with self._gate(loop):
+            session = self._sessions.get(loop.key)
+            if session is None:
+                session = self._sessions[loop.key] = Session(await self._open())
+        return session
 
     async def close(self) -> None:
         """Close this event loop's session; the next use opens a new one."""
-        key = current_loop().key
-        self._locks.pop(key, None)
-        session = self._sessions.pop(key, None)
-        if session is not None:
-            await session.transport.close()
+        loop = current_loop()
+        with CancelScope(shield=True):
+            async with self._gate(loop):
+                session = self._sessions.pop(loop.key, None)
+                if session is not None:
+                    await session.close()
 
     async def failure(self) -> str | None:
         """Why the broker does not answer now, or ``None`` where it does."""
         try:
             await (await self.session()).transport.ping()
-        except BrokerConnectionError as error:
+        except ChicoryError as error:
             return str(error)
         return None
+
+    async def _open(self) -> Transport:
+        transport = self.template.clone()
+        try:
+            await transport.open()
+        except BaseException:
+            with CancelScope(shield=True):
+                await transport.close()
+            raise
+        return transport
+
+    def _gate(self, loop: Loop) -> Lock:
+        """Lets one task at a time open or close the session of a loop."""
+        if loop.key not in self._gates:
+            self._forget_ended_loops()
+            self._gates[loop.key] = (loop, Lock())
+        return self._gates[loop.key][1]
+
+    def _forget_ended_loops(self) -> None:
+        # each asyncio.run() is a loop of its own, and few programs disconnect at its end
+        for loop, _ in list(self._gates.values()):
+            if not loop.call_soon(_nothing):
+                self._gates.pop(loop.key, None)
+                self._sessions.pop(loop.key, None)
+
+
+def _nothing() -> None:
+    """To be called by a loop that still runs."""

@@ -11,7 +11,8 @@ import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
-from typing import Any, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import Raw
@@ -19,14 +20,18 @@ from msgspec.msgpack import Decoder
 
 from chicory import codec
 from chicory.context import TaskContext
-from chicory.errors import ConfigurationError, ValidationError
+from chicory.errors import ChicoryError, ConfigurationError, ValidationError
 
 _NO_KWARGS = Raw(b"\x80")
 _FIXARRAY = 0x90
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-_SUBSCRIPT = re.compile(r"`\$(?:\[(\d+)\]|\.(\w+))(.*)`$")
+_PLACED = re.compile(
+    r"(?P<reason>.*) - at (?P<key>`key` in )?"
+    r"`\$(?:\[(?P<index>\d+)\]|\.(?P<name>\w+))(?P<deeper>.*)`$",
+    re.DOTALL,
+)
 _MISSING = re.compile(r"missing required field `(\w+)`")
-_UNKNOWN = re.compile(r"unknown field `(.+)`")
+_UNKNOWN = re.compile(r"(?s)unknown field `(.+)`")
 
 
 class Signature:
@@ -35,15 +40,16 @@ class Signature:
     Built when it is first needed, so that annotations may name what is defined later.
 
     Raises:
-        ConfigurationError: an annotation cannot be resolved, or is of a kind that cannot travel.
+        ConfigurationError: an annotation cannot be resolved, or is of a kind that cannot travel;
+            or there is more than one place for the context.
     """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         hints = _hints(name, function)
         parameters = list(inspect.signature(function).parameters.values())
-        self._context = _context_position(parameters, hints)
-        self._parameters = [p for p in parameters if hints.get(p.name) is not TaskContext]
+        self._context = _context_position(name, parameters, hints)
+        self._parameters = [p for p in parameters if not _is_context(hints.get(p.name))]
         self._hints = hints
         self._positional = [
             p
@@ -56,10 +62,13 @@ class Signature:
             for p in self._parameters
         )
         self._variadic = any(p.kind in _VARIADIC for p in self._parameters)
+        self._decoders: dict[str, Decoder[Any]] = {}
         self._args_decoders: dict[int, Decoder[Any]] = {}
         self._kwargs_decoders: dict[int, Decoder[Any]] = {}
         returns = hints.get("return", Any)
-        self._returns = self._decoder(returns, "return value")
+        self._returns = self._decoder(
+            Any if returns in (NoReturn, Never) else returns, "return value"
+        )
 
     # -- arguments ------------------------------------------------------------------------
 
@@ -70,7 +79,7 @@ class Signature:
 
         Raises ``ValidationError`` that names the parameter and the reason.
         """
-        if self._context is not None and any(isinstance(a, TaskContext) for a in args):
+        if any(isinstance(value, TaskContext) for value in (*args, *kwargs.values())):
             raise ValidationError(f"{self.name}: TaskContext is given by the worker: leave it out")
         packed_args = self._encode(args, lambda: self._named(args, kwargs))
         packed_kwargs = self._encode(kwargs, lambda: kwargs) if kwargs else _NO_KWARGS
@@ -81,13 +90,14 @@ class Signature:
     def _encode(self, value: object, parts: Callable[[], Mapping[str, Any]]) -> Raw:
         try:
             return Raw(codec.encode(value))
-        except codec.ENCODE_ERRORS:
+        except Exception as whole:  # the user's types take part in it
             for name, part in parts().items():
                 try:
                     codec.encode(part)
-                except codec.ENCODE_ERRORS as error:
-                    raise ValidationError(f"{self.name}: argument {name!r}: {error}") from error
-            raise
+                except Exception as error:
+                    reason = _reason(error)
+                    raise ValidationError(f"{self.name}: argument {name!r}: {reason}") from error
+            raise ValidationError(f"{self.name}: arguments: {_reason(whole)}") from whole
 
     def _named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         names = [p.name for p in self._positional]
@@ -107,8 +117,13 @@ class Signature:
             if count >= self._required and not self._keyword_only_required and kwargs == _NO_KWARGS:
                 return values, {}
             named = self._kwargs_decoder(count).decode(kwargs)
+        except ChicoryError:
+            raise
         except codec.DECODE_ERRORS as error:
             raise ValidationError(f"{self.name}: {self._explain(error)}") from error
+        except Exception as error:  # from the user's types, which take part in it
+            self._blame(args, kwargs)
+            raise ValidationError(f"{self.name}: {_reason(error)}") from error
         return values, {
             field: value
             for field in named.__struct_fields__
@@ -153,22 +168,36 @@ class Signature:
         for parameter in self._parameters:
             if parameter.name not in bound.arguments:
                 continue
-            kind = self._decoder(self._hint(parameter), parameter.name)
             value: Any = bound.arguments[parameter.name]
             if parameter.kind is Parameter.VAR_POSITIONAL:
-                value = tuple(self._one(parameter.name, kind, item) for item in value)
+                value = tuple(
+                    self._one(parameter, f"*{parameter.name}[{index}]", item)
+                    for index, item in enumerate(value)
+                )
             elif parameter.kind is Parameter.VAR_KEYWORD:
-                value = {key: self._one(key, kind, item) for key, item in value.items()}
+                value = {key: self._one(parameter, key, item) for key, item in value.items()}
             else:
-                value = self._one(parameter.name, kind, value)
+                value = self._one(parameter, parameter.name, value)
             bound.arguments[parameter.name] = value
         return bound.args, bound.kwargs
 
-    def _one(self, name: str, kind: Decoder[Any], value: Raw) -> Any:
+    def _blame(self, args: Raw, kwargs: Raw) -> None:
+        """Decode one by one, for an error that does not say which argument it is about."""
+        names = [parameter.name for parameter in self._positional]
+        given = dict(zip(names, _RAW_LIST.decode(args), strict=False)) | _RAW_MAP.decode(kwargs)
+        for parameter in self._parameters:
+            if parameter.name in given:
+                self._one(parameter, parameter.name, given[parameter.name])
+
+    def _one(self, parameter: Parameter, shown: str, value: Raw) -> Any:
+        decoder = self._decoders.get(parameter.name)
+        if decoder is None:
+            decoder = self._decoder(self._hint(parameter), parameter.name)
+            self._decoders[parameter.name] = decoder
         try:
-            return kind.decode(value)
-        except codec.DECODE_ERRORS as error:
-            raise ValidationError(f"{self.name}: argument {name!r}: {error}") from error
+            return decoder.decode(value)
+        except Exception as error:  # the user's types take part in it
+            raise ValidationError(f"{self.name}: argument {shown!r}: {_reason(error)}") from error
 
     @property
     def wants_context(self) -> bool:
@@ -181,9 +210,14 @@ class Signature:
         """Put the context where the function wants it; nothing where it does not."""
         if self._context is None:
             return args, kwargs
-        name, index = self._context
-        if index is None or len(args) < index:
-            return args, {**kwargs, name: context}
+        parameter, index = self._context
+        if parameter.kind is Parameter.KEYWORD_ONLY:
+            return args, {**kwargs, parameter.name: context}
+        if len(args) < index:
+            if parameter.kind is not Parameter.POSITIONAL_ONLY:
+                return args, {**kwargs, parameter.name: context}
+            # what stands before it is positional-only as well, and has defaults
+            args = (*args, *(p.default for p in self._positional[len(args) : index]))
         return (*args[:index], context, *args[index:]), kwargs
 
     # -- return values --------------------------------------------------------------------
@@ -195,8 +229,8 @@ class Signature:
         """
         try:
             packed = Raw(codec.encode(value))
-        except codec.ENCODE_ERRORS as error:
-            raise ValidationError(f"{self.name}: return value: {error}") from error
+        except Exception as error:  # the user's types take part in it
+            raise ValidationError(f"{self.name}: return value: {_reason(error)}") from error
         if check:
             self.decode_result(packed)
         return packed
@@ -205,8 +239,8 @@ class Signature:
         """The return value in its annotated type. Raises ``ValidationError``."""
         try:
             return self._returns.decode(packed)
-        except codec.DECODE_ERRORS as error:
-            raise ValidationError(f"{self.name}: return value: {error}") from error
+        except Exception as error:  # the user's types take part in it
+            raise ValidationError(f"{self.name}: return value: {_reason(error)}") from error
 
     # -- types ----------------------------------------------------------------------------
 
@@ -228,17 +262,24 @@ class Signature:
             raise ConfigurationError(f"task {self.name}: {what}: {error}") from error
 
     def _explain(self, error: Exception) -> str:
-        text = str(error)
-        if place := _SUBSCRIPT.search(text):
-            index, field, deeper = place.groups()
-            name = field or self._positional[int(index)].name
-            reason = text[: place.start()].removesuffix(" - at ")
-            return f"argument {name + deeper!r}: {reason}"
+        text = _reason(error)
+        if place := _PLACED.match(text):
+            name = place["name"] or self._positional[int(place["index"])].name
+            key = "key: " if place["key"] else ""
+            return f"argument {name + place['deeper']!r}: {key}{place['reason']}"
         if missing := _MISSING.search(text):
             return f"argument {missing[1]!r} is missing"
         if unknown := _UNKNOWN.search(text):
-            return f"unexpected argument {unknown[1]!r}"
+            return self._misplaced(unknown[1])
         return text
+
+    def _misplaced(self, name: str) -> str:
+        for parameter in self._positional:
+            if parameter.name == name:
+                if parameter.kind is Parameter.POSITIONAL_ONLY:
+                    return f"argument {name!r} must be given by position"
+                return f"argument {name!r} is given twice"
+        return f"unexpected argument {name!r}"
 
 
 _RAW_LIST = Decoder(list[Raw])
@@ -262,11 +303,27 @@ def _hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
         ) from error
 
 
+def _is_context(hint: Any) -> bool:
+    """Whether it is TaskContext, perhaps annotated or optional."""
+    if hint is TaskContext:
+        return True
+    if get_origin(hint) is Annotated:
+        return _is_context(get_args(hint)[0])
+    return get_origin(hint) in (Union, UnionType) and any(map(_is_context, get_args(hint)))
+
+
 def _context_position(
-    parameters: Sequence[Parameter], hints: Mapping[str, Any]
-) -> tuple[str, int | None] | None:
-    for index, parameter in enumerate(parameters):
-        if hints.get(parameter.name) is TaskContext:
-            keyword_only = parameter.kind is Parameter.KEYWORD_ONLY
-            return parameter.name, None if keyword_only else index
-    return None
+    name: str, parameters: Sequence[Parameter], hints: Mapping[str, Any]
+) -> tuple[Parameter, int] | None:
+    found = [(p, index) for index, p in enumerate(parameters) if _is_context(hints.get(p.name))]
+    if len(found) > 1 or any(parameter.kind in _VARIADIC for parameter, _ in found):
+        raise ConfigurationError(f"task {name}: one parameter, and no more, may be a TaskContext")
+    return found[0] if found else None
+
+
+_PLAIN = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
+
+
+def _reason(error: Exception) -> str:
+    """What to say of it; the class, too, where the text is not meant to stand alone."""
+    return str(error) if isinstance(error, _PLAIN) else f"{type(error).__name__}: {error}"

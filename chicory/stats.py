@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 from msgspec import Struct
 
+from chicory import codec
 from chicory.errors import MessageError
 from chicory.health import BackendStatus, BrokerStatus
 from chicory.transport import WorkerRecord
@@ -72,11 +73,19 @@ def encode(stats: WorkerStats) -> bytes:
     return msgspec.msgpack.encode(stats)
 
 
+def has_stopped(record: WorkerRecord) -> bool:
+    """Whether this is the last heartbeat of a worker that stopped."""
+    try:
+        return not read(record).is_running
+    except MessageError:
+        return False
+
+
 def read(record: WorkerRecord) -> WorkerStats:
     """The statistics in a heartbeat. Raises ``MessageError``."""
     try:
         stats = _decoder.decode(record.body)
-    except msgspec.DecodeError as error:
+    except codec.DECODE_ERRORS as error:
         raise MessageError(f"heartbeat of {record.worker_id} cannot be read: {error}") from error
     stats.last_heartbeat = datetime.fromtimestamp(record.beat_at, UTC)
     return stats

@@ -16,7 +16,7 @@ from chicory.errors import ConfigurationError
 from chicory.message import Envelope, new_id
 from chicory.options import TaskOptions
 from chicory.record import StoredResult
-from chicory.result import AsyncResult
+from chicory.result import NO_BACKEND, AsyncResult
 from chicory.signature import Signature
 
 P = ParamSpec("P")
@@ -42,16 +42,21 @@ class Task(Generic[P, R]):
         clock: Clock,
         result_timeout: float | None = None,
     ) -> None:
+        update_wrapper(cast("Any", self), function)  # first: a function may have any attributes
         self.name = options.name or default_name(function)
         self.function = function
         self.options = options
         self.is_async = inspect.iscoroutinefunction(function)
         self._broker = broker
         self._backend = None if options.ignore_result else backend
+        self._why_not = (
+            f"task {self.name} stores no results: it has ignore_result=True"
+            if options.ignore_result
+            else NO_BACKEND
+        )
         self._now = clock.now
         self._result_timeout = result_timeout
         self._signature: Signature | None = None
-        update_wrapper(cast("Any", self), function)
 
     def __repr__(self) -> str:
         return f"<Task {self.name}>"
@@ -103,7 +108,7 @@ class Task(Generic[P, R]):
 
     def result(self, task_id: str) -> AsyncResult[R]:
         """The handle of a call of this task."""
-        return AsyncResult(task_id, self._backend, self._read, self._result_timeout)
+        return AsyncResult(task_id, self._backend, self._read, self._result_timeout, self._why_not)
 
     def _read(self, stored: StoredResult) -> Any:
         return self.signature.decode_result(stored.result)
@@ -129,9 +134,11 @@ def default_name(function: Callable[..., Any]) -> str:
     """``module.function``. Raises ``ConfigurationError`` where a worker could not find it."""
     name = getattr(function, "__name__", "<lambda>")
     if name == "<lambda>":
-        raise ConfigurationError("a lambda has no name to be found by: use def, or task(name=...)")
+        raise ConfigurationError(
+            f"{_kind(function)} has no name to be found by: use def, or task(name=...)"
+        )
     module = function.__module__
-    if module == "__main__":
+    if module in {"__main__", "__mp_main__"}:
         spec = getattr(sys.modules["__main__"], "__spec__", None)
         if spec is None or spec.name.endswith("__main__"):
             raise ConfigurationError(
@@ -140,3 +147,8 @@ def default_name(function: Callable[..., Any]) -> str:
             )
         module = spec.name
     return f"{module}.{name}"
+
+
+def _kind(function: object) -> str:
+    kind = type(function).__name__
+    return "a lambda" if kind == "function" else f"a {kind} object"

@@ -18,6 +18,7 @@ from anyio.abc import TaskStatus
 from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
+from chicory.accepted import accept
 from chicory.cli.locate import AppPath, locate
 from chicory.config import LogLevel, WorkerConfig
 from chicory.errors import ConfigurationError
@@ -125,11 +126,8 @@ def overridden(config: WorkerConfig, given: dict[str, Any]) -> WorkerConfig:
     hints = get_type_hints(WorkerConfig, include_extras=True)
     changes = {name: value for name, value in given.items() if value is not None}
     for name, value in changes.items():
-        try:
-            msgspec.convert(value, hints[name])
-        except msgspec.ValidationError as error:
-            option = options.get(name, name).replace("_", "-")
-            raise ConfigurationError(f"--{option} {value}: {error}") from None
+        option = options.get(name, name).replace("_", "-")
+        accept(value, hints[name], f"--{option} {value}")
     return msgspec.structs.replace(config, **changes)
 
 

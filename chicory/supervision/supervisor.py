@@ -64,14 +64,14 @@ class Supervisor:
         """Work; the exit code: 0 after a clean stop, 2 if no process can ever work, else 1."""
         async with create_task_group() as self._group:
             self._group.start_soon(self._listen)
+            if self._sources is not None:
+                self._group.start_soon(self._roll_on_change, self._sources)
             async with create_task_group() as places:
                 # what cannot work at all is said by the first one, and not by each
                 await places.start(self._keep_first)
                 for place in range(1, self._count):
                     places.start_soon(self._keep, place)
                 self._group.start_soon(self._roll_when_wanted)
-                if self._sources is not None:
-                    self._group.start_soon(self._roll_on_change, self._sources)
             self._group.cancel_scope.cancel()
         logger.info("all worker processes have ended")
         return self._code

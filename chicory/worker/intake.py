@@ -7,7 +7,8 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from anyio import CancelScope, Event, move_on_after
+import anyio
+from anyio import CancelScope, Event
 
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Delivery, Transport
@@ -15,6 +16,8 @@ from chicory.worker.patience import Patience
 from chicory.worker.slots import Slots
 
 MAX_FETCH = 256
+MAX_UNSETTLED = 256
+"""Outcomes that wait to be durable before no more is fetched: a crash would repeat their tasks."""
 HIDDEN = 0.02
 """Seconds of work to hold beyond the free slots: about the longest round trip worth hiding."""
 HOARDING = 0.1
@@ -37,17 +40,18 @@ class Intake:
         slots: Slots,
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
+        unsettled: Callable[[], int],
     ) -> None:
-        self.fetches = 0
         self.waiting_since: float | None = None
         self._transport = transport
         self._queues = queues
         self._slots = slots
         self._accept = accept
         self._give_back = give_back
+        self._unsettled = unsettled
         self._stopped = False
         self._scope = CancelScope()
-        self._moved = Event()
+        self._moved: Event | None = None
         self._finished = 0
         self._pace = _Pace()
         self._patience = Patience("fetching")
@@ -62,17 +66,26 @@ class Intake:
         self._scope.cancel()
 
     def moved(self) -> None:
-        """A slot has become free, or an outcome durable."""
+        """A slot has become free."""
         self._finished += 1
-        self._moved.set()
+        self.settled()
+
+    def settled(self) -> None:
+        """An outcome has become durable."""
+        if self._moved is not None:
+            self._moved.set()
+            self._moved = None
 
     async def run(self) -> None:
         """Fetch until ``stop``."""
         while not self._stopped:
             room = self._room()
             if room > 0:
-                with CancelScope() as self._scope:
+                before = self._finished
+                with CancelScope(deadline=self._hoarding_at()) as self._scope:
                     await self._fetch(room)
+                if self._scope.cancelled_caught:
+                    self._stop_hoarding(before)
             else:
                 await self._wait_for_room()
 
@@ -82,18 +95,18 @@ class Intake:
         if ahead and waiting > ahead // 2:  # a fetch for each task would be a trip for each task
             return 0
         room = self._slots.limit - len(self._slots.running) + ahead - waiting
-        return min(MAX_FETCH, room)
+        return min(MAX_FETCH, room, MAX_UNSETTLED - self._unsettled())
 
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
         try:
             deliveries = await self._transport.fetch(self._queues, room, math.inf)
         except (BrokerConnectionError, QueueFullError) as error:
+            self.waiting_since = None
             await self._patience.after(error)
             return
         finally:
             self.waiting_since = None
-        self.fetches += 1
         self._patience.over()
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
@@ -101,10 +114,18 @@ class Intake:
 
     async def _wait_for_room(self) -> None:
         before = self._finished
-        self._moved = Event()
-        with move_on_after(HOARDING if self._slots.queue else math.inf):
-            await self._moved.wait()
-        if self._finished == before and self._slots.queue:
+        moved = self._moved = Event()
+        with CancelScope(deadline=self._hoarding_at()) as patience:
+            await moved.wait()
+        if patience.cancelled_caught:
+            self._stop_hoarding(before)
+
+    def _hoarding_at(self) -> float:
+        """From when on what is held counts as hoarded, unless something moves."""
+        return anyio.current_time() + HOARDING if self._slots.queue else math.inf
+
+    def _stop_hoarding(self, finished_before: int) -> None:
+        if self._finished == finished_before and self._slots.queue:
             self._pace.reset()
             self._give_back()
 

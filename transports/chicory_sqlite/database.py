@@ -18,7 +18,7 @@ SCHEMA = 1
 """The version of the tables that this chicory reads and writes."""
 
 _OLDEST = (3, 35, 0)
-_CACHE = -32_000  # KiB, negative by SQLite's convention
+_CACHE = -8_000  # KiB, negative by SQLite's convention
 _CHECKPOINT = 4000  # pages: a log of 16 MB; with SQLite's 1000 a fifth of the time goes into fsync
 _SCHEMA_SQL = load("schema")
 _SQL = load("session")

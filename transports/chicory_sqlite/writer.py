@@ -91,7 +91,7 @@ class Writer:
 
     async def look(self, look: Callable[[Session], T], *, abandon: bool = False) -> T:
         """Read; takes no lock. ``abandon`` lets a cancellation end the wait for the answer."""
-        return await self._submit(Operation[T](look, None, grows=False), abandon=abandon)
+        return await self._submit(Operation(look, None, grows=False), abandon=abandon)
 
     async def act(
         self,
@@ -101,7 +101,7 @@ class Writer:
         grows: bool = False,
     ) -> T:
         """Write; not even begun where ``look`` has an answer. ``grows`` may be refused for room."""
-        return await self._submit(Operation[T](look, act, grows=grows))
+        return await self._submit(Operation(look, act, grows=grows))
 
     async def _submit(self, operation: Operation[T], *, abandon: bool = False) -> T:
         await checkpoint_if_cancelled()

@@ -1,0 +1,1 @@
+"""Figures of chicory: throughput, latency, memory, idle cost. See ``docs/benchmarks.md``."""

@@ -1,0 +1,90 @@
+"""The measurements: each takes one variant and gives its figures for one round."""
+
+from __future__ import annotations
+
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TypeAlias
+
+from benchmarks import process
+from benchmarks.job import Figures, Job
+from benchmarks.scale import Scale
+from benchmarks.variant import Variant
+
+Measure: TypeAlias = Callable[[Variant, Scale], Figures]
+
+_FIRST_USE = "from chicory import Chicory, Worker; Chicory()"
+
+
+def drain(variant: Variant, scale: Scale) -> Figures:
+    """No-ops from a full queue, by one worker of concurrency 32, results stored."""
+    return _alone(variant, partial(Job, errand="drain", count=scale.drained))
+
+
+def enqueue(variant: Variant, scale: Scale) -> Figures:
+    """Calls made durable by one process."""
+    return _alone(variant, partial(Job, errand="enqueue", count=scale.enqueued))
+
+
+def idle(variant: Variant, scale: Scale) -> Figures:
+    """A worker with nothing to do."""
+    return _alone(variant, partial(Job, errand="idle", seconds=scale.idle))
+
+
+def latency(variant: Variant, scale: Scale) -> Figures:
+    """One call at a time; the worker in another process where the broker allows for one."""
+    if variant.broker == "memory":
+        return _alone(variant, partial(Job, errand="echo_alone", count=scale.echoes))
+    with TemporaryDirectory() as folder:
+        job = partial(Job, url=_url(variant, folder), loop=variant.loop, count=scale.echoes)
+        with process.served(job(errand="serve")):
+            return process.run(job(errand="echo"))
+
+
+def soak(variant: Variant, scale: Scale) -> Figures:
+    """The memory of one worker over many tasks; without a broker outside it means nothing."""
+    if variant.broker == "memory":
+        return {}
+    with TemporaryDirectory() as folder:
+        job = partial(Job, url=_url(variant, folder), loop=variant.loop, count=scale.soaked)
+        process.run(job(errand="fill"))
+        return process.run(job(errand="soak"))
+
+
+def imports(variant: Variant, scale: Scale) -> Figures:
+    """What importing chicory adds to the start of an interpreter; the same for every variant."""
+    if variant != Variant("sqlite", "asyncio"):
+        return {}
+    with TemporaryDirectory() as folder:
+        seconds: dict[str, list[float]] = {"": [], "import chicory": [], _FIRST_USE: []}
+        for _ in range(scale.imports):
+            for program, samples in seconds.items():
+                samples.append(_start(program, folder))
+        bare, module, first_use = (statistics.median(samples) for samples in seconds.values())
+    return {"import": 1000 * (module - bare), "import first use": 1000 * (first_use - bare)}
+
+
+MEASURES: Mapping[str, Measure] = {
+    measure.__name__: measure for measure in (drain, enqueue, latency, idle, soak, imports)
+}
+
+
+def _alone(variant: Variant, job: Callable[..., Job]) -> Figures:
+    with TemporaryDirectory() as folder:
+        return process.run(job(url=_url(variant, folder), loop=variant.loop))
+
+
+def _url(variant: Variant, folder: str) -> str:
+    return "memory://" if variant.broker == "memory" else f"sqlite:///{Path(folder) / 'queue.db'}"
+
+
+def _start(program: str, folder: str) -> float:
+    begin = time.perf_counter()
+    subprocess.run([sys.executable, "-c", program], cwd=folder, check=True)
+    return time.perf_counter() - begin

@@ -1,0 +1,82 @@
+"""A run: every measurement of every variant, in rounds, so that the machine's moods even out."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Collection, Sequence
+from datetime import UTC, datetime
+
+from msgspec import Struct, field
+
+from benchmarks.job import Figures
+from benchmarks.machine import describe
+from benchmarks.measure import MEASURES
+from benchmarks.scale import Scale
+from benchmarks.variant import Variant
+
+_ONCE = frozenset({"soak", "imports"})
+"""Measurements that one round is enough for: they take long, and hardly differ."""
+
+METHOD = (
+    "Each measurement runs in fresh processes on a fresh database in the temporary folder. A round "
+    "measures all variants one after the other, each round begins with the next one. A figure is "
+    "the median of its rounds; a ratio is the median of the ratios within each round."
+)
+
+
+class Sample(Struct, frozen=True):
+    """The figures of one measurement in one round."""
+
+    round: int
+    measure: str
+    variant: Variant
+    figures: Figures
+
+
+class Run(Struct, kw_only=True):
+    """All that was measured, and on what."""
+
+    method: str = METHOD
+    begun: datetime
+    scale: Scale
+    machine: dict[str, str]
+    samples: list[Sample] = field(default_factory=list[Sample])
+
+    def values(self, figure: str, variant: Variant) -> dict[int, float]:
+        """A figure's value in each round."""
+        return {
+            sample.round: sample.figures[figure]
+            for sample in self.samples
+            if sample.variant == variant and figure in sample.figures
+        }
+
+    def median(self, figure: str, variant: Variant) -> float | None:
+        """A figure's median; ``None`` where it was not measured."""
+        values = self.values(figure, variant)
+        return statistics.median(values.values()) if values else None
+
+    def ratio(self, figure: str, variant: Variant, to: Variant) -> float | None:
+        """The median of the ratios of two variants within the rounds."""
+        mine, theirs = self.values(figure, variant), self.values(figure, to)
+        ratios = [mine[turn] / theirs[turn] for turn in mine if theirs.get(turn)]
+        return statistics.median(ratios) if ratios else None
+
+
+def run(
+    scale: Scale,
+    variants: Sequence[Variant],
+    only: Collection[str],
+    tell: Callable[[str, Variant], None],
+) -> Run:
+    """Measure; ``tell`` is called before each measurement."""
+    made = Run(begun=datetime.now(UTC), scale=scale, machine=describe())
+    for turn in range(scale.rounds):
+        first = turn % len(variants)
+        for name, measure in MEASURES.items():
+            if name not in only or (name in _ONCE and turn):
+                continue
+            for variant in (*variants[first:], *variants[:first]):
+                tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
+                figures = measure(variant, scale)
+                made.samples.append(Sample(turn, name, variant, figures))
+    return made

@@ -1,0 +1,33 @@
+"""How much is measured."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+
+class Scale(Struct, frozen=True, kw_only=True):
+    """Sizes of one run.
+
+    Attributes:
+        rounds: how often everything is measured, the variants in turn.
+        drained: tasks in the queue when a worker starts.
+        enqueued: calls sent one after the other; 4 times as many 32 at once, 16 times 256 at once.
+        echoes: calls whose latency is measured, one at a time.
+        idle: seconds for which a waiting worker's CPU time is measured.
+        soaked: tasks that one worker runs while its memory is watched.
+        imports: interpreters started to time an import.
+    """
+
+    rounds: int
+    drained: int
+    enqueued: int
+    echoes: int
+    idle: float
+    soaked: int
+    imports: int
+
+
+QUICK = Scale(rounds=1, drained=10_000, enqueued=500, echoes=25, idle=1.5, soaked=20_000, imports=3)
+FULL = Scale(
+    rounds=5, drained=50_000, enqueued=2_000, echoes=100, idle=4.0, soaked=200_000, imports=7
+)

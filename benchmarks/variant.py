@@ -1,0 +1,27 @@
+"""What is compared: a broker on an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from typing import Literal, TypeAlias, get_args
+
+from msgspec import Struct
+
+Broker: TypeAlias = Literal["memory", "sqlite"]
+Loop: TypeAlias = Literal["asyncio", "trio", "uvloop"]
+
+BROKERS: tuple[Broker, ...] = get_args(Broker)
+LOOPS: tuple[Loop, ...] = get_args(Loop)
+
+
+class Variant(Struct, frozen=True):
+    """One column of a table."""
+
+    broker: Broker
+    loop: Loop
+
+
+def loops() -> Sequence[Loop]:
+    """The event loops that are installed; asyncio, which the others are compared with, first."""
+    return [loop for loop in LOOPS if find_spec(loop)]

@@ -1,0 +1,75 @@
+"""In which order queues are served: strictly, or each one's share by its weight."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from chicory.errors import ConfigurationError
+from chicory.transport import MAX_NAME
+
+Queues = Sequence[str] | Mapping[str, int]
+"""Names in strict order, or names with their weights."""
+
+
+class Rota:
+    """Says for each fetch which queue goes first.
+
+    Names alone: always in the order given, so that a queue is served only when those before it
+    are empty. Names with weights: in a random order in which a queue of weight 3 goes first three
+    times as often as one of weight 1, so that none waits for ever; each fetch takes from the next
+    queue what the one before did not have. Weighted sampling without replacement by Efraimidis and
+    Spirakis (Information Processing Letters 97, 2006).
+
+    Raises:
+        ConfigurationError: no queue, a name twice, or a weight below 1.
+    """
+
+    def __init__(self, queues: Queues, uniform: Callable[[], float] = random.random) -> None:
+        self.names = tuple(queues)
+        self._weights = dict(queues) if isinstance(queues, Mapping) else None
+        self._uniform = uniform
+        _check(self.names, self._weights or {})
+
+    def order(self) -> Sequence[str]:
+        """The queues, for one fetch."""
+        weights = self._weights
+        if weights is None:
+            return self.names
+        return sorted(self.names, key=lambda name: -(self._uniform() ** (1 / weights[name])))
+
+
+def parse(words: Sequence[str]) -> Queues:
+    """What ``--queue`` said: ``name`` for strict order, or ``name=weight`` for each.
+
+    Raises ``ConfigurationError`` where only some have a weight.
+    """
+    weights: dict[str, int] = {}
+    for word in words:
+        name, equals, weight = word.rpartition("=")
+        if equals and weight.isdecimal():
+            if name in weights:
+                raise ConfigurationError(f"--queue {name} is given twice")
+            weights[name] = int(weight)
+    if not weights:
+        return tuple(words)
+    if len(weights) < len(words):
+        raise ConfigurationError(
+            f"--queue {' --queue '.join(words)}: give each queue a weight, or none"
+        )
+    return weights
+
+
+def _check(names: Sequence[str], weights: Mapping[str, int]) -> None:
+    if not names:
+        raise ConfigurationError("a worker needs a queue to consume")
+    for name in names:
+        if not 0 < len(name) <= MAX_NAME:
+            raise ConfigurationError(
+                f"queue {name[:40]!r}: a queue name has 1 to {MAX_NAME} characters"
+            )
+    if len(set(names)) < len(names):
+        raise ConfigurationError(f"queues {', '.join(names)}: one of them is given twice")
+    for name, weight in weights.items():
+        if weight < 1:
+            raise ConfigurationError(f"queue {name}={weight}: a weight is 1 or more")

@@ -1,0 +1,60 @@
+import math
+import time
+
+import anyio
+import pytest
+from anyio import create_task_group, fail_after, wait_all_tasks_blocked
+
+from chicory.clock import SystemClock
+from chicory.testing.clock import START, ManualClock
+
+
+def test_the_system_s_clock_tells_the_time_of_the_epoch():
+    before = time.time()
+
+    assert before <= SystemClock().now() <= time.time()
+
+
+@pytest.mark.parametrize("until", [0.0, -5.0, 1.0])
+async def test_a_moment_that_has_passed_is_not_waited_for(until):
+    for clock in (SystemClock(), ManualClock()):
+        with fail_after(10):
+            await clock.wait(anyio.Event(), until)
+
+
+@pytest.mark.parametrize("until", [math.inf, 4e9])
+async def test_an_event_ends_the_wait_for_a_moment(until):
+    for clock in (SystemClock(), ManualClock()):
+        event = anyio.Event()
+        with fail_after(10):
+            async with create_task_group() as tasks:
+                tasks.start_soon(clock.wait, event, until)
+                await wait_all_tasks_blocked()
+                event.set()
+
+
+async def test_a_clock_moved_by_hand_wakes_those_whose_time_has_come():
+    clock = ManualClock()
+    woken: list[int] = []
+
+    async def wait(seconds: int) -> None:
+        await clock.wait(anyio.Event(), START + seconds)
+        woken.append(seconds)
+
+    with fail_after(10):
+        async with create_task_group() as tasks:
+            for seconds in (3, 1, 2):
+                tasks.start_soon(wait, seconds)
+            await wait_all_tasks_blocked()
+            clock.advance(1)
+            await wait_all_tasks_blocked()
+            assert woken == [1]
+            clock.advance(5)
+
+    assert sorted(woken) == [1, 2, 3]
+    assert clock.now() == START + 6
+
+
+def test_time_does_not_go_back():
+    with pytest.raises(ValueError, match=r"time does not go back"):
+        ManualClock().advance(-1)

@@ -1,0 +1,157 @@
+"""What a task costs in round trips: counted, not timed, so that a loss of speed is seen anywhere.
+
+The bounds are about twice what is usual: how many tasks share a round trip depends on how fast
+the machine is. A cost that grows by one for each task exceeds every one of them.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+
+import pytest
+from anyio import Event, create_task_group, fail_after, wait_all_tasks_blocked
+
+import chicory_sqlite.database
+from chicory import Chicory, Worker, WorkerConfig
+from chicory.testing.memory import MemoryTransport
+from chicory.worker.intake import MAX_FETCH, MAX_UNSETTLED
+
+TASKS = 2048
+CONCURRENCY = 32
+DEADLINE = 60
+
+
+class Workload:
+    """No-ops, and the news that all of them have run."""
+
+    def __init__(self, url: str) -> None:
+        self.app = Chicory(url)
+        self.worker = Worker(self.app, WorkerConfig(concurrency=CONCURRENCY))
+        self.finished = Event()
+        self.task = self.app.task(name="noop")(self.run)
+        self._ran = 0
+
+    async def run(self) -> None:
+        self._ran += 1
+        if self._ran == TASKS:
+            self.finished.set()
+
+    async def enqueue(self) -> None:
+        async with create_task_group() as group:
+            for _ in range(TASKS):
+                group.start_soon(self.task.send)
+
+    async def drain(self) -> None:
+        with fail_after(DEADLINE):
+            async with self.worker:
+                await self.finished.wait()
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    counted: Counter[str] = Counter()
+
+    def count(verb: str) -> None:
+        original = getattr(MemoryTransport, verb)
+
+        async def counting(self, *args):
+            counted[verb] += 1
+            return await original(self, *args)
+
+        monkeypatch.setattr(MemoryTransport, verb, counting)
+
+    for verb in ("publish", "fetch", "settle", "store", "look_up", "watch"):
+        count(verb)
+    return counted
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    counted: Counter[str] = Counter()
+    connect = chicory_sqlite.database._connect
+
+    def note(statement: str) -> None:
+        counted["transactions"] += statement == "COMMIT"
+        # the watcher's glances at shared memory follow the time, not the tasks
+        counted["all"] += not statement.startswith("PRAGMA")
+
+    def connect_and_count(address: object) -> sqlite3.Connection:
+        connection = connect(address)
+        connection.set_trace_callback(note)
+        return connection
+
+    monkeypatch.setattr(chicory_sqlite.database, "_connect", connect_and_count)
+    return counted
+
+
+async def test_a_worker_makes_one_round_trip_for_many_tasks(calls):
+    load = Workload("memory://")
+    async with load.app:
+        await load.enqueue()
+        calls.clear()
+
+        await load.drain()
+
+    assert calls.total() <= TASKS / 8
+    assert set(calls) == {"fetch", "settle"}
+
+
+async def test_thousands_of_waiters_for_results_share_round_trips(calls):
+    load = Workload("memory://")
+    async with load.app:
+        results = [await load.task.delay() for _ in range(TASKS)]
+        calls.clear()
+
+        async with create_task_group() as group:
+            for result in results:
+                group.start_soon(result.get, DEADLINE)
+            await load.drain()
+
+    assert calls["watch"] <= TASKS / 64
+    assert calls["look_up"] == 0
+
+
+async def test_concurrent_callers_share_transactions(statements, tmp_path):
+    load = Workload(f"sqlite:///{tmp_path / 'queue.db'}")
+    async with load.app:
+        statements.clear()
+
+        await load.enqueue()
+
+    assert statements["transactions"] <= TASKS / 128
+    assert statements["all"] <= TASKS / 16
+
+
+async def test_a_worker_shares_transactions_and_statements_between_tasks(statements, tmp_path):
+    load = Workload(f"sqlite:///{tmp_path / 'queue.db'}")
+    async with load.app:
+        await load.enqueue()
+        statements.clear()
+
+        await load.drain()
+
+    assert statements["transactions"] <= TASKS / 16
+    assert statements["all"] <= TASKS / 2
+
+
+async def test_a_worker_whose_outcomes_cannot_be_made_durable_fetches_no_more(monkeypatch):
+    gate = Event()
+    settle = MemoryTransport.settle
+
+    async def settle_later(self, settlements):
+        await gate.wait()
+        return await settle(self, settlements)
+
+    monkeypatch.setattr(MemoryTransport, "settle", settle_later)
+    load = Workload("memory://")
+    async with load.app:
+        await load.enqueue()
+        with fail_after(DEADLINE):
+            async with load.worker:
+                await wait_all_tasks_blocked()
+                leased = await load.app.broker.get_pending_count()
+                gate.set()
+                await load.finished.wait()
+
+    assert leased <= MAX_UNSETTLED + MAX_FETCH + CONCURRENCY < TASKS

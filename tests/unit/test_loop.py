@@ -1,0 +1,116 @@
+import asyncio
+import threading
+
+import anyio
+import pytest
+import trio
+from anyio import fail_after, from_thread, to_thread
+
+from chicory.loop import current_loop, spawn
+
+
+async def test_a_loop_has_one_key():
+    assert current_loop().key is current_loop().key
+
+
+@pytest.mark.parametrize("run", [asyncio.run, trio.run])
+def test_two_loops_have_two_keys(run):
+    async def key():
+        return current_loop().key
+
+    assert run(key) is not run(key) if run is trio.run else run(key()) is not run(key())
+
+
+def test_where_no_loop_runs_there_is_none():
+    with pytest.raises(RuntimeError):
+        current_loop()
+
+
+async def test_a_thread_has_no_loop():
+    with pytest.raises(RuntimeError):
+        await to_thread.run_sync(current_loop)
+
+
+async def test_a_thread_calls_into_the_loop():
+    loop = current_loop()
+    called = anyio.Event()
+    threads: list[int] = []
+
+    def call() -> None:
+        threads.append(threading.get_ident())
+        called.set()
+
+    with fail_after(10):
+        assert await to_thread.run_sync(loop.call_soon, call)
+        await called.wait()
+
+    assert threads == [threading.get_ident()]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_loop_that_has_ended_says_so(backend):
+    async def get():
+        return current_loop()
+
+    loop = anyio.run(get, backend=backend)
+
+    assert not loop.call_soon(print)
+
+
+async def test_what_is_spawned_runs_in_the_background():
+    begun, go_on, ended = anyio.Event(), anyio.Event(), anyio.Event()
+
+    async def work() -> None:
+        begun.set()
+        await go_on.wait()
+        ended.set()
+
+    with fail_after(10):
+        spawn(work)
+        await begun.wait()
+        assert not ended.is_set()
+        go_on.set()
+        await ended.wait()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_what_is_spawned_ends_with_its_loop(backend):
+    ends: list[str] = []
+
+    async def work() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ends.append("cancelled")
+
+    async def main() -> None:
+        spawn(work)
+        await anyio.lowlevel.checkpoint()
+        await anyio.wait_all_tasks_blocked()
+
+    anyio.run(main, backend=backend)
+
+    assert ends == ["cancelled"]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_the_other_backend_s_import_confuses_nobody(backend):
+    async def key() -> object:
+        return current_loop().key
+
+    assert isinstance(anyio.run(key, backend=backend), asyncio.AbstractEventLoop) == (
+        backend == "asyncio"
+    )
+
+
+async def test_a_loop_in_another_thread_is_another_one():
+    async def key() -> object:
+        return current_loop().key
+
+    def run() -> object:
+        return anyio.run(key, backend="asyncio"), from_thread.run(key)
+
+    other, ours = await to_thread.run_sync(run)
+
+    assert ours is current_loop().key
+    assert other is not ours

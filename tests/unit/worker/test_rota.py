@@ -1,0 +1,60 @@
+from collections import Counter
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chicory.errors import ConfigurationError
+from chicory.worker.rota import Rota, parse
+
+names = st.text(min_size=1, max_size=20)
+
+
+def test_names_alone_are_served_in_strict_order():
+    rota = Rota(["high", "low"])
+
+    assert {tuple(rota.order()) for _ in range(100)} == {("high", "low")}
+
+
+def test_weights_are_shares_of_going_first():
+    rota = Rota({"high": 3, "low": 1}, Random(1).random)
+
+    first = Counter(rota.order()[0] for _ in range(10_000))
+
+    assert 2.8 < first["high"] / first["low"] < 3.2
+
+
+@given(st.dictionaries(names, st.integers(1, 1000), min_size=1))
+def test_every_order_holds_every_queue_once(weights):
+    assert sorted(Rota(weights).order()) == sorted(weights)
+
+
+def test_words_are_names_or_names_with_weights():
+    assert parse(["a", "b=x", "c="]) == ("a", "b=x", "c=")
+    assert parse(["a=3", "b=c=1"]) == {"a": 3, "b=c": 1}
+    assert parse([]) == ()
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [(["a=3", "b"], "give each queue a weight, or none"), (["a=3", "a=1"], "--queue a is given")],
+)
+def test_words_that_contradict_one_another_are_refused(words, told):
+    with pytest.raises(ConfigurationError, match=told):
+        parse(words)
+
+
+@pytest.mark.parametrize(
+    ("queues", "told"),
+    [
+        ([], "needs a queue"),
+        ([""], "1 to 255 characters"),
+        (["a" * 256], "1 to 255 characters"),
+        (["a", "a"], "given twice"),
+        ({"a": 0}, "a weight is 1 or more"),
+    ],
+)
+def test_queues_that_cannot_be_served_are_refused(queues, told):
+    with pytest.raises(ConfigurationError, match=told):
+        Rota(queues)
