@@ -62,8 +62,10 @@ class RedisServer:
         port: where it listens; the same after a restart.
     """
 
-    def __init__(self, binary: Path, folder: Path, options: Iterable[str] = ()) -> None:
-        self.port = free_port()
+    def __init__(
+        self, binary: Path, folder: Path, options: Iterable[str] = (), port: int | None = None
+    ) -> None:
+        self.port = port or free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         self._command: Sequence[str] = [

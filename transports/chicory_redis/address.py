@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from msgspec import Struct
@@ -13,10 +14,14 @@ from chicory.errors import ConfigurationError
 
 DEFAULT_PORT = 6379
 
+DEFAULT_SENTINEL_PORT = 26379
+
 _FORMS = (
     "redis://[user:password@]host[:port][/db], rediss://... for TLS, "
-    "or unix://[user:password@]/path/to/socket[?db=0]"
+    "unix://[user:password@]/path/to/socket[?db=0], "
+    "or redis+sentinel://[user:password@]host[:port][,host[:port]...]/service[/db]"
 )
+_SCHEMES = frozenset({"redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"})
 _COMMON = frozenset({"answer_timeout", "connect_timeout", "consumer_group", "key_prefix"})
 _TLS = frozenset({"ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_cert_reqs"})
 _CERT_REQS = ("required", "none")
@@ -40,13 +45,20 @@ class Tls(Struct, frozen=True):
     verify: bool = True
 
 
+class Node(Struct, frozen=True):
+    """A server or a sentinel."""
+
+    host: str = "localhost"
+    port: int = DEFAULT_PORT
+
+
 class Address(Struct, frozen=True):
     """Where the server is and how it is used.
 
     Attributes:
-        host: of the server; empty for a socket of this machine.
-        port: of the server.
-        path: of the socket.
+        nodes: the server, or the sentinels.
+        path: of a socket of this machine, which goes before ``nodes``.
+        service: what the sentinels call the server; empty where there are none.
         db: number of the database.
         username: of the ACL user.
         password: of the user.
@@ -55,11 +67,12 @@ class Address(Struct, frozen=True):
         answer_timeout: seconds that the server may take to answer.
         key_prefix: what all keys begin with.
         consumer_group: name of the group that reads the streams; one for all who share them.
+        sentinel_password: of the sentinels.
     """
 
-    host: str = "localhost"
-    port: int = DEFAULT_PORT
+    nodes: tuple[Node, ...] = (Node(),)
     path: str = ""
+    service: str = ""
     db: int = 0
     username: str | None = None
     password: str | None = None
@@ -68,38 +81,62 @@ class Address(Struct, frozen=True):
     answer_timeout: float = 10.0
     key_prefix: str = ""
     consumer_group: str = "chicory"
+    sentinel_password: str | None = None
 
     def __str__(self) -> str:
         """For people; without secrets."""
-        return f"Redis at {self.path or f'{self.host}:{self.port}'}"
+        nodes = ",".join(f"{node.host}:{node.port}" for node in self.nodes)
+        if self.service:
+            return f"Redis {self.service!r} of the sentinels at {nodes}"
+        return f"Redis at {self.path or nodes}"
 
 
 def parse(url: str) -> Address:
     """Read a URL; ``ConfigurationError`` names what is wrong with it and what is accepted."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        raise ConfigurationError(f"a Redis URL has no valid host or port: write {_FORMS}") from None
-    if parts.scheme not in {"redis", "rediss", "unix"} or parts.fragment:
+    parts = urlsplit(url)
+    if parts.scheme not in _SCHEMES or parts.fragment:
         raise ConfigurationError(f"{_shown(parts)!r} is not a Redis URL: write {_FORMS}")
     options = _options(parts)
-    is_socket = parts.scheme == "unix"
-    if is_socket and (parts.hostname or not parts.path.strip("/")):
-        raise ConfigurationError(f"{_shown(parts)!r} names no socket: write {_FORMS}")
+    login, _, hosts = parts.netloc.rpartition("@")
+    username, _, password = login.partition(":")
+    place = _place(parts, hosts, options)
     return Address(
-        host="" if is_socket else unquote(parts.hostname or "localhost"),
-        port=DEFAULT_PORT if port is None else port,
-        path=unquote(parts.path) if is_socket else "",
-        db=_db(options.get("db", "0") if is_socket else parts.path.strip("/") or "0"),
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        tls=_tls(options) if parts.scheme == "rediss" else None,
+        **place,
+        username=unquote(username) or None,
+        password=unquote(password) or None,
+        tls=_tls(options) if parts.scheme.startswith("rediss") else None,
         connect_timeout=_seconds(options, "connect_timeout", 5.0),
         answer_timeout=_seconds(options, "answer_timeout", 10.0),
         key_prefix=_key_prefix(options),
         consumer_group=_consumer_group(options),
+        sentinel_password=options.get("sentinel_password"),
     )
+
+
+def _place(parts: SplitResult, hosts: str, options: Mapping[str, str]) -> dict[str, Any]:
+    path = unquote(parts.path)
+    if parts.scheme == "unix":
+        if hosts or not path.strip("/"):
+            raise ConfigurationError(f"{_shown(parts)!r} names no socket: write {_FORMS}")
+        return {"nodes": (Node(""),), "path": path, "db": _db(options.get("db", "0"))}
+    if parts.scheme.endswith("+sentinel"):
+        service, _, db = path.strip("/").partition("/")
+        if not service:
+            raise ConfigurationError(f"{_shown(parts)!r} names no service: write {_FORMS}")
+        nodes = tuple(_node(host, DEFAULT_SENTINEL_PORT) for host in hosts.split(","))
+        return {"nodes": nodes, "service": service, "db": _db(db or "0")}
+    return {"nodes": (_node(hosts, DEFAULT_PORT),), "db": _db(path.strip("/") or "0")}
+
+
+def _node(text: str, default: int) -> Node:
+    try:
+        parts = urlsplit(f"//{text}")
+        port = parts.port
+    except ValueError:
+        parts = port = None
+    if parts is None or (text and parts.hostname is None):
+        raise ConfigurationError(f"{text!r} is no valid host or port: write {_FORMS}")
+    return Node(unquote(parts.hostname or "localhost"), default if port is None else port)
 
 
 def _shown(parts: SplitResult) -> str:
@@ -109,8 +146,10 @@ def _shown(parts: SplitResult) -> str:
 
 def _options(parts: SplitResult) -> Mapping[str, str]:
     known = _COMMON
-    if parts.scheme == "rediss":
+    if parts.scheme.startswith("rediss"):
         known |= _TLS
+    if parts.scheme.endswith("+sentinel"):
+        known |= {"sentinel_password"}
     if parts.scheme == "unix":
         known |= {"db"}
     pairs = parse_qsl(parts.query, keep_blank_values=True)

@@ -52,6 +52,7 @@ class Client:
         wakes = keys.wakes(base, name)
         self._wakes = wakes.encode()
         self._listener = Listener(connector, wakes, self._heard, self._connected)
+        connector.on_move = self._listener.reconnect
         self._waiting = Waiting(self._server, self._operations)
         self._watching = Watching(self._server, self._listener, sinks, self._operations)
         self._fetching = Fetching(

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 from redis.asyncio.connection import (
     AbstractConnection,
@@ -20,16 +21,26 @@ from redis.asyncio.connection import (
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from chicory_redis.address import Address, Tls
+from chicory_redis.address import Address, Node, Tls
+from chicory_redis.routing import route_to
+from chicory_redis.translation import CLIENT_ERRORS
 
 _PROTOCOL = 2
 
 
 class Connector:
-    """Makes connections to one address."""
+    """Makes connections to one address.
+
+    Attributes:
+        address: what the URL says.
+        route: which server that is at the moment.
+        on_move: called when it is another one than before.
+    """
 
     def __init__(self, address: Address, client_name: str) -> None:
         self.address = address
+        self.route = route_to(address)
+        self.on_move: Callable[[], object] = lambda: None
         self._name = client_name
 
     async def connect(self) -> AbstractConnection:
@@ -37,7 +48,23 @@ class Connector:
 
         Raises an error of redis-py, ``OSError`` or ``TimeoutError``.
         """
-        connection = self._make()
+        address, failure = self.address, None
+        login = {"username": address.username, "password": address.password, "db": address.db}
+        for node in await self.route.nodes(self._ask):
+            try:
+                return await self._connect(node, login)
+            except CLIENT_ERRORS as error:
+                failure = failure or error
+        assert failure is not None
+        raise failure
+
+    def moved(self, node: Node) -> None:
+        """Connect to this node of the cluster from now on."""
+        self.route.moved(node)
+        self.on_move()
+
+    async def _connect(self, node: Node, login: dict[str, Any]) -> AbstractConnection:
+        connection = self._make(node, login)
         try:
             async with asyncio.timeout(self.address.connect_timeout):
                 await connection.connect()
@@ -46,12 +73,21 @@ class Connector:
             raise
         return connection
 
-    def _make(self) -> AbstractConnection:
+    async def _ask(self, node: Node, *command: str) -> Any:
+        """A sentinel's answer to a command."""
+        login = {"password": self.address.sentinel_password}
+        connection = await self._connect(node, login)
+        try:
+            async with asyncio.timeout(self.address.connect_timeout):
+                await connection.send_command(*command)
+                return cast("Any", await connection.read_response())
+        finally:
+            await connection.disconnect(nowait=True)
+
+    def _make(self, node: Node, login: dict[str, Any]) -> AbstractConnection:
         address = self.address
         common: dict[str, Any] = {
-            "db": address.db,
-            "username": address.username,
-            "password": address.password,
+            **login,
             "client_name": self._name,
             "protocol": _PROTOCOL,
             "socket_timeout": None,
@@ -64,7 +100,7 @@ class Connector:
         }
         if address.path:
             return UnixDomainSocketConnection(path=address.path, **common)
-        common |= {"host": address.host, "port": address.port, "socket_keepalive": True}
+        common |= {"host": node.host, "port": node.port, "socket_keepalive": True}
         if address.tls is not None:
             return SSLConnection(**common, **_tls_options(address.tls))
         return Connection(**common)

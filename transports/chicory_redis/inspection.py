@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from redis.exceptions import NoPermissionError, RedisError
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
-from chicory_redis.address import Address
+from chicory_redis.address import Address, Node
 from chicory_redis.server import Server
 from chicory_redis.translation import Lost, is_refused_login, translated
 
@@ -27,6 +27,8 @@ async def inspect(server: Server) -> None:
     check_version(server.address, facts.get("redis_version", ""))
     if (await _facts(server, "persistence")).get("loading") == "1":
         raise BrokerConnectionError(f"{server.address} is loading its data: try again")
+    if (await _facts(server, "cluster")).get("cluster_enabled") == "1":
+        await _learn_nodes(server)
     memory = await _facts(server, "memory")
     check_policy(server.address, memory.get("maxmemory_policy", ""), memory.get("maxmemory", "0"))
 
@@ -55,6 +57,13 @@ def check_policy(address: Address, policy: str, maxmemory: str) -> None:
             "set it to noeviction",
             text,
         )
+
+
+async def _learn_nodes(server: Server) -> None:
+    """Other nodes can tell the way when the one of the URL is gone."""
+    slots = await server.command_now("CLUSTER", "SLOTS")
+    nodes = [Node(each[0].decode(), int(each[1])) for slot in slots for each in slot[2:] if each[0]]
+    server.wire.learn(nodes)
 
 
 async def _facts(server: Server, section: str) -> Mapping[str, str]:

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
 from itertools import count, islice
 from typing import Any
 
@@ -52,6 +53,7 @@ class Listener:
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._leave = asyncio.Event()
         self._is_closed = False
         self._numbers = count(1)
         self._barriers: dict[bytes, asyncio.Future[None]] = {}
@@ -99,6 +101,10 @@ class Listener:
         await _send(connection, "PING", token)
         await passed
 
+    def reconnect(self) -> None:
+        """Break the connection: the next one may lead elsewhere."""
+        self._leave.set()
+
     async def close(self) -> None:
         """Disconnect."""
         self._is_closed = True
@@ -137,6 +143,7 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             self._connection = connection
+            self._leave.clear()
             begin = loop.create_task(self._begin())
             probe = loop.create_task(self._probe(connection))
             while True:
@@ -157,15 +164,18 @@ class Listener:
         self._connected()
 
     async def _probe(self, connection: AbstractConnection) -> None:
-        """Find out when the other end vanished without a word."""
-        while True:
-            await asyncio.sleep(_PROBE_EVERY)
-            try:
+        """Break the connection when the other end vanished without a word, or when told to."""
+        with suppress(TimeoutError, Lost):
+            while not await self._is_to_leave(_PROBE_EVERY):
                 async with asyncio.timeout(_PROBE_PATIENCE):
                     await self.barrier()
-            except (TimeoutError, Lost):
-                await connection.disconnect(nowait=True)
-                return
+        await connection.disconnect(nowait=True)
+
+    async def _is_to_leave(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leave.wait()
+        return self._leave.is_set()
 
     def _down(self) -> None:
         self._connection = None
@@ -187,6 +197,8 @@ class Listener:
 
 
 async def _send(connection: AbstractConnection, *args: Any) -> None:
+    if not connection.is_connected:  # redis-py would connect by itself
+        raise Lost(ConnectionError("the connection is closed"))
     try:
         await connection.send_packed_command(connection.pack_command(*args), check_health=False)
     except (*CLIENT_ERRORS, ResponseError) as error:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 
-from redis.exceptions import RedisError
+from redis.exceptions import MovedError, RedisError
 
+from chicory_redis.address import Node
 from chicory_redis.resending import Resending
 from chicory_redis.scripts import load
 from chicory_redis.translation import Lost, is_unknown_script, takes_no_writes, translated
@@ -64,7 +65,7 @@ class Server:
         resending = Resending(self.address)
         while True:
             try:
-                return await self.wire.call(*args)
+                return await self._call(*args)
             except _FAILURES as error:
                 await resending.after(error)
 
@@ -79,10 +80,20 @@ class Server:
         """Run a script, once. Raises ``Lost`` or an error of redis-py."""
         script = load(name, self._group)
         try:
-            return await self.wire.call("EVALSHA", script.digest, 1, self.base, *args)
+            return await self._call("EVALSHA", script.digest, 1, self.base, *args)
         except RedisError as error:
-            if is_unknown_script(error):
-                return await self.wire.call("EVAL", script.source, 1, self.base, *args)
+            if not is_unknown_script(error):
+                raise
+        return await self._call("EVAL", script.source, 1, self.base, *args)
+
+    async def _call(self, *args: Any) -> Any:
+        try:
+            return await self.wire.call(*args)
+        except MovedError as error:
+            host, port = cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]
+            self.wire.move(Node(host, port), error)
+            raise
+        except RedisError as error:
             if takes_no_writes(error):
                 self.wire.cut(error)  # the name may lead to another server by now
             raise

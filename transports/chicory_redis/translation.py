@@ -7,6 +7,7 @@ search for words.
 from __future__ import annotations
 
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
     ClusterDownError,
@@ -23,7 +24,7 @@ from chicory.errors import BrokerConnectionError, ChicoryError, ConfigurationErr
 from chicory_redis.address import Address
 
 _PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
-_PASSING_TYPES = (BusyLoadingError, ClusterDownError, TryAgainError)
+_PASSING_TYPES = (BusyLoadingError, ClusterDownError, TryAgainError, AskError)
 _NO_WRITES = ("READONLY", "MISCONF")
 
 

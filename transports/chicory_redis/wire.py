@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import BusyLoadingError, RedisError, ResponseError
 
 from chicory.errors import BrokerConnectionError
+from chicory_redis.address import Node
 from chicory_redis.connecting import Connector
 from chicory_redis.translation import CLIENT_ERRORS, Lost
 
@@ -60,6 +61,15 @@ class Wire:
         """Give the connection up; the next call makes a new one."""
         if self._line is not None:
             self._line.cut(cause)
+
+    def move(self, node: Node, cause: BaseException) -> None:
+        """Go to another node of the cluster: it has our keys."""
+        self._connector.moved(node)
+        self.cut(cause)
+
+    def learn(self, nodes: Sequence[Node]) -> None:
+        """These are nodes of the cluster."""
+        self._connector.route.learn(nodes)
 
     async def close(self) -> None:
         """Disconnect; calls under way and later ones are lost."""

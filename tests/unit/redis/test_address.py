@@ -6,7 +6,7 @@ from chicory import Chicory, ChicoryConfig
 from chicory.config import BrokerConfig, RedisBackendConfig, RedisBrokerConfig
 from chicory.errors import ConfigurationError
 from chicory.states import BrokerType
-from chicory_redis.address import Address, Tls, parse
+from chicory_redis.address import Address, Node, Tls, parse
 
 
 @pytest.mark.parametrize(
@@ -14,22 +14,40 @@ from chicory_redis.address import Address, Tls, parse
     [
         ("redis://", Address()),
         ("redis://localhost", Address()),
-        ("redis://example.org:7000/3", Address(host="example.org", port=7000, db=3)),
-        ("redis://:se%2Fcret@h/", Address(host="h", password="se/cret")),
-        ("redis://me:a%40b@h", Address(host="h", username="me", password="a@b")),
-        ("redis://[::1]:6380", Address(host="::1", port=6380)),
-        ("rediss://h", Address(host="h", tls=Tls())),
+        ("redis://example.org:7000/3", Address(nodes=(Node("example.org", 7000),), db=3)),
+        ("redis://:se%2Fcret@h/", Address(nodes=(Node("h"),), password="se/cret")),
+        ("redis://me:a%40b@h", Address(nodes=(Node("h"),), username="me", password="a@b")),
+        ("redis://[::1]:6380", Address(nodes=(Node("::1", 6380),))),
+        ("rediss://h", Address(nodes=(Node("h"),), tls=Tls())),
         (
             "rediss://h?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
-            Address(host="h", tls=Tls("/ca.pem", "/c.pem", "/k.pem")),
+            Address(nodes=(Node("h"),), tls=Tls("/ca.pem", "/c.pem", "/k.pem")),
         ),
-        ("rediss://h?ssl_cert_reqs=none", Address(host="h", tls=Tls(verify=False))),
-        ("unix:///run/redis.sock", Address(host="", path="/run/redis.sock")),
-        ("unix://me:pw@/s?db=2", Address(host="", path="/s", db=2, username="me", password="pw")),
+        ("rediss://h?ssl_cert_reqs=none", Address(nodes=(Node("h"),), tls=Tls(verify=False))),
+        ("unix:///run/redis.sock", Address(nodes=(Node(""),), path="/run/redis.sock")),
+        (
+            "unix://me:pw@/s?db=2",
+            Address(nodes=(Node(""),), path="/s", db=2, username="me", password="pw"),
+        ),
+        (
+            "redis+sentinel://me:pw@a,b:7000/shop/1?sentinel_password=sp",
+            Address(
+                nodes=(Node("a", 26379), Node("b", 7000)),
+                service="shop",
+                db=1,
+                username="me",
+                password="pw",
+                sentinel_password="sp",
+            ),
+        ),
+        (
+            "rediss+sentinel://[::1]:7000/shop",
+            Address(nodes=(Node("::1", 7000),), service="shop", tls=Tls()),
+        ),
         (
             "redis://h?connect_timeout=1&answer_timeout=2.5&key_prefix=app:&consumer_group=g",
             Address(
-                host="h",
+                nodes=(Node("h"),),
                 connect_timeout=1,
                 answer_timeout=2.5,
                 key_prefix="app:",
@@ -46,8 +64,8 @@ def test_it_is_read(url, address):
     ("url", "reason"),
     [
         ("http://h", "is not a Redis URL: write redis://"),
-        ("redis://h:port", "no valid host or port"),
-        ("redis://h:70000", "no valid host or port"),
+        ("redis://h:port", "is no valid host or port"),
+        ("redis://h:70000", "is no valid host or port"),
         ("redis://h/name", "'name' is no Redis database: write its number, such as /0"),
         ("redis://h/-1", "'-1' is no Redis database"),
         ("redis://h#f", "is not a Redis URL"),
@@ -59,6 +77,9 @@ def test_it_is_read(url, address):
         ("redis://h?answer_timeout=soon", "answer_timeout='soon' is wrong; accepted are seconds"),
         ("redis://h?connect_timeout=0", "connect_timeout='0' is wrong"),
         ("rediss://h?ssl_cert_reqs=maybe", "accepted are required, none"),
+        ("redis+sentinel://h", "names no service"),
+        ("redis+sentinel://h,h:x/shop", "'h:x' is no valid host or port"),
+        ("redis://h?sentinel_password=x", "there is no option 'sentinel_password'"),
         ("unix://", "names no socket"),
         ("unix://host/s", "names no socket"),
     ],
@@ -82,12 +103,14 @@ def test_errors_tell_no_secret(url):
 
 def test_an_address_is_shown_without_secrets():
     assert str(parse("redis://me:s3cret@h:7000/1")) == "Redis at h:7000"
+    sentinels = parse("redis+sentinel://me:s3cret@a,b/shop?sentinel_password=s3cret")
+    assert str(sentinels) == "Redis 'shop' of the sentinels at a:26379,b:26379"
     assert str(parse("unix://me:s3cret@/run/redis.sock")) == "Redis at /run/redis.sock"
 
 
-@pytest.mark.parametrize("scheme", ["redis", "rediss"])
+@pytest.mark.parametrize("scheme", ["redis", "rediss", "redis+sentinel"])
 def test_an_app_finds_the_transport_by_the_scheme(scheme):
-    app = Chicory(f"{scheme}://127.0.0.1:1")
+    app = Chicory(f"{scheme}://127.0.0.1:1/0")
 
     assert type(app.broker_link.template).__name__ == "RedisTransport"
 
@@ -96,7 +119,7 @@ def test_an_app_finds_the_transport_by_its_name():
     redis = RedisBrokerConfig(host="h", port=7000, db=2, password="p@ss")
     app = Chicory(BrokerType.REDIS, config=ChicoryConfig(broker=BrokerConfig(redis=redis)))
 
-    assert parse(app.broker_url) == Address(host="h", port=7000, db=2, password="p@ss")
+    assert parse(app.broker_url) == Address(nodes=(Node("h", 7000),), db=2, password="p@ss")
 
 
 @pytest.mark.parametrize("kind", [RedisBrokerConfig, RedisBackendConfig])
@@ -111,7 +134,7 @@ def test_settings_become_the_address(kind):
     )
 
     assert parse(config.address) == Address(
-        host="h",
+        nodes=(Node("h"),),
         tls=Tls(ca_certs="/my ca.pem", verify=False),
         key_prefix="a&b:",
         consumer_group="workers",
