@@ -90,7 +90,9 @@ VARIABLES = {
             "SSL_CA_CERTS": ("a", "a", "b", "b", None, None),
             "SSL_CERTFILE": ("a", "a", "b", "b", None, None),
             "SSL_KEYFILE": ("a", "a", "b", "b", None, None),
-            "SSL_CERT_REQS": ("none", "none", "required", "required", "some", "one of none, required"),
+            "SSL_CERT_REQS": (
+                "none", "none", "required", "required", "some", "one of none, required",
+            ),
             "CONSUMER_GROUP": ("a", "a", "b", "b", None, None),
             "KEY_PREFIX": ("a:", "a:", "b:", "b:", None, None),
             "URL": ("redis://a", "redis://a", "redis://b", "redis://b", None, None),

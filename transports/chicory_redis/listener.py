@@ -138,12 +138,12 @@ class Listener:
             pause = min(_LONGEST, pause * 2)
 
     async def _live(self) -> None:
+        self._leave.clear()  # before connecting: who says to leave now means where that leads
         connection = await self._connector.connect()
         begin = probe = None
         loop = asyncio.get_running_loop()
         try:
             self._connection = connection
-            self._leave.clear()
             begin = loop.create_task(self._begin())
             probe = loop.create_task(self._probe(connection))
             while True:
