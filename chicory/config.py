@@ -47,6 +47,8 @@ class WorkerConfig(Section, kw_only=True):
         blocked_loop_warning: seconds; a task that blocks the event loop for longer is reported
             with its stack.
         blocked_loop_limit: seconds; a worker blocked for longer gives up its leases.
+        max_tasks: tasks after which a worker process ends; under a supervisor a new one follows.
+        max_memory: MiB of resident memory, likewise.
     """
 
     concurrency: PositiveInt = setting("WORKER_CONCURRENCY", PositiveInt, DEFAULT_CONCURRENCY)
@@ -65,6 +67,9 @@ class WorkerConfig(Section, kw_only=True):
     blocked_loop_limit: PositiveSeconds = setting(
         "WORKER_BLOCKED_LOOP_LIMIT", PositiveSeconds, 300.0
     )
+
+    max_tasks: PositiveInt | None = setting("WORKER_MAX_TASKS", PositiveInt, None)
+    max_memory: PositiveInt | None = setting("WORKER_MAX_MEMORY", PositiveInt, None)
 
     def __post_init__(self) -> None:
         super().__post_init__()

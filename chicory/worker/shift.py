@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 from anyio import Event
@@ -19,6 +20,7 @@ from chicory.worker.attempt import Attempt, Executor
 from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
 from chicory.worker.quarantine import Quarantine
+from chicory.worker.rota import Rota
 from chicory.worker.settlements import Clerk
 from chicory.worker.settler import Settler
 from chicory.worker.slots import Slots
@@ -35,6 +37,8 @@ logger = logging.getLogger("chicory.worker")
 class Shift:
     """Fetches, runs and settles with open transports, in a task group of its worker's.
 
+    ``retire(why)`` is called, perhaps more than once, when it is time to end by itself.
+
     Attributes:
         held: everything that is leased, by receipt; changed on the event loop only.
         tally: what the attempts came to.
@@ -45,16 +49,21 @@ class Shift:
         app: Chicory,
         config: WorkerConfig,
         worker_id: str,
-        queues: Sequence[str],
+        rota: Rota,
         transports: Sequence[Transport],
         group: TaskGroup,
         tally: Tally,
+        retire: Callable[[str], None],
+        *,
+        burst: bool,
     ) -> None:
         self.held: dict[Receipt, Attempt] = {}
         self.tally = tally
         self._now = app.clock.now
         self._max_crashes = config.max_crashes
-        self._queues = tuple(queues)
+        self._max_tasks = config.max_tasks or math.inf
+        self._retire = retire
+        self._queues = rota.names
         self._quarantine = Quarantine()
         self._idle: Event | None = None
         self._farewell = Farewell()
@@ -71,11 +80,12 @@ class Shift:
         self._slots = Slots(group, config.concurrency, self._run, self._finish)
         self._intake = Intake(
             transports[0],
-            queues,
+            rota,
             self._slots,
             self._accept,
             self._give_back,
             lambda: self._settler.backlog,
+            (lambda: retire("the queues are empty")) if burst else None,
         )
         group.start_soon(self._settler.run)
         group.start_soon(self._intake.run)
@@ -140,6 +150,8 @@ class Shift:
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         self.tally.count(attempt, verdict)
         self._settler.add(attempt, settlement)
+        if self.tally.processed >= self._max_tasks:
+            self._retire(f"{self._max_tasks} tasks are done")
 
     def _answered(self, attempt: Attempt, settled: Settled) -> None:
         self.held.pop(attempt.delivery.receipt, None)

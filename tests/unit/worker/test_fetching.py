@@ -9,6 +9,7 @@ from anyio import Event, sleep_forever
 from chicory import Chicory, RetryPolicy, TaskError, Worker, WorkerConfig
 from chicory.context import TaskContext
 from chicory.message import TaskMessage, encode
+from chicory.testing.memory import MemoryTransport
 from chicory.transport import Priority, Publication
 
 
@@ -32,6 +33,27 @@ async def test_queues_are_served_strictly_in_the_order_given(app, working):
         await app.gather(handles)
 
     assert run == ["first"] * 3 + ["second"] * 3 + ["third"] * 3
+
+
+async def test_queues_with_weights_take_turns_in_going_first(app, working, monkeypatch):
+    asked = set()
+    fetch = MemoryTransport.fetch
+
+    async def listen(self, queues, limit, wait):
+        asked.add(tuple(queues))
+        return await fetch(self, queues, limit, wait)
+
+    monkeypatch.setattr(MemoryTransport, "fetch", listen)
+
+    @app.task(name="note", queue="a")
+    async def note() -> None:
+        pass
+
+    async with working(queues={"a": 1, "b": 1}):
+        for _ in range(60):
+            await (await note.delay()).get()
+
+    assert asked == {("a", "b"), ("b", "a")}
 
 
 async def test_higher_priorities_go_first(app, working):
