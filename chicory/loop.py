@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from contextvars import copy_context
 from typing import Any, Protocol
 
 
@@ -60,15 +61,21 @@ def current_loop() -> Loop:
 def spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
     """Run ``function`` in the background of the running loop, outside any task group.
 
-    It must not raise. It is cancelled when the loop ends.
+    It must not raise. It is cancelled when the loop ends, and sees the caller's context variables.
     """
     trio = sys.modules.get("trio")
     if trio is not None and isinstance(current_loop(), _TrioLoop):
-        trio.lowlevel.spawn_system_task(function)
+        trio.lowlevel.spawn_system_task(function, context=copy_context())
         return
     task = asyncio.get_running_loop().create_task(function())
     _background.add(task)  # the loop itself keeps only a weak reference
     task.add_done_callback(_background.discard)
+
+
+def cancellations() -> Callable[[], int]:
+    """Counts how often the running task was cancelled other than through a scope: asyncio only."""
+    task = None if isinstance(current_loop(), _TrioLoop) else asyncio.current_task()
+    return (lambda: 0) if task is None else task.cancelling
 
 
 _background: set[asyncio.Task[None]] = set()

@@ -193,11 +193,11 @@ def describe(error: BaseException) -> Failure:
         name = f"{kind.__module__}.{name}"
     try:
         message = str(error)
-    except Exception as problem:  # noqa: BLE001  (the user's code)
+    except BaseException as problem:  # noqa: BLE001  (the user's code)
         message = f"<its text cannot be had: {type(problem).__name__}>"
     try:
         trace = "".join(traceback.format_exception(kind, error, _of_the_user(error.__traceback__)))
-    except Exception:  # noqa: BLE001  (likewise)
+    except BaseException:  # noqa: BLE001  (likewise)
         trace = ""
     return Failure(
         _sendable(name), _sendable(message)[:MAX_ERROR], _sendable(trace)[-MAX_TRACEBACK:]

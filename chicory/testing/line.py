@@ -22,8 +22,10 @@ class Place(Enum):
 
 
 class Message(Struct, eq=False):
-    """A live message. ``position`` orders the ready ones of a level; a lower one goes first.
+    """A live message.
 
+    ``position`` is given by the publication and kept by delays, releases and lost leases; of the
+    ready ones of a level the lowest goes first.
     ``held`` is the latest lease, also after it ran out, until somebody else has the message.
     """
 
@@ -32,8 +34,8 @@ class Message(Struct, eq=False):
     body: bytes
     priority: Priority
     key: str | None
+    position: int
     place: Place = Place.READY
-    position: int = 0
     due: float = 0.0
     deliveries: int = 0
     held: HeldLease | None = None
@@ -52,38 +54,38 @@ _position = attrgetter("position")
 
 
 class Level:
-    """The ready messages of one priority: the new ones, and those that came back."""
+    """The ready messages of one priority: those in order, and those that came late."""
 
     def __init__(self) -> None:
-        self._fresh: OrderedDict[int, Message] = OrderedDict()
-        self._returned: list[Message] = []
+        self._row: OrderedDict[int, Message] = OrderedDict()
+        self._late: list[Message] = []
 
     def __len__(self) -> int:
-        return len(self._fresh) + len(self._returned)
+        return len(self._row) + len(self._late)
 
-    def append(self, message: Message) -> None:
-        """Add behind all others; ``position`` is higher than any before."""
-        self._fresh[message.position] = message
-
-    def put_back(self, message: Message) -> None:
-        """Add at the place that the message had."""
-        insort(self._returned, message, key=_position)
+    def add(self, message: Message) -> None:
+        """Put a message where its position has it."""
+        row, position = self._row, message.position
+        if not row or next(reversed(row)) < position:
+            row[position] = message
+        else:
+            insort(self._late, message, key=_position)
 
     def pop(self) -> Message:
         """Take the first one."""
-        returned = self._returned
-        if returned and (not self._fresh or returned[0].position < next(iter(self._fresh))):
-            return returned.pop(0)
-        return self._fresh.popitem(last=False)[1]
+        late = self._late
+        if late and (not self._row or late[0].position < next(iter(self._row))):
+            return late.pop(0)
+        return self._row.popitem(last=False)[1]
 
     def remove(self, message: Message) -> None:
         """Take this one."""
-        if self._fresh.pop(message.position, None) is None:
-            del self._returned[bisect_left(self._returned, message.position, key=_position)]
+        if self._row.pop(message.position, None) is None:
+            del self._late[bisect_left(self._late, message.position, key=_position)]
 
     def all(self) -> list[Message]:
         """Look at all."""
-        return [*self._returned, *self._fresh.values()]
+        return [*self._late, *self._row.values()]
 
 
 class Line:

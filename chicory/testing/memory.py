@@ -149,7 +149,10 @@ class MemoryTransport:
         await checkpoint()
         store, now = self._enter()
         with store.lock:
-            return [store.look_up(task_id, now) for task_id in task_ids]
+            standings = [store.look_up(task_id, now) for task_id in task_ids]
+            woken = store.pop_woken()
+        _notify(woken)
+        return standings
 
     async def store(self, records: Sequence[Record]) -> None:
         """Store or delete records."""

@@ -172,6 +172,7 @@ class Store:
 
     def look_up(self, task_id: str, now: float) -> Standing:
         """Say where a call stands."""
+        self._promote(now)
         body = self.records.get(task_id, now)
         message = self._live.get(task_id)
         if message is not None and message.place is Place.LEASED:
@@ -260,6 +261,7 @@ class Store:
             publication.body,
             publication.priority,
             key,
+            self._next(),
         )
         self._live[message.task_id] = message
         self._place(message, publication.not_before, now)
@@ -273,8 +275,7 @@ class Store:
             self._agenda.add(message)
             return
         message.place = Place.READY
-        message.position = self._next()
-        message.line.levels[-1 - message.priority].append(message)
+        message.line.levels[-1 - message.priority].add(message)
 
     def _unplace(self, message: Message) -> None:
         place, held = message.place, message.held
@@ -304,7 +305,7 @@ class Store:
         self._rouse(message.line)
         self._unplace(message)
         message.place = Place.READY
-        message.line.levels[-1 - message.priority].put_back(message)
+        message.line.levels[-1 - message.priority].add(message)
 
     def _give_back(self, message: Message, not_before: float, now: float) -> None:
         message.deliveries -= 1

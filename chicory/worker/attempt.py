@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
@@ -43,12 +44,14 @@ class Attempt:
         timed: whether its time limit is running.
         scope: what to cancel to stop it, while it runs.
         abort: how it is to end once it is stopped.
+        concluded: whether its outcome is decided and on its way; nothing changes it then.
     """
 
     __slots__ = (
         "abort",
         "acknowledged",
         "args",
+        "concluded",
         "delivery",
         "ending",
         "envelope",
@@ -75,6 +78,7 @@ class Attempt:
         self.timed = False
         self.scope: CancelScope | None = None
         self.abort: Ending | None = None
+        self.concluded = False
 
     @property
     def name(self) -> str:
@@ -97,14 +101,14 @@ class Executor:
         tasks: Mapping[str, Task[..., Any]],
         worker_id: str,
         config: WorkerConfig,
-        threads: CapacityLimiter,
         now: Callable[[], float],
     ) -> None:
         self._tasks = tasks
         self._worker_id = worker_id
         self._max_crashes = config.max_crashes
         self._now = now
-        self._threads = threads
+        # slots are the limit; a thread that outlives its call must not keep later calls waiting
+        self._threads = CapacityLimiter(math.inf)
         self._steps = (
             self._decode,
             self._count_crashes,
@@ -183,6 +187,9 @@ class Executor:
         """Run the function. Only a cancellation leaves this; every error becomes the ending."""
         task = attempt.task
         assert task is not None
+        if attempt.abort is not None:
+            attempt.ending = attempt.abort
+            return
         attempt.started_at = self._now()
         limit = task.options.timeout
         if limit is not None and attempt.scope is not None:
@@ -194,8 +201,11 @@ class Executor:
             else:
                 call = partial(task.function, *attempt.args, **attempt.kwargs)
                 value = await to_thread.run_sync(
-                    call, abandon_on_cancel=True, limiter=self._threads
+                    _outcome, call, abandon_on_cancel=True, limiter=self._threads
                 )
+                if isinstance(value, Raised):
+                    attempt.ending = value
+                    return
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the user's code)
             attempt.ending = Raised(error)
         else:
@@ -207,6 +217,17 @@ class Executor:
             return Returned(task.signature.encode_result(value, check=outputs))
         except ValidationError as error:
             return Refused(DeathReason.UNUSABLE_RESULT, str(error))
+
+
+def _outcome(call: Callable[[], Any]) -> Any:
+    """What it returns, or ``Raised``: on its way out of a thread an error may do other things.
+
+    A ``GeneratorExit`` would close the coroutine that waits, and its callers.
+    """
+    try:
+        return call()
+    except BaseException as error:  # noqa: BLE001  (the user's code)
+        return Raised(error)
 
 
 def timed_out(attempt: Attempt) -> Raised:

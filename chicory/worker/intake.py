@@ -7,11 +7,13 @@ import math
 import time
 from collections.abc import Callable, Sequence
 
-from anyio import CancelScope, Event, move_on_after
+import anyio
+from anyio import CancelScope, Event
 
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Delivery, Transport
 from chicory.worker.patience import Patience
+from chicory.worker.rota import Rota
 from chicory.worker.slots import Slots
 
 MAX_FETCH = 256
@@ -29,26 +31,29 @@ class Intake:
     """Keeps the slots supplied from the queues.
 
     ``accept(deliveries)`` is called with what was fetched, ``give_back()`` when what waits for a
-    slot should go back because nothing moves.
+    slot should go back because nothing moves. Where ``exhausted`` is given it does not wait for
+    messages: it ends, and calls that, once there are none and all that was fetched is settled.
     """
 
     def __init__(
         self,
         transport: Transport,
-        queues: Sequence[str],
+        rota: Rota,
         slots: Slots,
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
         unsettled: Callable[[], int],
+        exhausted: Callable[[], None] | None = None,
     ) -> None:
-        self.fetches = 0
         self.waiting_since: float | None = None
         self._transport = transport
-        self._queues = queues
+        self._rota = rota
         self._slots = slots
         self._accept = accept
         self._give_back = give_back
         self._unsettled = unsettled
+        self._exhausted = exhausted
+        self._wait = math.inf if exhausted is None else 0.0
         self._stopped = False
         self._scope = CancelScope()
         self._moved: Event | None = None
@@ -81,10 +86,21 @@ class Intake:
         while not self._stopped:
             room = self._room()
             if room > 0:
-                with CancelScope() as self._scope:
+                before = self._finished
+                with CancelScope(deadline=self._hoarding_at()) as self._scope:
                     await self._fetch(room)
+                if self._scope.cancelled_caught:
+                    self._stop_hoarding(before)
             else:
                 await self._wait_for_room()
+
+    async def _find_nothing(self) -> None:
+        """What runs may bring more; when nothing does, all is done."""
+        if self._slots.running or self._slots.queue or self._unsettled():
+            await self._wait_for_room()
+        elif self._exhausted is not None:
+            self._stopped = True
+            self._exhausted()
 
     def _room(self) -> int:
         ahead = self._pace.ahead(self._finished)
@@ -97,23 +113,34 @@ class Intake:
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
         try:
-            deliveries = await self._transport.fetch(self._queues, room, math.inf)
+            deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
+            self.waiting_since = None
             await self._patience.after(error)
             return
         finally:
             self.waiting_since = None
-        self.fetches += 1
         self._patience.over()
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
+        elif not deliveries:
+            await self._find_nothing()
 
     async def _wait_for_room(self) -> None:
-        self._moved = Event()
-        with move_on_after(HOARDING if self._slots.queue else math.inf) as patience:
-            await self._moved.wait()
-        if patience.cancelled_caught and self._slots.queue:
+        before = self._finished
+        moved = self._moved = Event()
+        with CancelScope(deadline=self._hoarding_at()) as patience:
+            await moved.wait()
+        if patience.cancelled_caught:
+            self._stop_hoarding(before)
+
+    def _hoarding_at(self) -> float:
+        """From when on what is held counts as hoarded, unless something moves."""
+        return anyio.current_time() + HOARDING if self._slots.queue else math.inf
+
+    def _stop_hoarding(self, finished_before: int) -> None:
+        if self._finished == finished_before and self._slots.queue:
             self._pace.reset()
             self._give_back()
 

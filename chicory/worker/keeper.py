@@ -17,16 +17,25 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from chicory.config import WorkerConfig
-from chicory.errors import ChicoryError
+from chicory.errors import BrokerConnectionError
 from chicory.loop import Loop
 from chicory.transport import Lease, Transport, WorkerRecord
+from chicory.worker.memory import resident
 from chicory.worker.patience import Patience
 from chicory.worker.shift import Shift
 
 logger = logging.getLogger("chicory.worker")
 
+WEIGH_EVERY = 1.0
+"""Seconds between looks at the memory in use."""
 DEAF_AFTER = 5.0
 """Seconds between looks at whether a fetch that waits overlooks ready messages."""
+DEAF_FOR = 1.0
+"""Seconds that a fetch must have overlooked them."""
+SHORTEST_LIMIT = 2.0
+"""Seconds that a duty may always take; beyond, half a lease: a renewal must not come too late."""
+LAST_WORDS = 5.0
+"""Seconds for the last heartbeat."""
 
 
 class Ward:
@@ -37,14 +46,22 @@ class Ward:
         thread: the identity of its thread.
         shift: what it holds, and takes orders; its methods are called on ``loop`` only.
         record: makes the heartbeat; called on the keeper's thread.
+        retire: has the worker end, with the reason; called on ``loop`` only.
         lag: seconds that the event loop took to answer, last time.
     """
 
-    def __init__(self, loop: Loop, shift: Shift, record: Callable[[], WorkerRecord]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        shift: Shift,
+        record: Callable[[], WorkerRecord],
+        retire: Callable[[str], None],
+    ) -> None:
         self.loop = loop
         self.thread = threading.get_ident()
         self.shift = shift
         self.record = record
+        self.retire = retire
         self.lag = 0.0
 
 
@@ -68,6 +85,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._is_connected = False
         self._given_up = False
 
     def start(self) -> None:
@@ -83,7 +101,7 @@ class Keeper:
                 self._loop.call_soon_threadsafe(self._stop.set)
             except RuntimeError:  # it has ended by itself
                 return
-        self._thread.join(10)
+            self._thread.join(10)
 
     def _main(self) -> None:
         try:
@@ -94,29 +112,32 @@ class Keeper:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
+        duties = asyncio.gather(self._keep(), self._watch_loop())
+        await self._stop.wait()
+        duties.cancel()
+        await asyncio.gather(duties, return_exceptions=True)
+        await self._leave()
+
+    async def _keep(self) -> None:
         for transport in self._transports:
             await self._insist(transport.open, "the keeper's connecting")
-        duties = [
+        self._is_connected = True
+        await asyncio.gather(
             self._every(self._tick, self._renew, "renewing leases"),
             self._every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
             self._every(DEAF_AFTER, self._listen, "looking at the queue"),
-            self._watch_loop(),
-        ]
-        tasks = [asyncio.ensure_future(duty) for duty in duties]
-        await self._stop.wait()
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._leave()
+            self._every(WEIGH_EVERY, self._weigh, "looking at the memory"),
+        )
 
     async def _leave(self) -> None:
         for transport in self._transports:
             try:
-                async with asyncio.timeout(5):
-                    await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
-            except (ChicoryError, TimeoutError) as error:
-                logger.warning("the last heartbeat could not be sent: %s", error)
-            await transport.close()
+                async with asyncio.timeout(LAST_WORDS):
+                    if self._is_connected:
+                        await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
+                    await transport.close()
+            except Exception as error:  # noqa: BLE001  (the others are to be told all the same)
+                logger.warning("the last heartbeat could not be sent: %r", error)
 
     async def _every(self, seconds: float, duty: Callable[[], Awaitable[None]], name: str) -> None:
         while True:
@@ -125,15 +146,22 @@ class Keeper:
 
     async def _insist(self, duty: Callable[[], Awaitable[None]], name: str) -> None:
         patience = Patience(name)
-        assert self._stop is not None
-        while not self._stop.is_set():
+        while True:
             try:
-                await duty()
-            except ChicoryError as error:
+                await self._in_time(duty)
+            except Exception as error:  # noqa: BLE001  (no duty ends as long as the worker lives)
                 await patience.after(error)
             else:
                 patience.over()
                 return
+
+    async def _in_time(self, duty: Callable[[], Awaitable[None]]) -> None:
+        limit = max(self._tick * 2, SHORTEST_LIMIT)
+        try:
+            async with asyncio.timeout(limit):
+                await duty()
+        except TimeoutError:
+            raise BrokerConnectionError(f"no answer within {limit:g} s") from None
 
     # -- leases ---------------------------------------------------------------------------
 
@@ -143,8 +171,8 @@ class Keeper:
         now = time.monotonic()
         # a call that has only just been fetched mostly ends before its lease needs renewing
         receipts = [
-            receipt
-            for receipt, attempt in list(self._ward.shift.held.items())
+            attempt.delivery.receipt
+            for attempt in list(self._ward.shift.held.values())
             if now - attempt.fetched_at > self._tick / 2
         ]
         if not receipts:
@@ -155,6 +183,12 @@ class Keeper:
             elif lease is Lease.CANCEL_REQUESTED:
                 self._ward.loop.call_soon(self._ward.shift.cancel, receipt)
 
+    async def _weigh(self) -> None:
+        limit = self._config.max_memory
+        if limit is not None and (used := resident()) > limit:
+            why = f"it has {used:,} MiB of memory, more than {limit:,}"
+            self._ward.loop.call_soon(self._ward.retire, why)
+
     # -- heartbeat and watch --------------------------------------------------------------
 
     async def _beat(self) -> None:
@@ -162,15 +196,18 @@ class Keeper:
             await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
 
     async def _listen(self) -> None:
-        queues = self._ward.shift.starving()
-        if not queues:
-            return
-        counts = await self._transports[0].counts(queues)
-        if any(count.ready and not count.paused for count in counts.values()):
-            await asyncio.sleep(1)
-            if self._ward.shift.starving():
+        if await self._overlooked():
+            await asyncio.sleep(DEAF_FOR)  # it may be about to fetch them, or another worker
+            if await self._overlooked():
                 logger.error("messages wait and the fetch does not see them: fetching anew")
                 self._ward.loop.call_soon(self._ward.shift.refetch)
+
+    async def _overlooked(self) -> bool:
+        queues = self._ward.shift.starving(DEAF_FOR)
+        if not queues:
+            return False
+        counts = await self._transports[0].counts(queues)
+        return any(count.ready and not count.paused for count in counts.values())
 
     async def _watch_loop(self) -> None:
         pause = self._config.blocked_loop_warning / 4

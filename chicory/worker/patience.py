@@ -7,6 +7,8 @@ import random
 
 import anyio
 
+from chicory.errors import ChicoryError
+
 SHORTEST = 0.01
 LONGEST = 2.0
 
@@ -24,7 +26,8 @@ class Patience:
         """Wait after a failure: a jittered pause that doubles from 10 ms to 2 s."""
         self._failures += 1
         if self._failures == 1:
-            logger.warning("%s fails, trying on: %s", self._doing, error)
+            unexpected = not isinstance(error, ChicoryError)
+            logger.warning("%s fails, trying on: %s", self._doing, error, exc_info=unexpected)
         pause = min(LONGEST, SHORTEST * 2.0 ** min(self._failures, 16))
         await anyio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
 

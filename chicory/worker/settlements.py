@@ -65,16 +65,18 @@ class Clerk:
         if attempt.acknowledged and isinstance(verdict, GiveBack):
             verdict = Fail(Failure("stopped", "its worker stopped; it runs at most once"))
         body = self._record(attempt, verdict, now)
-        if body is not None and len(body) > self._max_size:
+        if isinstance(verdict, Succeed) and body is not None and len(body) > self._max_size:
             verdict = self._too_large(attempt, len(body))
+            body = self._record(attempt, verdict, now)
+        if attempt.acknowledged and isinstance(verdict, Bury):  # it has left nothing to keep
+            verdict = Fail(verdict.failure)
             body = self._record(attempt, verdict, now)
         return verdict, self._settlement(attempt, verdict, self._stored(attempt, body), now)
 
     def _terms(self, attempt: Attempt) -> Terms:
         retries = attempt.envelope.retries if attempt.envelope else 0
         policy = attempt.task.options.policy if attempt.task else NO_RETRIES
-        # a call that was settled before it ran has left nothing to keep
-        return Terms(retries, policy, self._dead_letters and not attempt.acknowledged)
+        return Terms(retries, policy, self._dead_letters)
 
     def _too_large(self, attempt: Attempt, size: int) -> Verdict:
         failure = Failure(
@@ -156,6 +158,15 @@ def next_attempt(attempt: Attempt, delay: float, failure: Failure, now: float) -
         delivery.priority,
         now + delay if delay else 0.0,
     )
+
+
+def without_retry(retry: Retry) -> Done:
+    """The same end of an attempt where no other one follows: the call has failed."""
+    if retry.record is None or retry.record.body is None:
+        return Done(retry.receipt)
+    stored = record.decode(retry.record.body)
+    stored.state = TaskState.FAILURE
+    return Done(retry.receipt, msgspec.structs.replace(retry.record, body=record.encode(stored)))
 
 
 def _letter(attempt: Attempt, reason: DeathReason, failure: Failure, now: float) -> DeadLetter:

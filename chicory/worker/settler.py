@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from anyio import CancelScope, Event
+from anyio import Event, Lock
 from msgspec.structs import replace
 
 from chicory.errors import BrokerConnectionError, ChicoryError, QueueFullError
-from chicory.transport import Release, Retry, Settled, Settlement, Transport
+from chicory.transport import Lease, Record, Release, Retry, Settled, Settlement, Transport
 from chicory.worker.attempt import Attempt
+from chicory.worker.farewell import Farewell
 from chicory.worker.patience import Patience
+from chicory.worker.settlements import without_retry
 
 MAX_BATCH = 128
 """More in one step would make other clients of the broker wait."""
@@ -25,6 +27,7 @@ logger = logging.getLogger("chicory.worker")
 
 Answer = Callable[[Attempt, Settled], None]
 _Item = tuple[Attempt, Settlement]
+_Step = Callable[[Sequence[_Item]], Awaitable[Sequence[Settled]]]
 
 
 class Settler:
@@ -34,15 +37,28 @@ class Settler:
         transport: where the deliveries came from.
         results: where records go, if that is another server: they are stored first there, and
             the delivery is settled after.
+        farewell: how long to wait for an answer once the worker ends.
+        now: the app's time.
         answered: called on the event loop.
     """
 
-    def __init__(self, transport: Transport, results: Transport | None, answered: Answer) -> None:
+    def __init__(
+        self,
+        transport: Transport,
+        results: Transport | None,
+        farewell: Farewell,
+        now: Callable[[], float],
+        answered: Answer,
+    ) -> None:
         self._transport = transport
         self._results = results
+        self._farewell = farewell
+        self._now = now
         self._answered = answered
         self._buffer: deque[_Item] = deque()
         self._sending: list[_Item] = []
+        self._republished: set[Attempt] = set()
+        self._turn = Lock(fast_acquire=True)
         self._wanted: Event | None = None
         self._patience = Patience("settling")
 
@@ -59,71 +75,116 @@ class Settler:
             self._wanted = None
 
     async def run(self) -> None:
-        """Send what is added, until cancelled."""
-        while True:
+        """Send what is added, until cancelled or the farewell is over."""
+        while not self._farewell.over:
             await self.drain()
             self._wanted = Event()
             await self._wanted.wait()
 
     async def drain(self) -> None:
-        """Send until nothing is left."""
-        while self._buffer or self._sending:
-            if not self._sending:
-                self._sending = [
-                    self._buffer.popleft() for _ in range(min(MAX_BATCH, len(self._buffer)))
-                ]
-            await self._send()
+        """Send until nothing is left, or the farewell is over."""
+        async with self._turn:
+            while self.backlog and not self._farewell.over:
+                if not self._sending:
+                    self._sending = [
+                        self._buffer.popleft() for _ in range(min(MAX_BATCH, len(self._buffer)))
+                    ]
+                await self._send()
 
     async def _send(self) -> None:
-        try:
-            # a step that is under way is awaited: whether it was done must be known
-            with CancelScope(shield=True):
-                answers = await self._settle(self._sending)
-                self._patience.over()
-                sent, self._sending = self._sending, []
-                for (attempt, _), answer in zip(sent, answers, strict=True):
-                    self._answered(attempt, answer)
-        except (BrokerConnectionError, QueueFullError) as error:
-            await self._patience.after(error)
-        except ChicoryError:
-            await self._settle_singly()
-
-    async def _settle_singly(self) -> None:
-        """One of the batch is refused: find it, so that the others do not suffer with it."""
-        items, self._sending = self._sending, []
-        for attempt, settlement in items:
-            answer = Settled.FENCED
+        error: ChicoryError | None = None
+        # a step that is under way is awaited: whether it was done must be known
+        with self._farewell.shield():
             try:
-                with CancelScope(shield=True):
-                    answer = (await self._settle([(attempt, settlement)]))[0]
+                await self._send_all()
+            except (BrokerConnectionError, QueueFullError) as problem:
+                error = problem
+            else:
+                self._patience.over()
+        if error is not None:
+            await self._patience.after(error)
+
+    async def _send_all(self) -> None:
+        leased = [item for item in self._sending if not item[0].acknowledged]
+        acknowledged = [item for item in self._sending if item[0].acknowledged]
+        for items, step in ((leased, self._settle), (acknowledged, self._conclude)):
+            if not items:
+                continue
+            try:
+                self._tell(items, await step(items))
+            except (BrokerConnectionError, QueueFullError):
+                raise
+            except ChicoryError:
+                await self._send_singly(items, step)
+
+    async def _send_singly(self, items: Sequence[_Item], step: _Step) -> None:
+        """One of a batch is refused: find it, so that the others do not suffer with it."""
+        for item in items:
+            answers: Sequence[Settled] = (Settled.FENCED,)
+            try:
+                answers = await step([item])
+            except (BrokerConnectionError, QueueFullError):
+                raise
             except ChicoryError:
                 # its lease runs out and it is delivered again
-                logger.exception("task %s: its outcome is refused", attempt.delivery.task_id)
+                logger.exception("task %s: its outcome is refused", item[0].delivery.task_id)
+            self._tell([item], answers)
+
+    def _tell(self, items: Sequence[_Item], answers: Sequence[Settled]) -> None:
+        sent = {id(settlement) for _, settlement in items}
+        self._sending = [item for item in self._sending if id(item[1]) not in sent]
+        for (attempt, _), answer in zip(items, answers, strict=True):
             self._answered(attempt, answer)
 
     async def _settle(self, items: Sequence[_Item]) -> Sequence[Settled]:
-        leased = [s for attempt, s in items if not attempt.acknowledged]
-        await self._aftermath([s for attempt, s in items if attempt.acknowledged])
-        if self._results is not None:
-            await _store(self._results, leased)
-            leased = [_without_record(s) for s in leased]
-        answers = iter(await self._transport.settle(leased) if leased else ())
-        return [Settled.SETTLED if attempt.acknowledged else next(answers) for attempt, _ in items]
+        settlements = [settlement for _, settlement in items]
+        if self._results is None or not any(map(_record, settlements)):
+            return await self._transport.settle(settlements)
+        # who has lost the lease must not overwrite the record of who has it now
+        leases = await self._transport.renew([s.receipt for s in settlements])
+        held = [s for s, lease in zip(settlements, leases, strict=True) if lease is not Lease.LOST]
+        await _store(self._results, held)
+        answers = iter(await self._transport.settle([_without_record(s) for s in held]))
+        return [Settled.FENCED if lease is Lease.LOST else next(answers) for lease in leases]
 
-    async def _aftermath(self, settlements: Sequence[Settlement]) -> None:
+    async def _conclude(self, items: Sequence[_Item]) -> Sequence[Settled]:
         """What is left to do for calls whose message was settled before they ran."""
-        if not settlements:
-            return
+        settlements = [self._once(attempt, settlement) for attempt, settlement in items]
+        await _store(self._results or self._transport, settlements)
         retries = [s.publication for s in settlements if isinstance(s, Retry)]
         if retries:
+            self._republished.update(attempt for attempt, _ in items)
             await self._transport.publish(retries)
-        await _store(self._results or self._transport, settlements)
+        self._republished.difference_update(attempt for attempt, _ in items)
+        return [Settled.SETTLED] * len(items)
+
+    def _once(self, attempt: Attempt, settlement: Settlement) -> Settlement:
+        """Publish again what may have been published only while it is not due.
+
+        Later it may have run already and be gone, so that it would run twice.
+        """
+        if (
+            not isinstance(settlement, Retry)
+            or attempt not in self._republished
+            or self._now() < settlement.publication.not_before
+        ):
+            return settlement
+        logger.error(
+            "task %s (%s): its retry may be lost with the connection; it runs at most once",
+            attempt.name,
+            attempt.delivery.task_id,
+        )
+        return without_retry(settlement)
 
 
 async def _store(transport: Transport, settlements: Sequence[Settlement]) -> None:
-    records = [s.record for s in settlements if not isinstance(s, Release) and s.record]
+    records = [record for s in settlements if (record := _record(s))]
     if records:
         await transport.store(records)
+
+
+def _record(settlement: Settlement) -> Record | None:
+    return None if isinstance(settlement, Release) else settlement.record
 
 
 def _without_record(settlement: Settlement) -> Settlement:

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
-from anyio import CapacityLimiter, Event
+from anyio import Event
 from anyio.abc import TaskGroup
 
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
-from chicory.outcome import Ending, GivenBack, Stopped, suspect
+from chicory.outcome import DeathReason, Ending, GivenBack, Refused, Stopped, describe, suspect
 from chicory.states import DeliveryMode
 from chicory.transport import Delivery, Done, Receipt, Settled, Transport
 from chicory.worker.attempt import Attempt, Executor
+from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
+from chicory.worker.quarantine import Quarantine
+from chicory.worker.rota import Rota
 from chicory.worker.settlements import Clerk
 from chicory.worker.settler import Settler
 from chicory.worker.slots import Slots
 from chicory.worker.tally import Tally
 
 FAREWELL = 10.0
-"""Seconds that a stopping worker tries to reach a broker that does not answer."""
+"""Seconds that a stopping worker waits for a broker, or a cancelled task, that does not answer."""
 QUARANTINE = 1.0
 """Seconds after which a message that must run alone, and cannot yet, is offered again."""
 
@@ -32,6 +36,8 @@ logger = logging.getLogger("chicory.worker")
 
 class Shift:
     """Fetches, runs and settles with open transports, in a task group of its worker's.
+
+    ``retire(why)`` is called, perhaps more than once, when it is time to end by itself.
 
     Attributes:
         held: everything that is leased, by receipt; changed on the event loop only.
@@ -43,21 +49,25 @@ class Shift:
         app: Chicory,
         config: WorkerConfig,
         worker_id: str,
-        queues: Sequence[str],
+        rota: Rota,
         transports: Sequence[Transport],
         group: TaskGroup,
         tally: Tally,
+        retire: Callable[[str], None],
+        *,
+        burst: bool,
     ) -> None:
         self.held: dict[Receipt, Attempt] = {}
         self.tally = tally
         self._now = app.clock.now
         self._max_crashes = config.max_crashes
-        self._queues = tuple(queues)
-        self._quarantined: Attempt | None = None
+        self._max_tasks = config.max_tasks or math.inf
+        self._retire = retire
+        self._queues = rota.names
+        self._quarantine = Quarantine()
         self._idle: Event | None = None
-        self._executor = Executor(
-            app.tasks, worker_id, config, CapacityLimiter(config.concurrency), self._now
-        )
+        self._farewell = Farewell()
+        self._executor = Executor(app.tasks, worker_id, config, self._now)
         self._clerk = Clerk(
             worker_id,
             dead_letters=config.use_dead_letter_queue,
@@ -66,15 +76,16 @@ class Shift:
             max_size=app.config.max_message_size,
         )
         results = transports[1] if len(transports) > 1 else None
-        self._settler = Settler(transports[0], results, self._answered)
+        self._settler = Settler(transports[0], results, self._farewell, self._now, self._answered)
         self._slots = Slots(group, config.concurrency, self._run, self._finish)
         self._intake = Intake(
             transports[0],
-            queues,
+            rota,
             self._slots,
             self._accept,
             self._give_back,
             lambda: self._settler.backlog,
+            (lambda: retire("the queues are empty")) if burst else None,
         )
         group.start_soon(self._settler.run)
         group.start_soon(self._intake.run)
@@ -91,19 +102,14 @@ class Shift:
         attempts = [Attempt(delivery, now) for delivery in deliveries]
         for attempt in attempts:
             self.held[attempt.delivery.receipt] = attempt
-        self._slots.push([attempt for attempt in attempts if self._admit(attempt)])
+        self._slots.push([attempt for attempt in attempts if self._is_harmless(attempt)])
+        self._slots.push(self._quarantine.begin())
 
-    def _admit(self, attempt: Attempt) -> bool:
-        """Let one message at a time run that may be about to kill its last worker.
-
-        Whatever else is held when it does would be blamed for the crash as well.
-        """
+    def _is_harmless(self, attempt: Attempt) -> bool:
         if not suspect(attempt.delivery.deliveries, self._max_crashes):
             return True
-        if self._quarantined is None:
-            self._quarantined = attempt
-            return True
-        self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
+        if not self._quarantine.admit(attempt):
+            self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
         return False
 
     async def _run(self, attempt: Attempt) -> None:
@@ -117,7 +123,7 @@ class Shift:
         attempt.on_settled = Event()
         self._settler.add(attempt, Done(attempt.delivery.receipt))
         # whether it is acknowledged decides what a stop means: so a stop waits for it
-        with anyio.move_on_after(FAREWELL, shield=True):
+        with self._farewell.shield():
             await attempt.on_settled.wait()
         if not attempt.acknowledged:
             attempt.ending = GivenBack()
@@ -130,20 +136,38 @@ class Shift:
             self._idle.set()
 
     def _conclude(self, attempt: Attempt, ending: Ending) -> None:
+        if attempt.concluded:
+            return
+        attempt.concluded = True
         attempt.ending = ending
-        if attempt is self._quarantined:
-            self._quarantined = None
-        verdict, settlement = self._clerk.conclude(attempt, self._now())
+        self._quarantine.ended(attempt)
+        try:
+            verdict, settlement = self._clerk.conclude(attempt, self._now())
+        except Exception as error:
+            # exceptions, filters and countdowns are of the user's making
+            logger.exception("task %s: what it came to cannot be told", attempt.name)
+            attempt.ending = Refused(DeathReason.FAILED, describe(error).message)
+            verdict, settlement = self._clerk.conclude(attempt, self._now())
         self.tally.count(attempt, verdict)
         self._settler.add(attempt, settlement)
+        if self.tally.processed >= self._max_tasks:
+            self._retire(f"{self._max_tasks} tasks are done")
 
     def _answered(self, attempt: Attempt, settled: Settled) -> None:
         self.held.pop(attempt.delivery.receipt, None)
         self._intake.settled()
+        if self._quarantine.left(attempt):
+            self._slots.push(self._quarantine.begin())
         if attempt.on_settled is not None:
             attempt.acknowledged = settled is Settled.SETTLED
             attempt.on_settled.set()
             attempt.on_settled = None
+            if not attempt.acknowledged:
+                logger.warning(
+                    "task %s (%s): its lease was lost before it began, it is not run here",
+                    attempt.name,
+                    attempt.delivery.task_id,
+                )
         elif settled is Settled.FENCED and not isinstance(attempt.ending, GivenBack):
             logger.warning(
                 "task %s (%s): its lease was lost meanwhile, its outcome here does not count",
@@ -154,10 +178,7 @@ class Shift:
     # -- the end --------------------------------------------------------------------------
 
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109  (then it gives back)
-        """Fetch no more, give back what has not begun, let the rest finish within ``timeout``.
-
-        What does not is cancelled and given back.
-        """
+        """Fetch no more, give back what has not begun, let the rest finish within ``timeout``."""
         self._intake.stop()
         self._give_back()
         with anyio.move_on_after(timeout):
@@ -168,8 +189,25 @@ class Shift:
                 len(self._slots.running),
                 timeout,
             )
-            self._slots.stop_all(GivenBack())
+
+    async def end(self) -> None:
+        """Wait for what was cancelled with the task group, and for the broker, but not for long."""
+        self._intake.stop()
+        self._give_back()
+        self._farewell.begin(FAREWELL)
+        with self._farewell.shield():
             await self._until_idle()
+        for attempt in self.running:
+            logger.error(
+                "task %s (%s) does not end although it was cancelled, which keeps its worker "
+                "from ending; it is given back",
+                attempt.name,
+                attempt.delivery.task_id,
+            )
+            self._conclude(attempt, GivenBack())
+        if self.running:  # the task group will not end by itself
+            self._farewell.begin(FAREWELL)
+            await self.close()
 
     async def _until_idle(self) -> None:
         while self._slots.running:
@@ -177,10 +215,8 @@ class Shift:
             await self._idle.wait()
 
     async def close(self) -> None:
-        """Make durable what has come to an end; the slots have ended."""
-        self._intake.stop()
-        self._give_back()
-        with anyio.move_on_after(FAREWELL):
+        """Make durable what has come to an end."""
+        with self._farewell.shield():
             await self._settler.drain()
         if self._settler.backlog:
             logger.error(
@@ -189,7 +225,7 @@ class Shift:
             )
 
     def _give_back(self) -> None:
-        for attempt in self._slots.take_back():
+        for attempt in (*self._slots.take_back(), *self._quarantine.take_back()):
             self._conclude(attempt, GivenBack())
 
     # -- orders of the keeper -------------------------------------------------------------
@@ -211,10 +247,10 @@ class Shift:
         if attempt is not None:
             attempt.stop(Stopped())
 
-    def starving(self) -> tuple[str, ...]:
-        """The queues, if a fetch has been waiting for more than a second."""
+    def starving(self, seconds: float) -> tuple[str, ...]:
+        """The queues, if a fetch has been waiting for that long."""
         since = self._intake.waiting_since
-        return self._queues if since and time.monotonic() - since > 1 else ()
+        return self._queues if since and time.monotonic() - since >= seconds else ()
 
     def refetch(self) -> None:
         """Fetch anew: the fetch under way is deaf."""

@@ -12,18 +12,19 @@ import contextvars
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.lowlevel
 from anyio import CancelScope, Event
 from anyio.abc import TaskGroup
 
-from chicory.outcome import Ending, GivenBack, Raised, Returned
+from chicory.loop import cancellations
+from chicory.outcome import GivenBack, Raised, Returned
 from chicory.worker.attempt import Attempt, timed_out
 
-FAIRNESS = 0.002
-"""Seconds that calls which never wait may keep the event loop from everybody else."""
+FAIRNESS = 0.005
+"""Seconds that calls which never wait may keep the event loop from everybody else, all together."""
 SPREAD = 2
 """Parked slots that are woken at once; each wakes as many in turn while there is work.
 
@@ -54,15 +55,18 @@ class Slots:
         self._context = contextvars.copy_context()
         self._parked: list[Event] = []
         self._alive = 0
+        self._turn_began = 0.0
+        self._giving_way = False
+        # asyncio only: a loop that ends cancels all its tasks at once, through no scope
+        self._cancellations = cancellations()
+        self._cancellations_before = self._cancellations()
 
-    @property
-    def free(self) -> int:
-        """Slots that neither run nor are about to run an attempt."""
-        return max(0, self.limit - len(self.running) - len(self.queue))
-
-    def push(self, attempts: list[Attempt]) -> None:
+    def push(self, attempts: Sequence[Attempt]) -> None:
         """Run these in turn, as slots become free."""
+        if not attempts:
+            return
         self.queue.extend(attempts)
+        self._turn_began = time.monotonic()
         everybody = self._alive >= self.limit
         self._wake(min(SPREAD, len(attempts)) if everybody else len(attempts))
 
@@ -71,11 +75,6 @@ class Slots:
         waiting = list(self.queue)
         self.queue.clear()
         return waiting
-
-    def stop_all(self, ending: Ending) -> None:
-        """Stop what runs; each will have ended this way."""
-        for attempt in list(self.running):
-            attempt.stop(ending)
 
     def _wake(self, count: int) -> None:
         while count and self._parked:
@@ -87,39 +86,47 @@ class Slots:
             count -= 1
 
     async def _slot(self) -> None:
-        attempt: Attempt | None = None
-        scope = CancelScope()
-        woken = time.monotonic()
+        slot = _Slot()
         try:
-            with scope:
-                if _ending():
-                    return
-                while True:
-                    if not self.queue:
-                        await self._park()
-                        woken = time.monotonic()
-                        continue
-                    attempt = self.queue.popleft()
-                    attempt.scope = scope
-                    self.running.add(attempt)
-                    await self._guarded(attempt, scope)
-                    if attempt.timed or attempt.abort is not None:
-                        if scope.cancel_called:  # it swallowed the cancellation: still stopped
-                            break
-                        scope.deadline = math.inf
-                    done, attempt = attempt, None
-                    self._report(done)
-                    if contextvars.copy_context() != self._context:
-                        break
-                    if self.queue and time.monotonic() - woken > FAIRNESS:
-                        await anyio.lowlevel.checkpoint()
-                        woken = time.monotonic()
+            with slot.scope:
+                if not self._ending():
+                    await self._serve(slot)
+        except anyio.get_cancelled_exc_class():
+            # asyncio only: what a call, or a library of its, cancelled is the asyncio task; only
+            # this slot ends of it
+            if self._ending():
+                raise
         finally:
             self._alive -= 1
-            if attempt is not None:
-                self._report_stopped(attempt, scope)
-            if self.queue and not _ending():
+            if slot.attempt is not None:
+                self._report_stopped(slot.attempt, slot.scope)
+            if self.queue and not self._ending():
                 self._wake(1)
+
+    async def _serve(self, slot: _Slot) -> None:
+        scope, strays = slot.scope, cancellations()
+        while True:
+            if not self.queue:
+                await self._park()
+                continue
+            slot.attempt = attempt = self.queue.popleft()
+            attempt.scope = scope
+            self.running.add(attempt)
+            await self._guarded(attempt)
+            if type(attempt.ending) is not Returned or attempt.timed or scope.cancel_called:
+                if self._was_stopped(attempt, scope):
+                    return
+                scope.deadline = math.inf
+            slot.attempt = None
+            self._report(attempt)
+            del attempt  # nor keep its arguments while parked
+            if strays():  # one that is still to come must not hit the next call
+                await anyio.lowlevel.checkpoint()
+                return
+            if self._is_soiled():
+                return
+            if self.queue and time.monotonic() - self._turn_began > FAIRNESS:
+                await self._give_way()
 
     async def _park(self) -> None:
         event = Event()
@@ -131,18 +138,37 @@ class Slots:
                 self._parked.remove(event)
         self._wake(max(0, min(SPREAD, len(self.queue) - 1)))
 
-    async def _guarded(self, attempt: Attempt, scope: CancelScope) -> None:
+    async def _give_way(self) -> None:
+        """Let everybody else run.
+
+        The first slot to do so begins a new turn when it goes on; the others run one call each
+        until then. Did each begin a turn of its own, all slots together would take all the time.
+        """
+        leads = not self._giving_way
+        self._giving_way = True
+        try:
+            await anyio.lowlevel.checkpoint()
+        finally:
+            if leads:
+                self._giving_way = False
+                self._turn_began = time.monotonic()
+
+    async def _guarded(self, attempt: Attempt) -> None:
         try:
             await self._run(attempt)
         except anyio.get_cancelled_exc_class():
-            if scope.cancel_called or anyio.current_effective_deadline() == -math.inf:
+            if self._ending():
                 raise
             # asyncio only: the task, or a library of its, cancelled the asyncio task it runs in
             attempt.ending = Raised(RuntimeError(f"{attempt.name} cancelled its own asyncio task"))
         except BaseException as error:  # noqa: BLE001  (a worker never dies of one bad task)
-            if scope.cancel_called:
-                return
             attempt.ending = Raised(error)
+
+    def _was_stopped(self, attempt: Attempt, scope: CancelScope) -> bool:
+        """Whether it was to end before it did, also where it swallowed the cancellation."""
+        if scope.cancel_called or (attempt.timed and anyio.current_time() >= scope.deadline):
+            return True
+        return type(attempt.ending) is not Returned and self._ending()
 
     def _report(self, attempt: Attempt) -> None:
         self.running.discard(attempt)
@@ -153,13 +179,30 @@ class Slots:
         if attempt.abort is not None:
             if not isinstance(attempt.ending, Returned):  # it had finished all the same
                 attempt.ending = attempt.abort
-        elif scope.cancel_called and attempt.timed:
+        elif attempt.timed and anyio.current_time() >= scope.deadline:
             attempt.ending = timed_out(attempt)
         else:  # the whole worker is being cancelled
             attempt.ending = GivenBack()
         self._report(attempt)
 
+    def _is_soiled(self) -> bool:
+        """Whether a call left context variables changed."""
+        try:
+            return contextvars.copy_context() != self._context
+        except Exception:  # noqa: BLE001  (what they hold is compared, and may not like it)
+            return True
 
-def _ending() -> bool:
-    """Whether the task group is cancelled, or what is around it: nothing is to begin then."""
-    return anyio.current_effective_deadline() == -math.inf
+    def _ending(self) -> bool:
+        """Whether what runs here is cancelled, or all that is around it: nothing may begin then."""
+        return (
+            anyio.current_effective_deadline() == -math.inf
+            or self._cancellations() > self._cancellations_before
+        )
+
+
+class _Slot:
+    """What a slot runs, and how to stop it."""
+
+    def __init__(self) -> None:
+        self.scope = CancelScope()
+        self.attempt: Attempt | None = None

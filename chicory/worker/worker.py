@@ -7,25 +7,34 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
 import anyio
-from anyio import TASK_STATUS_IGNORED, CancelScope, Event, create_task_group, to_thread
+from anyio import (
+    TASK_STATUS_IGNORED,
+    CancelScope,
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    to_thread,
+)
 from anyio.abc import TaskStatus
 
 from chicory import stats as statistics
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
+from chicory.errors import ChicoryError
 from chicory.loop import current_loop, spawn
 from chicory.message import new_id
 from chicory.stats import RunningTask, WorkerStats
 from chicory.transport import Transport, WorkerRecord
 from chicory.worker.keeper import Keeper, Ward
-from chicory.worker.shift import Shift
+from chicory.worker.rota import Queues, Rota
+from chicory.worker.shift import FAREWELL, Shift
 from chicory.worker.tally import Tally
 
 SHOWN = 100
@@ -43,7 +52,9 @@ class Worker:
     Args:
         app: whose tasks to run.
         config: settings; the app's ``config.worker`` where none are given.
-        queues: queues to consume, in strict order; ``config.queue`` where none are given.
+        queues: queues to consume: names, in strict order, or names with their weights;
+            ``config.queue`` where none are given.
+        burst: end by itself when the queues hold nothing that is due and all is settled.
     """
 
     def __init__(
@@ -51,15 +62,21 @@ class Worker:
         app: Chicory,
         config: WorkerConfig | None = None,
         *,
-        queues: Sequence[str] | None = None,
+        queues: Queues | None = None,
+        burst: bool = False,
     ) -> None:
         self.app = app
         self.config = config or app.config.worker
-        self.queues = tuple(queues or (self.config.queue,))
-        self.worker_id = f"{socket.gethostname()}-{os.getpid()}-{new_id()[-12:]}"
+        self._rota = Rota(queues or (self.config.queue,))
+        self.queues = self._rota.names
+        self._burst = burst
+        self.worker_id = _new_worker_id()
         self._shift: Shift | None = None
         self._ward: Ward | None = None
         self._tally = Tally()
+        self._announce: Callable[[], object]
+        self._is_busy = False
+        self._has_run = False
         self._is_running = False
         self._started_at = datetime.now(UTC)
         self._timeout = self.config.shutdown_timeout
@@ -76,44 +93,51 @@ class Worker:
                 worker waits for it.
         """
         self._begin()
-        signals = threading.current_thread() is threading.main_thread()
-        await self._serve(task_status.started, signals=signals)
+        self._announce = task_status.started
+        try:
+            if threading.current_thread() is threading.main_thread():
+                await self._serve_with_signals()
+            else:
+                await self._serve()
+        finally:
+            self._end()
+        self._raise_error()
 
     async def start(self) -> None:
         """Work in the background; returns when the worker is ready. Raises as ``run``."""
         self._begin()
-        ready = Event()
-
-        async def background() -> None:
-            try:
-                await self._serve(ready.set, signals=False)
-            except Exception as error:  # noqa: BLE001  (raised where start or stop is awaited)
-                self._error = error
-            finally:
-                ready.set()
-
-        spawn(background)
+        self._announce = self._ready.set
+        spawn(self._serve)
         try:
-            await ready.wait()
+            await self._ready.wait()
         except BaseException:
-            self._stopping.set()
+            self._scope.cancel()
+            with CancelScope(shield=True):
+                await self._ended.wait()
             raise
         self._raise_error()
 
     async def stop(self, timeout: float | None = None) -> None:  # noqa: ASYNC109  (the users' name)
         """Fetch no more, let running tasks finish, give back the rest; returns when that is done.
 
+        Raises what ended the worker before it was told to stop.
+
         Args:
             timeout: seconds for running tasks; ``config.shutdown_timeout`` where none is given.
                 What has not finished by then is cancelled and given back, not failed.
         """
-        if not self._is_running:
-            return
-        if timeout is not None:
-            self._timeout = timeout
-        self._stopping.set()
-        await self._ended.wait()
+        if self._is_busy:
+            if timeout is not None:
+                self._timeout = timeout
+            self._request_stop()
+            await self._ended.wait()
         self._raise_error()
+
+    def retire(self, why: str) -> None:
+        """Begin to stop, as on a signal; does not wait. To be called on the worker's event loop."""
+        if self._is_running and not self._stopping.is_set():
+            logger.info("worker %s: %s, stopping", self.worker_id, why)
+            self._request_stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -129,13 +153,27 @@ class Worker:
             await self.stop()
 
     def _begin(self) -> None:
-        if self._is_running:
+        if self._is_busy:
             raise RuntimeError("this worker is running already")
-        self._is_running = True
-        self._stopping, self._ended = Event(), Event()
+        if self._has_run:
+            self.worker_id = _new_worker_id()
+        self._is_busy = self._is_running = self._has_run = True
+        self._ready, self._stopping, self._ended = Event(), Event(), Event()
+        self._scope = CancelScope()
+        self._error = None
         self._timeout = self.config.shutdown_timeout
         self._started_at = datetime.now(UTC)
         self._tally = Tally()
+
+    def _end(self) -> None:
+        self._is_busy = self._is_running = False
+        self._ready.set()
+        self._ended.set()
+
+    def _request_stop(self) -> None:
+        self._stopping.set()
+        if not self._ready.is_set():  # nothing is held yet, and the broker may never answer
+            self._scope.cancel()
 
     def _raise_error(self) -> None:
         error, self._error = self._error, None
@@ -144,15 +182,46 @@ class Worker:
 
     # -- one shift ------------------------------------------------------------------------
 
-    async def _serve(self, ready: Callable[[], object], *, signals: bool) -> None:
+    async def _serve(self) -> None:
+        """Work until told to stop; an error is kept for those who wait for the end."""
         try:
-            for task in self.app.tasks.values():
-                _ = task.signature  # what can never be run is told now
-            async with self._opened() as transports:
-                await self._work(transports, ready, signals=signals)
+            with self._scope:
+                for task in self.app.tasks.values():
+                    _ = task.signature  # what can never be run is told now
+                async with self._opened() as transports:
+                    await self._work(transports)
+        except Exception as error:  # noqa: BLE001  (raised where run, start or stop is awaited)
+            self._error = _plain(error)
+            if self._ready.is_set():
+                logger.critical("worker %s: ended by an error: %s", self.worker_id, self._error)
         finally:
-            self._is_running = False
-            self._ended.set()
+            self._end()
+
+    async def _serve_with_signals(self) -> None:
+        async with create_task_group() as group:
+            await group.start(self._listen)
+            await self._serve()
+            group.cancel_scope.cancel()
+
+    async def _listen(self, *, task_status: TaskStatus[None]) -> None:
+        """The first signal stops, the second one cancels, the third one does what it does."""
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+            task_status.started()
+            told = False
+            async for number in received:
+                running = self.get_stats().active_tasks
+                if told:
+                    logger.warning("second signal: cancelling %d tasks", running)
+                    self._scope.cancel()
+                    return
+                logger.info(
+                    "%s: stopping; %d running tasks get %g s",
+                    signal.Signals(number).name,
+                    running,
+                    self._timeout,
+                )
+                told = True
+                self._request_stop()
 
     def _transports(self) -> list[Transport]:
         links = [self.app.broker_link]
@@ -168,65 +237,55 @@ class Worker:
                 await transport.open()
             yield transports
         finally:
-            with CancelScope(shield=True):
+            with anyio.move_on_after(FAREWELL, shield=True):
                 for transport in transports:
-                    await transport.close()
+                    with suppress(ChicoryError):  # all is done; a broker that is gone is no error
+                        await transport.close()
 
-    async def _work(
-        self, transports: list[Transport], ready: Callable[[], object], *, signals: bool
-    ) -> None:
+    async def _work(self, transports: list[Transport]) -> None:
         keeper: Keeper | None = None
         try:
             async with create_task_group() as group:
-                self._shift = Shift(
+                shift = self._shift = Shift(
                     self.app,
                     self.config,
                     self.worker_id,
-                    self.queues,
+                    self._rota,
                     transports,
                     group,
                     self._tally,
+                    self.retire,
+                    burst=self._burst,
                 )
-                keeper = self._keeper(self._shift)
-                keeper.start()
-                if signals:
-                    group.start_soon(self._listen, group.cancel_scope)
-                self._say_hello()
-                ready()
-                await self._stopping.wait()
-                await self._shift.drain(self._timeout)
-                group.cancel_scope.cancel()
+                try:
+                    keeper = self._keeper(shift)
+                    keeper.start()
+                    self._say_hello()
+                    self._ready.set()
+                    self._announce()
+                    await self._stopping.wait()
+                    await shift.drain(self._timeout)
+                finally:
+                    group.cancel_scope.cancel()
+                    with CancelScope(shield=True):
+                        await shift.end()
         finally:
             with CancelScope(shield=True):
                 await self._leave(keeper)
 
     def _keeper(self, shift: Shift) -> Keeper:
-        self._ward = Ward(current_loop(), shift, self._heartbeat)
+        self._ward = Ward(current_loop(), shift, self._heartbeat, self.retire)
         return Keeper(self._ward, self._transports(), self.app.config.lease, self.config)
 
-    async def _listen(self, scope: CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            async for number in received:
-                running = self.get_stats().active_tasks
-                if self._stopping.is_set():
-                    logger.warning("second signal: cancelling %d tasks", running)
-                    scope.cancel()
-                    return
-                logger.info(
-                    "%s: stopping; %d running tasks get %g s",
-                    signal.Signals(number).name,
-                    running,
-                    self._timeout,
-                )
-                self._stopping.set()
-
     async def _leave(self, keeper: Keeper | None) -> None:
-        if self._shift is not None:
-            await self._shift.close()
-        self._is_running = False
-        if keeper is not None:
-            await to_thread.run_sync(keeper.stop)
-        self._shift = None
+        try:
+            if self._shift is not None:
+                await self._shift.close()
+        finally:
+            self._is_running = False
+            if keeper is not None:  # not in the default threads, which may all be in use for ever
+                await to_thread.run_sync(keeper.stop, limiter=CapacityLimiter(1))
+            self._shift = None
         logger.info(
             "worker %s: stopped after %d tasks, %d of them failed",
             self.worker_id,
@@ -239,7 +298,7 @@ class Worker:
             "worker %s: %d tasks known, consuming %s, %d at once",
             self.worker_id,
             len(self.app.tasks),
-            ", ".join(self.queues),
+            self._rota,
             self.config.concurrency,
         )
 
@@ -247,7 +306,8 @@ class Worker:
 
     def get_stats(self) -> WorkerStats:
         """The statistics now, without asking the broker."""
-        running = self._shift.running if self._shift is not None else []
+        shift = self._shift  # the keeper asks as well, from its thread
+        running = shift.running if shift is not None else []
         return WorkerStats(
             worker_id=self.worker_id,
             hostname=socket.gethostname(),
@@ -276,3 +336,14 @@ class Worker:
     def _heartbeat(self) -> WorkerRecord:
         consumed = self.queues if self._is_running else ()
         return WorkerRecord(self.worker_id, consumed, statistics.encode(self.get_stats()))
+
+
+def _new_worker_id() -> str:
+    return f"{socket.gethostname()}-{os.getpid()}-{new_id()[-12:]}"
+
+
+def _plain(error: Exception) -> Exception:
+    """The error itself, where a task group has wrapped it."""
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return error  # pyright: ignore[reportUnknownVariableType]

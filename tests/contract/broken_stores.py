@@ -104,9 +104,8 @@ class RescuesTooEarly(Store):
 @caught_by("test_an_orphan_keeps_its_place", "test_what_was_released_keeps_its_place")
 class PutsOrphansLast(Store):
     def _put_back(self, message):
+        message.position = self._next()
         super()._put_back(message)
-        self._unplace(message)
-        self._place(message, 0, 0)
 
 
 @caught_by("test_a_retry_goes_to_the_end")
@@ -117,7 +116,7 @@ class PutsRetriesFirst(Store):
             message = self._live[settlement.publication.task_id]
             self._unplace(message)
             message.position = 0
-            message.line.levels[-1 - message.priority].put_back(message)
+            message.line.levels[-1 - message.priority].add(message)
         return answer
 
 
@@ -207,7 +206,7 @@ class GivesTheLastFirst(Store):
         if message.place is Place.READY:
             self._unplace(message)
             message.position = -message.position
-            message.line.levels[-1 - message.priority].put_back(message)
+            message.line.levels[-1 - message.priority].add(message)
 
 
 @caught_by(

@@ -16,6 +16,21 @@ DEADLINE = 20
 NAMED = sorted({test for fault in FAULTS.values() for test in fault.caught_by})
 PROMISES = [cls for cls in TransportContract.__mro__ if cls.__name__.endswith("Contract")][1:]
 
+FEARED = {
+    "publish is not atomic per item": ["TakesTheIdFirst", "TakesTheKeyFirst"],
+    "two workers get one message": ["LooksBeforeItLeases"],
+    "a settlement after a lost lease is accepted": ["AcceptsLateSettlements"],
+    "a lease is not extended": ["DoesNotExtendLeases"],
+    "an orphan is not rescued": ["RescuesNobody", "RescuesWhenThereIsTraffic"],
+    "a retry loses its message between two steps": ["RemovesBeforeItRetries"],
+    "a delayed message comes too early": ["RoundsDelays", "IgnoresDelays"],
+    "the order of priorities is lost": ["HasOnePriority"],
+    "a result can be read before its settlement is durable": ["RecordsBeforeItSettles"],
+    "a duplicate unique key is accepted": ["IgnoresKeys", "LooksBeforeItPublishes"],
+    "a wait polls": ["PollsOften", "PollsSeldom", "PollsForRecordsOften", "PollsForRecordsSeldom"],
+    "a cancelled fetch leaks a delivery": ["LeaksWhatItFetched", "LeavesItsRequestWithTheBroker"],
+}
+
 
 def run(test: str, transport: type[MemoryTransport], backend: str, patience: float) -> None:
     async def main() -> None:
@@ -52,6 +67,11 @@ def test_a_fault_is_caught(fault: str, test: str, backend: str) -> None:
 @pytest.mark.parametrize("test", NAMED)
 def test_the_sound_one_is_not(test: str, backend: str) -> None:
     run(test, MemoryTransport, backend, patience=10)
+
+
+@pytest.mark.parametrize("fear", FEARED)
+def test_what_is_feared_most_has_its_transports(fear: str) -> None:
+    assert set(FEARED[fear]) <= set(FAULTS)
 
 
 @pytest.mark.parametrize("promise", PROMISES, ids=lambda promise: promise.__name__)

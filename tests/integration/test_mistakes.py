@@ -64,7 +64,10 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("worker tasks --concurrency 0", "--concurrency 0: must be a whole number, 1 or more"),
         ("worker tasks -c many", '"many"'),
         ("worker tasks --heartbeat-ttl 5", "must be more than heartbeat_interval (10 s,"),
-        ("worker tasks --shutdown-timeout -1", "--shutdown-timeout -1.0: must be a number, 0 or more"),
+        (
+            "worker tasks --shutdown-timeout -1",
+            "--shutdown-timeout -1.0: must be a number, 0 or more",
+        ),
         ("worker tasks --log-level loud", "choose from DEBUG, INFO"),
         ("worker tasks --loop fruit", '"asyncio", "uvloop", "trio"'),
         ("worker sqlite:///x.db", "write module:name"),

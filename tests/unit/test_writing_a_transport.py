@@ -1,0 +1,63 @@
+"""The page for authors of transports, carried out."""
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from chicory.discovery import GROUP
+from chicory.testing.contract import TransportContract
+from chicory.transport import Transport
+
+PAGE = (Path(__file__).parents[2] / "docs" / "writing-a-transport.md").read_text()
+FILES = {
+    name: text
+    for text, name in re.findall(r"```(?:python|toml)\n(# ([\w.]+)\b.*?)```", PAGE, re.DOTALL)
+}
+TESTS = [name for name in dir(TransportContract) if name.startswith("test_")]
+
+
+def run_pytest(folder: Path, *arguments: str) -> str:
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
+    ran = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert ran.returncode == 0, ran.stdout
+    return ran.stdout
+
+
+@pytest.mark.slow
+def test_the_whole_test_module_passes_on_both_loops(tmp_path):
+    printed = run_pytest(tmp_path, "test_mine.py")
+
+    assert f"{2 * len(TESTS)} passed" in printed
+
+
+@pytest.mark.slow
+def test_the_harness_for_a_broker_with_its_own_clock_works(tmp_path):
+    chosen = [
+        "test_it_is_fetched_at_its_time_and_no_sooner",
+        "test_a_record_is_forgotten_when_its_ttl_is_over",
+    ]
+
+    printed = run_pytest(tmp_path, "test_mine_in_real_time.py", "-k", " or ".join(chosen))
+
+    assert f"{2 * len(chosen)} passed" in printed
+
+
+def test_the_entry_point_is_in_the_group_that_is_searched():
+    project = tomllib.loads(FILES["pyproject.toml"])["project"]
+
+    assert set(project["entry-points"]) == {GROUP}
+
+
+@pytest.mark.parametrize(
+    "verb", [name for name, value in vars(Transport).items() if callable(value) and name[0] != "_"]
+)
+def test_every_verb_is_in_the_table(verb):
+    assert re.search(rf"^\|.*`{verb}\(", PAGE, re.MULTILINE)

@@ -1,0 +1,476 @@
+"""What a worker takes from its queues, in which order, and what it leaves to others."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+from anyio import Event, sleep_forever
+
+from chicory import Chicory, RetryPolicy, TaskError, Worker, WorkerConfig
+from chicory.context import TaskContext
+from chicory.message import TaskMessage, encode
+from chicory.testing.memory import MemoryTransport
+from chicory.transport import Priority, Publication
+
+
+async def leased(app) -> int:
+    return (await app.broker.counts(["default"]))["default"].leased
+
+
+async def test_queues_are_served_strictly_in_the_order_given(app, working):
+    run = []
+
+    @app.task(name="note")
+    async def note(queue: str) -> None:
+        run.append(queue)
+
+    handles = []
+    for queue in ("third", "second", "first") * 3:
+        message = TaskMessage(id=f"{len(handles)}", name="note", args=[queue])
+        await app.broker.publish(message, queue=queue)
+        handles.append(app.result(message.id))
+    async with working(concurrency=1, queues=["first", "second", "third"]):
+        await app.gather(handles)
+
+    assert run == ["first"] * 3 + ["second"] * 3 + ["third"] * 3
+
+
+async def test_queues_with_weights_take_turns_in_going_first(app, working, monkeypatch):
+    asked = set()
+    fetch = MemoryTransport.fetch
+
+    async def listen(self, queues, limit, wait):
+        asked.add(tuple(queues))
+        return await fetch(self, queues, limit, wait)
+
+    monkeypatch.setattr(MemoryTransport, "fetch", listen)
+
+    @app.task(name="note", queue="a")
+    async def note() -> None:
+        pass
+
+    async with working(queues={"a": 1, "b": 1}):
+        for _ in range(60):
+            await (await note.delay()).get()
+
+    assert asked == {("a", "b"), ("b", "a")}
+
+
+async def test_higher_priorities_go_first(app, working):
+    run = []
+
+    @app.task(name="note")
+    async def note(priority: int) -> None:
+        run.append(priority)
+
+    handles = []
+    for priority in (0, 1, 2) * 2:
+        message = TaskMessage(id=f"{len(handles)}", name="note", args=[priority], priority=priority)
+        await app.broker.publish(message)
+        handles.append(app.result(message.id))
+    async with working(concurrency=1):
+        await app.gather(handles)
+
+    assert run == [2, 2, 1, 1, 0, 0]
+
+
+async def test_the_configured_queue_is_served_where_none_is_named(app, working):
+    @app.task(name="where", queue="mail")
+    async def where() -> str:
+        return "here"
+
+    async with working(queue="mail") as worker:
+        value = await (await where.delay()).get()
+
+    assert value == "here"
+    assert worker.get_stats().queue == "mail"
+
+
+async def test_a_paused_queue_rests_and_what_runs_goes_on(app, working):
+    begun, gate = Event(), Event()
+
+    @app.task(name="hold")
+    async def hold() -> str:
+        begun.set()
+        await gate.wait()
+        return "finished"
+
+    @app.task(name="next")
+    async def following() -> str:
+        return "resumed"
+
+    async with working(concurrency=2):
+        held = await hold.delay()
+        await begun.wait()
+        await app.broker.pause()
+        waiting = await following.delay()
+        gate.set()
+        first = await held.get()
+        ready = await app.broker.get_queue_size()
+        await app.broker.resume()
+        second = await waiting.get()
+
+    assert (first, ready, second) == ("finished", 1, "resumed")
+
+
+async def test_no_more_is_held_than_there_are_slots_while_tasks_are_slow(app, working):
+    full = Event()
+    running = 0
+
+    @app.task(name="slow")
+    async def slow() -> None:
+        nonlocal running
+        running += 1
+        if running == 3:
+            full.set()
+        await sleep_forever()
+
+    for _ in range(10):
+        await slow.send()
+    async with working(concurrency=3):
+        await full.wait()
+        counts = (await app.broker.counts(["default"]))["default"]
+
+    assert (counts.leased, counts.ready) == (3, 7)
+
+
+async def test_a_slow_task_holds_up_nothing_that_another_worker_can_run(app, url, clock):
+    """Short tasks make the worker fetch ahead; then comes a slow one before the last of them."""
+    gate, slow_begun = Event(), Event()
+
+    @app.task(name="short")
+    async def short() -> None: ...
+
+    @app.task(name="slow")
+    async def slow() -> None:
+        slow_begun.set()
+        await gate.wait()
+
+    config = WorkerConfig(concurrency=1)
+    first, second = Worker(app, config), Worker(app, config)
+    with anyio.fail_after(20):
+        for _ in range(2000):
+            await short.send()
+        await slow.send()
+        last = [await short.delay() for _ in range(3)]
+        async with first:
+            await slow_begun.wait()
+            async with second:
+                await app.gather(last)
+            gate.set()
+
+    assert second.get_stats().tasks_processed == 3
+
+
+async def test_what_is_held_goes_back_although_a_fetch_waits_for_more(app, working, monkeypatch):
+    monkeypatch.setattr("chicory.worker.intake._Pace.ahead", lambda *_: 100)
+    begun, gate = Event(), Event()
+
+    @app.task(name="slow")
+    async def slow() -> None:
+        begun.set()
+        await gate.wait()
+
+    @app.task(name="short")
+    async def short() -> str:
+        return "run"
+
+    async with working(concurrency=1) as worker:
+        await slow.delay()
+        await begun.wait()
+        held = await short.delay()
+        while (await app.broker.counts(["default"]))["default"].leased < 2:
+            await anyio.lowlevel.checkpoint()
+        monkeypatch.setattr("chicory.worker.intake._Pace.ahead", lambda *_: 0)
+        while await leased(app) > 1:
+            await anyio.lowlevel.checkpoint()
+        async with working(concurrency=1):
+            value = await held.get()
+        gate.set()
+
+    assert value == "run"
+    assert worker.get_stats().tasks_processed <= 1
+
+
+# -- crashes ------------------------------------------------------------------------------
+
+
+async def crash(app, clock, queue="default", times=1) -> None:
+    """Have the messages fetched by a worker that dies, so many times."""
+    session = await app.broker_link.session()
+    for _ in range(times):
+        await session.transport.fetch([queue], 1000, 0)
+        clock.advance(app.config.lease + 1)
+
+
+async def test_a_message_whose_workers_died_too_often_becomes_a_dead_letter(app, working, clock):
+    run = []
+
+    @app.task(name="deadly")
+    async def deadly() -> None:
+        run.append(1)
+
+    handle = await deadly.delay()
+    await crash(app, clock, times=3)
+    async with working(max_crashes=3):
+        with pytest.raises(TaskError, match="its worker died, or lost its lease, 3 times"):
+            await handle.get()
+        (letter,) = await app.broker.get_dlq_messages()
+
+    assert letter.reason == "crashed"
+    assert run == []
+
+
+async def test_a_message_has_as_many_deliveries_as_are_allowed(app, working, clock):
+    @app.task(name="deadly")
+    async def deadly() -> str:
+        return "at last"
+
+    handle = await deadly.delay()
+    await crash(app, clock, times=2)
+    async with working(max_crashes=3):
+        assert await handle.get() == "at last"
+
+
+async def test_the_last_suspects_run_one_at_a_time_and_others_beside_them(app, working, clock):
+    gate, both = Event(), Event()
+    running: set[str] = set()
+
+    @app.task(name="suspect")
+    async def suspect(name: str) -> str:
+        running.add(name)
+        await gate.wait()
+        running.discard(name)
+        return name
+
+    @app.task(name="innocent")
+    async def innocent() -> set[str]:
+        both.set()
+        return set(running)
+
+    suspects = [await suspect.delay(name) for name in "abc"]
+    await crash(app, clock, times=2)
+    async with working(concurrency=8, max_crashes=3):
+        while not running:
+            await anyio.lowlevel.checkpoint()
+        beside = await (await innocent.delay()).get()
+        counts = (await app.broker.counts(["default"]))["default"]
+        gate.set()
+        names = []
+        for handle in suspects:
+            while not (await handle.ready()):
+                clock.advance(1)
+                await anyio.lowlevel.checkpoint()
+            names.append(await handle.get())
+
+    assert len(beside) == 1
+    assert counts.delayed == 2
+    assert names == ["a", "b", "c"]
+
+
+async def test_no_suspect_begins_before_its_worker_is_rid_of_the_others(app, working, clock, cable):
+    """Did it kill the worker at once, the others would be blamed for it."""
+    begun = Event()
+
+    @app.task(name="suspect")
+    async def suspect() -> None:
+        begun.set()
+        await sleep_forever()
+
+    for _ in range(3):
+        await suspect.send()
+    await crash(app, clock, times=2)
+    async with working(concurrency=8, max_crashes=3) as worker:
+        cable.stuck.add("settle")
+        await cable.called("settle", 1)
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        too_early = worker.get_stats().active_tasks
+        cable.mend()
+        await begun.wait()
+        counts = (await app.broker.counts(["default"]))["default"]
+
+    assert too_early == 0
+    assert (counts.leased, counts.delayed) == (1, 2)
+
+
+async def test_a_suspect_that_has_not_begun_is_given_back_when_the_worker_stops(
+    app, clock, cable, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.shift.FAREWELL", 1000)
+
+    @app.task(name="suspect")
+    async def suspect() -> None: ...
+
+    for _ in range(3):
+        await suspect.send()
+    await crash(app, clock, times=2)
+    worker = Worker(app, WorkerConfig(max_crashes=3))
+    with anyio.fail_after(20):
+        cable.stuck.add("settle")
+        await worker.start()
+        await cable.called("settle", 1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.stop)
+            await anyio.lowlevel.checkpoint()
+            cable.mend()
+        clock.advance(1)
+        session = await app.broker_link.session()
+        fetched = await session.transport.fetch(["default"], 10, 0)
+
+    assert [delivery.deliveries for delivery in fetched] == [3, 3, 3]
+    assert worker.get_stats().tasks_processed == 0
+
+
+async def test_what_is_given_back_by_a_clean_stop_counts_for_no_crash(app, clock):
+    begun = Event()
+
+    @app.task(name="hold")
+    async def hold() -> None:
+        begun.set()
+        await sleep_forever()
+
+    handle = await hold.delay()
+    with anyio.fail_after(20):
+        for _ in range(5):
+            begun = Event()
+            async with Worker(app, WorkerConfig(max_crashes=1)) as worker:
+                await begun.wait()
+                await worker.stop(timeout=0)
+    session = await app.broker_link.session()
+    (delivery,) = await session.transport.fetch(["default"], 1, 0)
+
+    assert (delivery.task_id, delivery.deliveries) == (handle.task_id, 1)
+
+
+# -- two servers --------------------------------------------------------------------------
+
+
+async def test_results_may_be_on_another_server(url, clock):
+    app = Chicory(url, f"{url}-results", clock=clock)
+
+    @app.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    @app.task(name="fail")
+    async def fail() -> None:
+        raise ValueError("bad")
+
+    async with app, Worker(app) as worker:
+        with anyio.fail_after(20):
+            value = await (await add.delay(1, 2)).get()
+            with pytest.raises(TaskError, match="bad"):
+                await (await fail.delay()).get()
+            health = await worker.healthcheck()
+
+    assert value == 3
+    assert await app.broker.get_dlq_count() == 1
+    assert health.broker is not None
+    assert health.backend is not None
+    assert (health.broker.connected, health.backend.connected) == (True, True)
+
+
+async def test_a_worker_that_lost_its_lease_overwrites_no_result_on_another_server(url, clock, log):
+    app = Chicory(url, f"{url}-results", clock=clock)
+    begun, gate = Event(), Event()
+    answers = iter(["of the zombie", "of the heir"])
+
+    @app.task(name="answer")
+    async def answer() -> str:
+        mine = next(answers)
+        if mine == "of the zombie":
+            begun.set()
+            await gate.wait()
+        return mine
+
+    async with app:
+        with anyio.fail_after(20):
+            handle = await answer.delay()
+            async with Worker(app):
+                await begun.wait()
+                clock.advance(app.config.lease + 1)
+                async with Worker(app):
+                    value = await handle.get()
+                gate.set()
+                await log.heard("its lease was lost meanwhile")
+            kept = await handle.get()
+
+    assert (value, kept) == ("of the heir", "of the heir")
+
+
+async def test_without_a_backend_tasks_run_and_nothing_is_stored(url, clock):
+    app = Chicory(url, None, clock=clock)
+    run = Event()
+
+    @app.task(name="run")
+    async def go() -> None:
+        run.set()
+
+    async with app, Worker(app) as worker:
+        with anyio.fail_after(20):
+            await go.send()
+            await run.wait()
+            health = await worker.healthcheck()
+
+    assert health.backend is None
+
+
+async def test_a_result_and_the_end_of_its_message_are_one_step(app, working):
+    @app.task(name="quick")
+    async def quick() -> None: ...
+
+    seen = []
+
+    async with working():
+        for _ in range(20):
+            handle = await quick.delay()
+            await handle.get()
+            counts = (await app.broker.counts(["default"]))["default"]
+            seen.append(counts.ready + counts.leased)
+
+    assert seen == [0] * 20
+
+
+async def test_a_message_keeps_its_priority_over_a_retry(app, working, clock, log):
+    @app.task(
+        name="fail",
+        priority=Priority.HIGH,
+        retry_policy=RetryPolicy(max_retries=1, retry_delay=50, jitter=False),
+    )
+    async def fail(ctx: TaskContext) -> None:
+        raise ValueError
+
+    async with working() as worker:
+        await fail.delay()
+        await log.heard("next attempt in 50 s")
+        await worker.stop()
+    clock.advance(50)
+    session = await app.broker_link.session()
+    (delivery,) = await session.transport.fetch(["default"], 1, 0)
+
+    assert delivery.priority is Priority.HIGH
+
+
+async def test_a_hundred_thousand_bytes_that_are_no_message_end_as_dead_letters_beside_good_ones(
+    app, working
+):
+    @app.task(name="good")
+    async def good() -> str:
+        return "good"
+
+    session = await app.broker_link.session()
+    bad = [Publication("default", f"bad{n}", bytes([n]) * 400) for n in range(250)]
+    await session.transport.publish(bad)
+    await session.transport.publish(
+        [Publication("default", "good", encode(TaskMessage(id="good", name="good")))]
+    )
+
+    async with working(concurrency=4):
+        value = await app.result("good").get()
+        letters = await app.broker.get_dlq_messages(count=1000)
+
+    assert value == "good"
+    assert {letter.message_id: letter.body for letter in letters} == {
+        each.task_id: each.body for each in bad
+    }

@@ -1,0 +1,286 @@
+"""The keeper: what goes on although user code blocks the event loop."""
+
+from __future__ import annotations
+
+import threading
+
+import anyio
+import pytest
+from anyio import Event
+
+from chicory import Chicory, ChicoryConfig
+from chicory.worker.shift import Shift
+
+BEATING = {"heartbeat_interval": 0.01, "heartbeat_ttl": 1.0}
+
+
+@pytest.fixture
+async def app(url, clock):
+    """Its workers look at their leases every few hundredths of a second."""
+    app = Chicory(url, clock=clock, config=ChicoryConfig(lease=0.08))
+    yield app
+    await app.disconnect()
+
+
+class Watch:
+    """What happens on the broker, for code that blocks the event loop."""
+
+    def __init__(self, cable, clock) -> None:
+        self.cable, self.clock = cable, clock
+
+    def block_for(self, verb: str, times: int) -> None:
+        """Block the thread until the keeper has called a verb that often again."""
+        wanted = self.cable.calls[verb] + times
+        for _ in range(20_000):
+            if self.cable.calls[verb] >= wanted:
+                return
+            threading.Event().wait(0.001)
+        raise TimeoutError(verb)
+
+
+@pytest.fixture
+async def watch(cable, clock) -> Watch:
+    return Watch(cable, clock)
+
+
+def block_until(condition) -> None:
+    """Block the thread, and with it the event loop, until something is true."""
+    for _ in range(20_000):
+        if condition():
+            return
+        threading.Event().wait(0.001)
+    raise TimeoutError
+
+
+async def test_leases_are_renewed_while_the_event_loop_is_blocked(
+    app, working, watch, clock, cable
+):
+    run = []
+
+    @app.task(name="blocking")
+    async def blocking() -> str:
+        run.append(1)
+        for _ in range(4):  # twice the lease, all in all
+            watch.block_for("renew", 2)
+            clock.advance(app.config.lease / 2)
+        return "run once"
+
+    async with working(), working():
+        value = await (await blocking.delay()).get()
+
+    assert value == "run once"
+    assert run == [1]
+
+
+async def test_what_blocks_the_event_loop_is_reported_once_with_its_stack(app, working, watch, log):
+    reported = "by task blocking ("
+
+    @app.task(name="blocking")
+    async def blocking() -> None:
+        before = log.count(reported)
+        block_until(lambda: log.count(reported) > before)
+        watch.block_for("beat", 10)  # time for as many reports
+
+    async with working(blocked_loop_warning=0.04, **BEATING) as worker:
+        for times in (1, 2):
+            await (await blocking.delay()).get()
+            assert log.count(reported) == times
+        lag = worker.get_stats().loop_lag
+
+    line = next(line for line in log.lines if reported in line)
+    assert "block_until(lambda: log.count(reported) > before)" in line
+    assert lag > 0.04
+
+
+async def test_a_block_that_is_no_tasks_fault_is_reported_as_such(app, working, log):
+    async with working(blocked_loop_warning=0.01):
+        block_until(lambda: log.count("by something that is no task"))
+
+
+async def test_a_loop_blocked_past_its_limit_gives_up_its_leases_and_takes_up_again(
+    app, working, watch, clock, cable, log
+):
+    gate = Event()
+
+    def given_up() -> int:  # not in the task itself, whose source is logged
+        return log.count("giving up the leases of 1 tasks")
+
+    @app.task(name="blocking")
+    async def blocking() -> str:
+        block_until(given_up)
+        renewals = cable.calls["renew"]
+        watch.block_for("beat", 8)
+        assert cable.calls["renew"] - renewals <= 1  # one may have been under way
+        await gate.wait()
+        return "run"
+
+    async with working(blocked_loop_warning=0.04, blocked_loop_limit=0.1, **BEATING):
+        handle = await blocking.delay()
+        await log.heard("the event loop answers again")
+        await cable.called("renew", cable.calls["renew"] + 2)
+        gate.set()
+        value = await handle.get()
+
+    assert value == "run"
+    assert log.count("giving up the leases") == 1
+
+
+async def test_the_heartbeat_tells_what_the_worker_does(app, working, cable):
+    begun, gate = Event(), Event()
+
+    @app.task(name="hold")
+    async def hold() -> None:
+        begun.set()
+        await gate.wait()
+
+    @app.task(name="fail")
+    async def fail() -> None:
+        raise ValueError
+
+    async with working(concurrency=3, **BEATING) as worker:
+        failed = await fail.delay()
+        while not await failed.failed():
+            await anyio.lowlevel.checkpoint()
+        held = await hold.delay()
+        await begun.wait()
+        await cable.called("beat", cable.calls["beat"] + 2)
+        (stats,) = await app.backend.get_active_workers()
+        gate.set()
+        await held.get()
+
+    assert stats.worker_id == worker.worker_id
+    assert (stats.tasks_processed, stats.tasks_failed, stats.active_tasks) == (1, 1, 1)
+    assert [(task.name, task.task_id) for task in stats.running] == [("hold", held.task_id)]
+    assert (stats.concurrency, stats.queue, stats.is_running) == (3, "default", True)
+
+
+async def test_the_heartbeat_goes_on_while_the_event_loop_is_blocked(app, working, watch):
+    @app.task(name="blocking")
+    async def blocking() -> None:
+        watch.block_for("beat", 5)
+
+    async with working(**BEATING):
+        await (await blocking.delay()).get()
+
+
+async def test_with_two_servers_both_know_the_worker(url, clock, working):
+    app = Chicory(url, f"{url}-results", clock=clock)
+    async with app, working(on=app) as worker:
+        while not await app.backend.get_active_workers():
+            await anyio.lowlevel.checkpoint()
+        while not await app.broker.get_consumer_count():
+            await anyio.lowlevel.checkpoint()
+        (stats,) = await app.backend.get_active_workers()
+
+    assert stats.worker_id == worker.worker_id
+
+
+async def test_a_deaf_fetch_is_replaced(app, working, cable, log, monkeypatch):
+    monkeypatch.setattr("chicory.worker.keeper.DEAF_AFTER", 0.02)
+    monkeypatch.setattr("chicory.worker.keeper.DEAF_FOR", 0.02)
+
+    @app.task(name="quick")
+    async def quick() -> str:
+        return "run"
+
+    cable.stuck.add("fetch")
+    async with working():
+        await cable.called("fetch", 1)
+        handle = await quick.delay()
+        await log.heard("messages wait and the fetch does not see them")
+        cable.stuck.discard("fetch")  # the one that is stuck stays so until it is cancelled
+        value = await handle.get()
+
+    assert value == "run"
+    assert cable.calls["fetch"] >= 2
+
+
+async def test_a_fetch_that_waits_for_a_paused_or_empty_queue_is_left_in_peace(
+    app, working, cable, log, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.keeper.DEAF_AFTER", 0.01)
+    monkeypatch.setattr("chicory.worker.keeper.DEAF_FOR", 0.01)
+
+    @app.task(name="quick")
+    async def quick() -> None: ...
+
+    await app.broker.pause()
+    async with working():
+        await quick.send()
+        await cable.called("counts", cable.calls["counts"] + 5)
+
+    assert log.count("messages wait") == 0
+    assert cable.calls["fetch"] == 1
+
+
+async def test_a_renewal_that_gets_no_answer_is_made_again_before_it_is_too_late(
+    app, working, cable, log, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.keeper.SHORTEST_LIMIT", 0.0)
+    begun, gate = Event(), Event()
+
+    @app.task(name="hold")
+    async def hold() -> str:
+        begun.set()
+        await gate.wait()
+        return "held"
+
+    async with working():
+        cable.stuck.add("renew")
+        handle = await hold.delay()
+        await begun.wait()
+        await log.heard("renewing leases fails, trying on: no answer within 0.04 s")
+        cable.mend()
+        await log.heard("renewing leases works again")
+        gate.set()
+        value = await handle.get()
+
+    assert value == "held"
+
+
+async def test_no_error_however_unexpected_ends_a_duty_of_the_keeper(app, working, cable, log):
+    begun, gate = Event(), Event()
+
+    @app.task(name="hold")
+    async def hold() -> str:
+        begun.set()
+        await gate.wait()
+        return "held"
+
+    async with working(**BEATING):
+        cable.refused.update(renew=ZeroDivisionError("a fault"), beat=KeyError("another"))
+        handle = await hold.delay()
+        await begun.wait()
+        await log.heard("renewing leases fails, trying on: a fault")
+        await log.heard("the heartbeat fails, trying on: 'another'")
+        cable.mend()
+        await log.heard("renewing leases works again")
+        await log.heard("the heartbeat works again")
+        gate.set()
+        value = await handle.get()
+
+    assert value == "held"
+
+
+async def test_the_keeper_goes_on_although_the_worker_has_no_broker_at_first(
+    app, working, cable, log
+):
+    @app.task(name="quick")
+    async def quick() -> str:
+        return "run"
+
+    async with working(**BEATING) as worker:
+        value = await (await quick.delay()).get()
+        await cable.called("beat", 1)
+        assert worker.get_stats().is_running
+
+    assert value == "run"
+
+
+def test_orders_of_the_keeper_that_come_too_late_do_nothing():
+    """A receipt that is held no more is nobody's."""
+    shift = object.__new__(Shift)
+    shift.held = {}
+
+    shift.lost("gone")
+    shift.cancel("gone")

@@ -1,0 +1,278 @@
+"""Another attempt, or no more: policies, what a task asks for, and dead letters."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from chicory import (
+    Chicory,
+    ChicoryConfig,
+    MaxRetriesExceededError,
+    RetryBackoff,
+    RetryPolicy,
+    TaskError,
+    TaskState,
+    ValidationMode,
+    Worker,
+)
+from chicory.context import TaskContext
+from chicory.message import TaskMessage, encode
+from chicory.transport import Publication
+
+AT_ONCE = RetryPolicy(max_retries=2, retry_delay=0)
+
+
+async def test_a_call_is_tried_again_as_often_as_its_policy_allows(app, working):
+    attempts = []
+
+    @app.task(name="fail", retry_policy=AT_ONCE)
+    async def fail(ctx: TaskContext) -> None:
+        attempts.append((ctx.task_id, ctx.retries, ctx.remaining_retries, ctx.is_last_retry))
+        raise ValueError("bad")
+
+    async with working():
+        handle = await fail.delay()
+        with pytest.raises(TaskError, match="bad"):
+            await handle.get()
+        (letter,) = await app.broker.get_dlq_messages()
+
+    name = handle.task_id
+    assert attempts == [(name, 0, 2, False), (name, 1, 1, False), (name, 2, 0, True)]
+    assert (letter.reason, letter.error, letter.retry_count) == ("failed", "bad", 2)
+    assert letter.original_message is not None
+    assert letter.original_message.last_error == "bad"
+    assert letter.original_message.first_failure_at is not None
+    assert await handle.state() is TaskState.DEAD_LETTERED
+
+
+async def test_the_next_attempt_waits_in_the_broker_for_its_time(app, working, clock, log):
+    policy = RetryPolicy(max_retries=1, retry_delay=100, backoff=RetryBackoff.FIXED, jitter=False)
+
+    @app.task(name="fail", retry_policy=policy)
+    async def fail(ctx: TaskContext) -> int:
+        if ctx.retries == 0:
+            raise ValueError("bad")
+        return ctx.retries
+
+    async with working() as worker:
+        handle = await fail.delay()
+        await log.heard("failed, next attempt in 100 s: ValueError: bad")
+        await worker.stop()
+    counts = await app.broker.counts(["default"])
+    waiting = await handle.state()
+    clock.advance(99)
+    early = await app.broker.get_queue_size()
+    clock.advance(1)
+    async with working():
+        value = await handle.get()
+
+    assert (counts["default"].delayed, early) == (1, 0)
+    assert waiting is TaskState.RETRY
+    assert value == 1
+
+
+@pytest.mark.parametrize(
+    ("filters", "attempts"),
+    [
+        ({"retry_on": [KeyError]}, 3),
+        ({"retry_on": ["LookupError"]}, 3),
+        ({"retry_on": [ValueError]}, 1),
+        ({"ignore_on": ["KeyError"]}, 1),
+        ({"retry_on": [LookupError], "ignore_on": [KeyError]}, 1),
+    ],
+)
+async def test_only_what_the_filters_let_pass_is_tried_again(app, working, filters, attempts):
+    made = []
+
+    @app.task(name="fail", retry_policy=RetryPolicy(max_retries=2, retry_delay=0, **filters))
+    async def fail() -> None:
+        made.append(1)
+        raise KeyError("gone")
+
+    async with working():
+        with pytest.raises(TaskError):
+            await (await fail.delay()).get()
+
+    assert len(made) == attempts
+
+
+async def test_a_task_may_ask_for_another_attempt_at_a_time_of_its_own(app, working, clock, log):
+    @app.task(name="ask", retry_policy=RetryPolicy(max_retries=1, retry_delay=0))
+    async def ask(ctx: TaskContext) -> str:
+        if ctx.retries == 0:
+            ctx.retry(countdown=60, exc=ConnectionError("busy"))
+        return "now"
+
+    async with working() as worker:
+        handle = await ask.delay()
+        await log.heard("next attempt in 60 s: ConnectionError: busy")
+        await worker.stop()
+    delayed = (await app.broker.counts(["default"]))["default"].delayed
+    clock.advance(60)
+    async with working():
+        value = await handle.get()
+
+    assert (delayed, value) == (1, "now")
+
+
+async def test_asking_for_an_attempt_too_many_ends_the_call_with_the_reason_given(app, working):
+    seen = []
+
+    @app.task(name="ask", retry_policy=RetryPolicy(max_retries=1, retry_delay=0))
+    async def ask(ctx: TaskContext) -> None:
+        try:
+            ctx.retry(exc=ConnectionError("still busy"))
+        except MaxRetriesExceededError as error:
+            seen.append(str(error))
+            raise
+
+    async with working():
+        with pytest.raises(TaskError, match="still busy") as caught:
+            await (await ask.delay()).get()
+
+    assert caught.value.type_name == "ConnectionError"
+    assert seen == ["ask: no attempt left after 1 retries"]
+
+
+async def test_a_task_may_give_up_although_attempts_are_left(app, working):
+    attempts = []
+
+    @app.task(name="give_up", retry_policy=AT_ONCE)
+    async def give_up(ctx: TaskContext) -> None:
+        attempts.append(ctx.retries)
+        ctx.fail(ValueError("hopeless"))
+
+    async with working():
+        with pytest.raises(TaskError, match="hopeless") as caught:
+            await (await give_up.delay()).get()
+
+    assert attempts == [0]
+    assert caught.value.type_name == "ValueError"
+
+
+async def test_without_a_dead_letter_queue_an_exhausted_call_just_fails(app, working):
+    @app.task(name="fail")
+    async def fail() -> None:
+        raise ValueError("bad")
+
+    async with working(use_dead_letter_queue=False):
+        handle = await fail.delay()
+        with pytest.raises(TaskError, match="bad"):
+            await handle.get()
+        letters = await app.broker.get_dlq_count()
+        state = await handle.state()
+
+    assert (letters, state) == (0, TaskState.FAILURE)
+
+
+async def test_a_dead_letter_that_is_replayed_runs_with_all_its_retries(app, working):
+    attempts = []
+
+    @app.task(name="fail", retry_policy=AT_ONCE)
+    async def fail(ctx: TaskContext) -> str:
+        attempts.append(ctx.retries)
+        if len(attempts) < 4:
+            raise ValueError("bad")
+        return "mended"
+
+    async with working():
+        handle = await fail.delay()
+        with pytest.raises(TaskError):
+            await handle.get()
+        await app.broker.replay_from_dlq(handle.task_id)
+        value = await handle.get()
+
+    assert value == "mended"
+    assert attempts == [0, 1, 2, 0]
+
+
+# -- what cannot be run at all ------------------------------------------------------------
+
+
+def strict(number: int) -> int:
+    return number
+
+
+NEWER = b"\x9f\x02" + b"\xc0" * 14
+BODIES = {
+    "undecodable": b"\xff\x00 no message",
+    "newer-version": NEWER,
+    "unknown-task": None,
+    "invalid-arguments": None,
+}
+
+
+@pytest.mark.parametrize("dead_letters", [True, False])
+@pytest.mark.parametrize("reason", BODIES)
+async def test_what_cannot_be_run_is_kept_as_it_came_and_who_waits_is_told(
+    app, working, reason, dead_letters
+):
+    app.task(name="strict", retry_policy=AT_ONCE)(strict)
+    messages = {
+        "unknown-task": TaskMessage(id="a1", name="nobody"),
+        "invalid-arguments": TaskMessage(id="a1", name="strict", args=["one"]),
+    }
+    body = BODIES[reason] or encode(messages[reason])
+    session = await app.broker_link.session()
+
+    async with working(use_dead_letter_queue=dead_letters) as worker:
+        await session.transport.publish([Publication("default", "a1", body)])
+        with pytest.raises(TaskError) as caught:
+            await app.result("a1").get()
+        (letter,) = await app.broker.get_dlq_messages()
+
+    assert caught.value.type_name == reason
+    assert (letter.message_id, letter.reason, letter.body) == ("a1", reason, body)
+    assert letter.error == caught.value.message
+    assert await app.result("a1").state() is TaskState.DEAD_LETTERED
+    assert worker.get_stats().tasks_failed == 1
+
+
+@pytest.mark.parametrize("value", [object(), "x" * 2_000_000], ids=["unencodable", "too large"])
+async def test_a_result_that_cannot_be_kept_makes_a_dead_letter_without_another_attempt(
+    app, working, value
+):
+    attempts = []
+
+    @app.task(name="give", retry_policy=AT_ONCE)
+    async def give():
+        attempts.append(1)
+        return value
+
+    async with working():
+        handle = await give.delay()
+        with pytest.raises(TaskError) as caught:
+            await handle.get()
+        (letter,) = await app.broker.get_dlq_messages()
+
+    assert caught.value.type_name == letter.reason == "unusable-result"
+    assert "give" in letter.error
+    assert attempts == [1]
+    assert letter.original_message is not None
+
+
+async def test_a_failure_is_told_as_what_it_is_however_small_the_limit_of_results(url, clock):
+    app = Chicory(url, clock=clock, config=ChicoryConfig(max_message_size=300))
+
+    @app.task(name="fail", retry_policy=RetryPolicy(max_retries=1, retry_delay=0))
+    async def fail(ctx: TaskContext) -> int:
+        if ctx.retries == 0:
+            raise ValueError("x" * 200)
+        return ctx.retries
+
+    async with app, Worker(app):
+        with anyio.fail_after(20):
+            assert await (await fail.delay()).get() == 1
+
+
+async def test_validation_of_outputs_makes_a_dead_letter_of_a_wrong_result(app, working):
+    @app.task(name="wrong", validation_mode=ValidationMode.STRICT)
+    async def wrong() -> int:
+        return "one"  # pyright: ignore[reportReturnType]
+
+    async with working():
+        with pytest.raises(TaskError, match="return value") as caught:
+            await (await wrong.delay()).get()
+
+    assert caught.value.type_name == "unusable-result"

@@ -1,0 +1,125 @@
+"""Signals to a worker that runs in the main thread."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import anyio
+import pytest
+from anyio import Event, create_task_group
+
+from chicory import TaskState, Worker, WorkerConfig
+
+
+@pytest.fixture
+async def held(app):
+    held = Held()
+    held.task = app.task(name="hold")(held.hold)
+    return held
+
+
+class Held:
+    def __init__(self) -> None:
+        self.begun, self.gate = Event(), Event()
+
+    async def hold(self) -> str:
+        self.begun.set()
+        await self.gate.wait()
+        return "finished"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_lets_running_tasks_finish(app, held, log, number):
+    handle = await held.task.delay()
+
+    with anyio.fail_after(20):
+        async with create_task_group() as group:
+            group.start_soon(Worker(app).run)
+            await held.begun.wait()
+            os.kill(os.getpid(), number)
+            await log.heard(f"{number.name}: stopping; 1 running tasks get 30 s")
+            held.gate.set()
+        value = await handle.get()
+
+    assert value == "finished"
+
+
+async def test_a_second_signal_cancels_and_gives_back(app, held, log):
+    handle = await held.task.delay()
+    worker = Worker(app, WorkerConfig(shutdown_timeout=1000))
+
+    with anyio.fail_after(20):
+        async with create_task_group() as group:
+            group.start_soon(worker.run)
+            await held.begun.wait()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await log.heard("SIGTERM: stopping")
+            os.kill(os.getpid(), signal.SIGINT)
+        session = await app.broker_link.session()
+        (delivery,) = await session.transport.fetch(["default"], 1, 0)
+
+    assert log.count("second signal: cancelling 1 tasks") == 1
+    assert (delivery.task_id, delivery.deliveries) == (handle.task_id, 1)
+    assert worker.get_stats().tasks_failed == 0
+
+
+async def test_a_signal_while_stop_waits_does_not_cut_it_short(app, held, log):
+    handle = await held.task.delay()
+    worker = Worker(app)
+
+    with anyio.fail_after(20):
+        async with create_task_group() as group:
+            group.start_soon(worker.run)
+            await held.begun.wait()
+            group.start_soon(worker.stop)
+            await anyio.lowlevel.checkpoint()
+            os.kill(os.getpid(), signal.SIGTERM)
+            await log.heard("SIGTERM: stopping")
+            held.gate.set()
+        value = await handle.get()
+
+    assert value == "finished"
+
+
+async def test_a_signal_ends_a_worker_whose_broker_does_not_let_it_start(app, cable, log):
+    cable.stuck.add("open")
+
+    with anyio.fail_after(20):
+        async with create_task_group() as group:
+            group.start_soon(Worker(app).run)
+            await cable.called("open", 1)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await log.heard("SIGTERM: stopping")
+
+    assert cable.calls["fetch"] == 0
+
+
+async def test_the_process_has_its_signals_back_afterwards(app):
+    before = signal.getsignal(signal.SIGTERM)
+    worker = Worker(app)
+
+    with anyio.fail_after(20):
+        async with create_task_group() as group:
+            group.start_soon(worker.run)
+            while signal.getsignal(signal.SIGTERM) == before:
+                await anyio.lowlevel.checkpoint()
+            await worker.stop()
+
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+async def test_stop_ends_run(app, held):
+    handle = await held.task.delay()
+    worker = Worker(app)
+
+    with anyio.fail_after(20):
+        async with create_task_group() as group:
+            group.start_soon(worker.run)
+            await held.begun.wait()
+            held.gate.set()
+            await handle.get()
+            await worker.stop()
+
+    assert await handle.state() is TaskState.SUCCESS
+    assert worker.get_stats().tasks_processed == 1
