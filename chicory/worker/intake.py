@@ -17,7 +17,7 @@ from chicory.worker.rota import Rota
 from chicory.worker.slots import Slots
 
 MAX_FETCH = 256
-MAX_UNSETTLED = 256
+MAX_UNSETTLED = 512
 """Outcomes that wait to be durable before no more is fetched: a crash would repeat their tasks."""
 HIDDEN = 0.02
 """Seconds of work to hold beyond the free slots: about the longest round trip worth hiding."""

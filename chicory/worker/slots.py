@@ -113,7 +113,8 @@ class Slots:
             attempt.scope = scope
             self.running.add(attempt)
             await self._guarded(attempt)
-            if type(attempt.ending) is not Returned or attempt.timed or scope.cancel_called:
+            # who stops a call says so in it: the scope itself would ask trio's clock each time
+            if attempt.abort or attempt.timed or type(attempt.ending) is not Returned:
                 if self._was_stopped(attempt, scope):
                     return
                 scope.deadline = math.inf
