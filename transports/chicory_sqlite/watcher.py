@@ -70,6 +70,8 @@ class Watcher:
         """Report records after this number to the sinks, from now on."""
         self._news.follow(seq)
         self._wake_up()
+        if self._news.is_behind:  # the thread has looked meanwhile, and past it
+            self._bell.ring()
 
     def unfollow(self) -> None:
         """Nobody wants to know of records any more."""
@@ -108,7 +110,7 @@ class Watcher:
         """Report what has changed, if anything has."""
         try:
             version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
-            if version != seen:
+            if version != seen or self._news.is_behind:
                 self._arrivals.notify()
                 for records in self._news.read(self._sinks):
                     self._loop.call_soon(self._sinks.dispatch, records)
