@@ -47,12 +47,12 @@ async def drain(job: Job) -> Figures:
     async with load.app:
         await load.send(job.count, MANY)
         worker = load.worker(job.concurrency)
-        begin = time.perf_counter()
+        begin, busy = time.perf_counter(), time.process_time()
         async with worker:
             await _processed(worker, job.count)
-        seconds = time.perf_counter() - begin
+        seconds, busy = time.perf_counter() - begin, time.process_time() - busy
         await _check_empty(load)
-    return {"drain": job.count / seconds}
+    return {"drain": job.count / seconds, "drain cpu": 1e6 * busy / job.count}
 
 
 async def soak(job: Job) -> Figures:

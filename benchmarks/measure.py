@@ -20,6 +20,7 @@ from benchmarks.variant import Variant
 Measure: TypeAlias = Callable[[Variant, Scale], Figures]
 
 _FIRST_USE = "from chicory import Chicory, Worker; Chicory()"
+_DEPENDENCIES = "import anyio, asyncio, importlib.metadata, msgspec"
 
 
 def drain(variant: Variant, scale: Scale) -> Figures:
@@ -61,13 +62,18 @@ def imports(variant: Variant, scale: Scale) -> Figures:
     """What importing chicory adds to the start of an interpreter; the same for every variant."""
     if variant != Variant("sqlite", "asyncio"):
         return {}
+    programs = {
+        "import": "import chicory",
+        "import first use": _FIRST_USE,
+        "import dependencies": _DEPENDENCIES,
+    }
+    found: dict[str, list[float]] = {name: [] for name in programs}
     with TemporaryDirectory() as folder:
-        seconds: dict[str, list[float]] = {"": [], "import chicory": [], _FIRST_USE: []}
         for _ in range(scale.imports):
-            for program, samples in seconds.items():
-                samples.append(_start(program, folder))
-        bare, module, first_use = (statistics.median(samples) for samples in seconds.values())
-    return {"import": 1000 * (module - bare), "import first use": 1000 * (first_use - bare)}
+            bare = _start("pass", folder)
+            for name, program in programs.items():
+                found[name].append(1000 * (_start(program, folder) - bare))
+    return {name: statistics.median(samples) for name, samples in found.items()}
 
 
 MEASURES: Mapping[str, Measure] = {

@@ -65,9 +65,9 @@ def _value(run: Run, figure: Figure, variant: Variant) -> str:
 
 
 def _ratio(run: Run, figure: Figure, variant: Variant, to: Variant) -> str:
-    ratio = run.ratio(figure.name, variant, to) if figure.rate else None
+    ratio = run.ratio(figure.name, variant, to) if figure.compared else None
     if ratio is None:
         return ""
-    if variant.loop != "trio":
+    if variant.loop != "trio" or figure.name != "drain":
         return f"{ratio:.2f}"
     return f"[{'green' if LOOP_AIM.reached_by(ratio) else 'red'}]{ratio:.2f}[/]"

@@ -29,5 +29,5 @@ class Scale(Struct, frozen=True, kw_only=True):
 
 QUICK = Scale(rounds=1, drained=10_000, enqueued=500, echoes=25, idle=1.5, soaked=20_000, imports=3)
 FULL = Scale(
-    rounds=5, drained=50_000, enqueued=2_000, echoes=100, idle=4.0, soaked=200_000, imports=7
+    rounds=3, drained=50_000, enqueued=2_000, echoes=100, idle=4.0, soaked=200_000, imports=7
 )

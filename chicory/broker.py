@@ -25,6 +25,7 @@ from chicory.transport import (
 )
 
 DEFAULT_QUEUE = "default"
+_LEVELS = tuple(Priority)
 
 
 class DLQMessage(Struct, frozen=True):
@@ -234,7 +235,7 @@ def level(priority: int | None) -> Priority:
         return Priority.NORMAL
     if not 0 <= priority <= 255:  # noqa: PLR2004  (as the message's docstring says)
         raise ValidationError(f"priority {priority!r}: 0 is low, 1 normal, 2 to 255 high")
-    return Priority(min(priority, Priority.HIGH))
+    return _LEVELS[min(priority, Priority.HIGH)]
 
 
 def _check_name(queue: str) -> None:

@@ -28,6 +28,9 @@ LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Synchronous = Literal["off", "normal", "full", "extra"]
 CertReqs = Literal["required", "none"]
 
+Replicas = Literal[1, 3, 5]
+Storage = Literal["file", "memory"]
+
 DEFAULT_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
 MEBIBYTE = 1 << 20
 _CONSUMER_GROUP = "chicory"
@@ -49,6 +52,8 @@ class WorkerConfig(Section, kw_only=True):
         blocked_loop_warning: seconds; a task that blocks the event loop for longer is reported
             with its stack.
         blocked_loop_limit: seconds; a worker blocked for longer gives up its leases.
+        max_tasks: tasks after which a worker process ends; under a supervisor a new one follows.
+        max_memory: MiB of resident memory, likewise.
     """
 
     concurrency: PositiveInt = setting("WORKER_CONCURRENCY", PositiveInt, DEFAULT_CONCURRENCY)
@@ -67,6 +72,8 @@ class WorkerConfig(Section, kw_only=True):
     blocked_loop_limit: PositiveSeconds = setting(
         "WORKER_BLOCKED_LOOP_LIMIT", PositiveSeconds, 300.0
     )
+    max_tasks: PositiveInt | None = setting("WORKER_MAX_TASKS", PositiveInt, None)
+    max_memory: PositiveInt | None = setting("WORKER_MAX_MEMORY", PositiveInt, None)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -131,13 +138,38 @@ class _NatsConfig(Section, kw_only=True):
     port: int
     username: str | None
     password: str | None
+    token: str | None
+    credentials: str | None
+    nkey: str | None
+    tls: bool
+    tls_ca: str | None
+    replicas: Replicas
+    storage: Storage
     url: str | None
 
     @property
     def address(self) -> str:
-        """The URL of the server."""
-        login = _login(self.username, self.password)
-        return self.url or f"nats://{login}{_host(self.host)}:{self.port}"
+        """The URL of the servers."""
+        if self.url:
+            return self.url
+        scheme, login = "tls" if self.tls else "nats", _login(self.username, self.password)
+        if self.token is not None:
+            login = f"{quote(self.token, safe='')}@"
+        hosts = ",".join(_server(host, self.port) for host in self.host.split(","))
+        options = {
+            "credentials": self.credentials,
+            "nkey": self.nkey,
+            "tls_ca": self.tls_ca,
+            "replicas": self.replicas if self.replicas > 1 else None,
+            "storage": self.storage if self.storage != "file" else None,
+        }
+        query = urlencode({name: value for name, value in options.items() if value is not None})
+        return f"{scheme}://{login}{hosts}{'?' + query if query else ''}"
+
+
+def _server(host: str, port: int) -> str:
+    """A host that may have a port of its own."""
+    return host if host.count(":") == 1 or "]:" in host else f"{_host(host)}:{port}"
 
 
 def _login(username: str | None, password: str | None) -> str:
@@ -216,22 +248,60 @@ class RedisBackendConfig(_RedisConfig, kw_only=True):
 
 
 class NatsBrokerConfig(_NatsConfig, kw_only=True):
-    """Address of a NATS broker; ``CHICORY_BROKER_NATS_<FIELD>``; ``url`` wins."""
+    """Address of a NATS broker; ``CHICORY_BROKER_NATS_<FIELD>``; ``url`` wins.
+
+    Attributes:
+        host: one server, or several with commas between them.
+        port: of the servers that are given without one.
+        token: a login that is one secret.
+        credentials: file with a JWT and its key.
+        nkey: file with the seed of an NKey.
+        tls: encrypt the connection.
+        tls_ca: file with the authorities to trust, instead of the system's.
+        replicas: copies of the stream in a cluster.
+        storage: where the stream is kept.
+    """
 
     host: str = setting("BROKER_NATS_HOST", str, "localhost")
     port: Port = setting("BROKER_NATS_PORT", Port, 4222)
     username: str | None = setting("BROKER_NATS_USERNAME", str, None)
     password: str | None = setting("BROKER_NATS_PASSWORD", str, None)
+    token: str | None = setting("BROKER_NATS_TOKEN", str, None)
+    credentials: str | None = setting("BROKER_NATS_CREDENTIALS", str, None)
+    nkey: str | None = setting("BROKER_NATS_NKEY", str, None)
+    tls: bool = setting("BROKER_NATS_TLS", bool, False)  # noqa: FBT003
+    tls_ca: str | None = setting("BROKER_NATS_TLS_CA", str, None)
+    replicas: Replicas = setting("BROKER_NATS_REPLICAS", Replicas, 1)
+    storage: Storage = setting("BROKER_NATS_STORAGE", Storage, "file")
     url: str | None = setting("BROKER_NATS_URL", str, None)
 
 
 class NatsBackendConfig(_NatsConfig, kw_only=True):
-    """Address of a NATS result backend; ``CHICORY_BACKEND_NATS_<FIELD>``; ``url`` wins."""
+    """Address of a NATS result backend; ``CHICORY_BACKEND_NATS_<FIELD>``; ``url`` wins.
+
+    Attributes:
+        host: one server, or several with commas between them.
+        port: of the servers that are given without one.
+        token: a login that is one secret.
+        credentials: file with a JWT and its key.
+        nkey: file with the seed of an NKey.
+        tls: encrypt the connection.
+        tls_ca: file with the authorities to trust, instead of the system's.
+        replicas: copies of the stream in a cluster.
+        storage: where the stream is kept.
+    """
 
     host: str = setting("BACKEND_NATS_HOST", str, "localhost")
     port: Port = setting("BACKEND_NATS_PORT", Port, 4222)
     username: str | None = setting("BACKEND_NATS_USERNAME", str, None)
     password: str | None = setting("BACKEND_NATS_PASSWORD", str, None)
+    token: str | None = setting("BACKEND_NATS_TOKEN", str, None)
+    credentials: str | None = setting("BACKEND_NATS_CREDENTIALS", str, None)
+    nkey: str | None = setting("BACKEND_NATS_NKEY", str, None)
+    tls: bool = setting("BACKEND_NATS_TLS", bool, False)  # noqa: FBT003
+    tls_ca: str | None = setting("BACKEND_NATS_TLS_CA", str, None)
+    replicas: Replicas = setting("BACKEND_NATS_REPLICAS", Replicas, 1)
+    storage: Storage = setting("BACKEND_NATS_STORAGE", Storage, "file")
     url: str | None = setting("BACKEND_NATS_URL", str, None)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -60,19 +60,69 @@ class Section(Struct, kw_only=True):
 
 
 def setting(variable: str, kind: Any, default: Any) -> Any:
-    """A field of a ``Section`` that the variable ``CHICORY_<variable>`` may set."""
-    return msgspec.field(default_factory=_reader(f"CHICORY_{variable}", kind, default))
+    """A field of a ``Section`` that the variable ``CHICORY_<variable>`` may set.
+
+    Or the contents of the file that ``CHICORY_<variable>_FILE`` names, as Docker and Kubernetes
+    hand out secrets.
+    """
+    return msgspec.field(default_factory=Reader(f"CHICORY_{variable}", kind, default))
 
 
-def _reader(variable: str, kind: Any, default: Any) -> Callable[[], Any]:
-    def read() -> Any:
-        text = os.environ.get(variable, dotenv().get(variable))
-        if text is None:
-            return default
-        shown = "***" if variable.rpartition("_")[2].lower() in _SECRET else mask(text)
-        return accept(text, kind, f"{variable}={shown!r}", strict=False)
+class Reader:
+    """Finds the value of one setting where the program gives none.
 
-    return read
+    Attributes:
+        variable: the environment variable that sets it.
+        kind: what it may be.
+        default: what it is where nobody sets it.
+    """
+
+    def __init__(self, variable: str, kind: Any, default: Any) -> None:
+        self.variable = variable
+        self.kind = kind
+        self.default = default
+
+    def __call__(self) -> Any:
+        """The value. Raises ``ConfigurationError`` that names the variable and what it takes."""
+        for variables in (os.environ, dotenv()):
+            found = self._find(variables)
+            if found is not None:
+                return accept(found, self.kind, self._shown(found), strict=False)
+        return self.default
+
+    def source(self) -> str:
+        """Where the value comes from: the environment, ``.env``, or the default."""
+        for variables, name in ((os.environ, "environment"), (dotenv(), ".env")):
+            for variable in (self.variable, self._file_variable):
+                if variable in variables:
+                    return f"{name}, {variable}" if variable != self.variable else name
+        return "default"
+
+    @property
+    def is_secret(self) -> bool:
+        """Whether its value must never be shown."""
+        return self.variable.rpartition("_")[2].lower() in _SECRET
+
+    @property
+    def _file_variable(self) -> str:
+        return f"{self.variable}_FILE"
+
+    def _find(self, variables: Mapping[str, str]) -> str | None:
+        value, file = variables.get(self.variable), variables.get(self._file_variable)
+        if file is None:
+            return value
+        if value is not None:
+            raise ConfigurationError(f"{self.variable} and {self._file_variable} are both set: one")
+        try:
+            return Path(file).read_text(encoding="utf-8").rstrip("\r\n")
+        except (OSError, ValueError) as error:
+            raise ConfigurationError(
+                f"{self._file_variable}={file!r}: the file cannot be read: {error}"
+            ) from None
+
+    def _shown(self, text: str) -> str:
+        shown = "***" if self.is_secret else mask(text)
+        return f"{self.variable}={shown!r}"
 
 
 _loaded: tuple[object, Mapping[str, str]] = (None, {})

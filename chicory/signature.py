@@ -79,8 +79,6 @@ class Signature:
 
         Raises ``ValidationError`` that names the parameter and the reason.
         """
-        if any(isinstance(value, TaskContext) for value in (*args, *kwargs.values())):
-            raise ValidationError(f"{self.name}: TaskContext is given by the worker: leave it out")
         packed_args = self._encode(args, lambda: self._named(args, kwargs))
         packed_kwargs = self._encode(kwargs, lambda: kwargs) if kwargs else _NO_KWARGS
         if check:
@@ -92,6 +90,10 @@ class Signature:
             return Raw(codec.encode(value))
         except Exception as whole:  # the user's types take part in it
             for name, part in parts().items():
+                if isinstance(part, TaskContext):
+                    raise ValidationError(
+                        f"{self.name}: TaskContext is given by the worker: leave it out"
+                    ) from None
                 try:
                     codec.encode(part)
                 except Exception as error:

@@ -59,12 +59,12 @@ class ValidationMode(StrEnum):
     @property
     def inputs(self) -> bool:
         """Whether arguments are checked at ``delay``."""
-        return self in {ValidationMode.INPUTS, ValidationMode.STRICT}
+        return self is ValidationMode.INPUTS or self is ValidationMode.STRICT
 
     @property
     def outputs(self) -> bool:
         """Whether return values are checked."""
-        return self in {ValidationMode.OUTPUTS, ValidationMode.STRICT}
+        return self is ValidationMode.OUTPUTS or self is ValidationMode.STRICT
 
 
 class BrokerType(StrEnum):

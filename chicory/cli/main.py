@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from cyclopts import App, CycloptsError
 
-from chicory.cli import calls, dlq, queues, worker, workers
+from chicory.cli import calls, dlq, queues, settings, worker, workers
 from chicory.cli.demo import demo
 from chicory.errors import (
     ChicoryError,
@@ -40,6 +40,7 @@ command.command(workers.workers)
 command.command(workers.cleanup)
 command.command(calls.call)
 command.command(calls.result)
+command.command(settings.config)
 command.command(demo)
 
 

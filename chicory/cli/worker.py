@@ -25,6 +25,7 @@ from chicory.errors import ConfigurationError
 from chicory.supervision import Lifeline, Supervisor
 from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
+from chicory.worker.rota import parse
 
 EventLoop = Literal["asyncio", "uvloop", "trio"]
 LEVELS = get_args(LogLevel)
@@ -55,7 +56,7 @@ def worker(
             negative=(),
             show_default=False,
             consume_multiple=False,
-            help="Queue to consume; given several times: in strict order.",
+            help="Queue to consume; several: in strict order, or shared by weight (high=3).",
         ),
     ] = (),
     dlq: Annotated[bool | None, Parameter(help="Keep exhausted calls as dead letters.")] = None,
@@ -72,6 +73,16 @@ def worker(
         LogLevel | None, Parameter(help="What is logged on stderr.", converter=_level)
     ] = None,
     loop: Annotated[EventLoop, Parameter(help="Event loop to run on.")] = "asyncio",
+    burst: Annotated[
+        bool, Parameter(negative=(), help="End when the queues hold nothing that is due.")
+    ] = False,
+    max_tasks: Annotated[
+        int | None, Parameter(help="Tasks after which a process is replaced by a new one.")
+    ] = None,
+    max_memory: Annotated[int | None, Parameter(help="MiB of memory, likewise.")] = None,
+    max_tasks_total: Annotated[
+        int | None, Parameter(help="Tasks after which a process ends, and is not replaced.")
+    ] = None,
     reload: Annotated[
         bool, Parameter(negative=(), help="Replace the processes when Python files here change.")
     ] = False,
@@ -79,8 +90,12 @@ def worker(
     """Run tasks until SIGTERM or SIGINT; what is not finished then is given back."""
     _need(loop)
     lifeline = Lifeline.inherited()
-    if (workers > 1 or reload) and lifeline is None:
-        return _supervise(workers, log_level, reload=reload)
+    if max_tasks is not None and max_tasks_total is not None:
+        raise ConfigurationError("--max-tasks replaces a process, --max-tasks-total does not: one")
+    recycles = max_tasks is not None or max_memory is not None
+    if (workers > 1 or reload or recycles) and lifeline is None:
+        finite = burst or max_tasks_total is not None
+        return _supervise(workers, log_level, finite=finite, reload=reload)
     found = locate(app)
     given = {
         "concurrency": concurrency,
@@ -89,12 +104,14 @@ def worker(
         "heartbeat_ttl": heartbeat_ttl,
         "shutdown_timeout": shutdown_timeout,
         "log_level": log_level,
+        "max_tasks": max_tasks if max_tasks_total is None else max_tasks_total,
+        "max_memory": max_memory,
     }
     config = overridden(found.config.worker, given)
     _log(config.log_level)
     if not found.tasks:
         raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
-    runner = Worker(found, config, queues=queue or None)
+    runner = Worker(found, config, queues=parse(queue) or None, burst=burst)
     status: TaskStatus[None] = TASK_STATUS_IGNORED
     if lifeline is not None:
         lifeline.shutdown_timeout = config.shutdown_timeout
@@ -105,7 +122,7 @@ def worker(
     return 0
 
 
-def _supervise(workers: int, log_level: LogLevel | None, *, reload: bool) -> int:
+def _supervise(workers: int, log_level: LogLevel | None, *, finite: bool, reload: bool) -> int:
     """Have so many processes run this same command; each finds that it has a supervisor."""
     if os.name != "posix":
         raise ConfigurationError("this system runs one worker process per command, unsupervised")
@@ -114,7 +131,7 @@ def _supervise(workers: int, log_level: LogLevel | None, *, reload: bool) -> int
     _log(log_level or WorkerConfig().log_level)
     command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
     sources = Path.cwd() if reload else None
-    return anyio.run(Supervisor(command, workers, sources=sources).run)
+    return anyio.run(Supervisor(command, workers, finite=finite, sources=sources).run)
 
 
 def overridden(config: WorkerConfig, given: dict[str, Any]) -> WorkerConfig:

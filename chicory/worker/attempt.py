@@ -109,13 +109,20 @@ class Executor:
         self._now = now
         # slots are the limit; a thread that outlives its call must not keep later calls waiting
         self._threads = CapacityLimiter(math.inf)
+        self._steps = (
+            self._decode,
+            self._count_crashes,
+            self._expire,
+            self._look_up,
+            self._bind,
+        )
 
     def prepare(self, attempt: Attempt) -> None:
         """Decode, look up, validate; or end the attempt with the reason why it cannot run."""
         if attempt.abort is not None:
             attempt.ending = attempt.abort
             return
-        for step in (self._decode, self._count_crashes, self._expire, self._look_up, self._bind):
+        for step in self._steps:
             step(attempt)
             if attempt.ending is not None:
                 return

@@ -13,6 +13,7 @@ from anyio import CancelScope, Event
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Delivery, Transport
 from chicory.worker.patience import Patience
+from chicory.worker.rota import Rota
 from chicory.worker.slots import Slots
 
 MAX_FETCH = 256
@@ -30,25 +31,29 @@ class Intake:
     """Keeps the slots supplied from the queues.
 
     ``accept(deliveries)`` is called with what was fetched, ``give_back()`` when what waits for a
-    slot should go back because nothing moves.
+    slot should go back because nothing moves. Where ``exhausted`` is given it does not wait for
+    messages: it ends, and calls that, once there are none and all that was fetched is settled.
     """
 
     def __init__(
         self,
         transport: Transport,
-        queues: Sequence[str],
+        rota: Rota,
         slots: Slots,
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
         unsettled: Callable[[], int],
+        exhausted: Callable[[], None] | None = None,
     ) -> None:
         self.waiting_since: float | None = None
         self._transport = transport
-        self._queues = queues
+        self._rota = rota
         self._slots = slots
         self._accept = accept
         self._give_back = give_back
         self._unsettled = unsettled
+        self._exhausted = exhausted
+        self._wait = math.inf if exhausted is None else 0.0
         self._stopped = False
         self._scope = CancelScope()
         self._moved: Event | None = None
@@ -89,6 +94,14 @@ class Intake:
             else:
                 await self._wait_for_room()
 
+    async def _find_nothing(self) -> None:
+        """What runs may bring more; when nothing does, all is done."""
+        if self._slots.running or self._slots.queue or self._unsettled():
+            await self._wait_for_room()
+        elif self._exhausted is not None:
+            self._stopped = True
+            self._exhausted()
+
     def _room(self) -> int:
         ahead = self._pace.ahead(self._finished)
         waiting = len(self._slots.queue)
@@ -100,7 +113,7 @@ class Intake:
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
         try:
-            deliveries = await self._transport.fetch(self._queues, room, math.inf)
+            deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
             self.waiting_since = None
             await self._patience.after(error)
@@ -111,6 +124,8 @@ class Intake:
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
+        elif not deliveries:
+            await self._find_nothing()
 
     async def _wait_for_room(self) -> None:
         before = self._finished

@@ -20,11 +20,14 @@ from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
 from chicory.loop import Loop
 from chicory.transport import Lease, Transport, WorkerRecord
+from chicory.worker.memory import resident
 from chicory.worker.patience import Patience
 from chicory.worker.shift import Shift
 
 logger = logging.getLogger("chicory.worker")
 
+WEIGH_EVERY = 1.0
+"""Seconds between looks at the memory in use."""
 DEAF_AFTER = 5.0
 """Seconds between looks at whether a fetch that waits overlooks ready messages."""
 DEAF_FOR = 1.0
@@ -43,14 +46,22 @@ class Ward:
         thread: the identity of its thread.
         shift: what it holds, and takes orders; its methods are called on ``loop`` only.
         record: makes the heartbeat; called on the keeper's thread.
+        retire: has the worker end, with the reason; called on ``loop`` only.
         lag: seconds that the event loop took to answer, last time.
     """
 
-    def __init__(self, loop: Loop, shift: Shift, record: Callable[[], WorkerRecord]) -> None:
+    def __init__(
+        self,
+        loop: Loop,
+        shift: Shift,
+        record: Callable[[], WorkerRecord],
+        retire: Callable[[str], None],
+    ) -> None:
         self.loop = loop
         self.thread = threading.get_ident()
         self.shift = shift
         self.record = record
+        self.retire = retire
         self.lag = 0.0
 
 
@@ -115,6 +126,7 @@ class Keeper:
             self._every(self._tick, self._renew, "renewing leases"),
             self._every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
             self._every(DEAF_AFTER, self._listen, "looking at the queue"),
+            self._every(WEIGH_EVERY, self._weigh, "looking at the memory"),
         )
 
     async def _leave(self) -> None:
@@ -170,6 +182,12 @@ class Keeper:
                 self._ward.loop.call_soon(self._ward.shift.lost, receipt)
             elif lease is Lease.CANCEL_REQUESTED:
                 self._ward.loop.call_soon(self._ward.shift.cancel, receipt)
+
+    async def _weigh(self) -> None:
+        limit = self._config.max_memory
+        if limit is not None and (used := resident()) > limit:
+            why = f"it has {used:,} MiB of memory, more than {limit:,}"
+            self._ward.loop.call_soon(self._ward.retire, why)
 
     # -- heartbeat and watch --------------------------------------------------------------
 

@@ -31,6 +31,11 @@ class Rota:
         self._uniform = uniform
         _check(self.names, self._weights or {})
 
+    def __str__(self) -> str:
+        weights = self._weights
+        names = self.names if weights is None else [f"{n}={w}" for n, w in weights.items()]
+        return ", ".join(names)
+
     def order(self) -> Sequence[str]:
         """The queues, for one fetch."""
         weights = self._weights

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import anyio
 from anyio import Event
@@ -18,6 +19,8 @@ from chicory.transport import Delivery, Done, Receipt, Settled, Transport
 from chicory.worker.attempt import Attempt, Executor
 from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
+from chicory.worker.quarantine import Quarantine
+from chicory.worker.rota import Rota
 from chicory.worker.settlements import Clerk
 from chicory.worker.settler import Settler
 from chicory.worker.slots import Slots
@@ -34,6 +37,8 @@ logger = logging.getLogger("chicory.worker")
 class Shift:
     """Fetches, runs and settles with open transports, in a task group of its worker's.
 
+    ``retire(why)`` is called, perhaps more than once, when it is time to end by itself.
+
     Attributes:
         held: everything that is leased, by receipt; changed on the event loop only.
         tally: what the attempts came to.
@@ -44,17 +49,22 @@ class Shift:
         app: Chicory,
         config: WorkerConfig,
         worker_id: str,
-        queues: Sequence[str],
+        rota: Rota,
         transports: Sequence[Transport],
         group: TaskGroup,
         tally: Tally,
+        retire: Callable[[str], None],
+        *,
+        burst: bool,
     ) -> None:
         self.held: dict[Receipt, Attempt] = {}
         self.tally = tally
         self._now = app.clock.now
         self._max_crashes = config.max_crashes
-        self._queues = tuple(queues)
-        self._quarantined: Attempt | None = None
+        self._max_tasks = config.max_tasks or math.inf
+        self._retire = retire
+        self._queues = rota.names
+        self._quarantine = Quarantine()
         self._idle: Event | None = None
         self._farewell = Farewell()
         self._executor = Executor(app.tasks, worker_id, config, self._now)
@@ -70,11 +80,12 @@ class Shift:
         self._slots = Slots(group, config.concurrency, self._run, self._finish)
         self._intake = Intake(
             transports[0],
-            queues,
+            rota,
             self._slots,
             self._accept,
             self._give_back,
             lambda: self._settler.backlog,
+            (lambda: retire("the queues are empty")) if burst else None,
         )
         group.start_soon(self._settler.run)
         group.start_soon(self._intake.run)
@@ -91,19 +102,14 @@ class Shift:
         attempts = [Attempt(delivery, now) for delivery in deliveries]
         for attempt in attempts:
             self.held[attempt.delivery.receipt] = attempt
-        self._slots.push([attempt for attempt in attempts if self._admit(attempt)])
+        self._slots.push([attempt for attempt in attempts if self._is_harmless(attempt)])
+        self._slots.push(self._quarantine.begin())
 
-    def _admit(self, attempt: Attempt) -> bool:
-        """Let one message at a time run that may be about to kill its last worker.
-
-        Whatever else is held when it does would be blamed for the crash as well.
-        """
+    def _is_harmless(self, attempt: Attempt) -> bool:
         if not suspect(attempt.delivery.deliveries, self._max_crashes):
             return True
-        if self._quarantined is None:
-            self._quarantined = attempt
-            return True
-        self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
+        if not self._quarantine.admit(attempt):
+            self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
         return False
 
     async def _run(self, attempt: Attempt) -> None:
@@ -134,8 +140,7 @@ class Shift:
             return
         attempt.concluded = True
         attempt.ending = ending
-        if attempt is self._quarantined:
-            self._quarantined = None
+        self._quarantine.ended(attempt)
         try:
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         except Exception as error:
@@ -145,10 +150,14 @@ class Shift:
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         self.tally.count(attempt, verdict)
         self._settler.add(attempt, settlement)
+        if self.tally.processed >= self._max_tasks:
+            self._retire(f"{self._max_tasks} tasks are done")
 
     def _answered(self, attempt: Attempt, settled: Settled) -> None:
         self.held.pop(attempt.delivery.receipt, None)
         self._intake.settled()
+        if self._quarantine.left(attempt):
+            self._slots.push(self._quarantine.begin())
         if attempt.on_settled is not None:
             attempt.acknowledged = settled is Settled.SETTLED
             attempt.on_settled.set()
@@ -216,7 +225,7 @@ class Shift:
             )
 
     def _give_back(self) -> None:
-        for attempt in self._slots.take_back():
+        for attempt in (*self._slots.take_back(), *self._quarantine.take_back()):
             self._conclude(attempt, GivenBack())
 
     # -- orders of the keeper -------------------------------------------------------------

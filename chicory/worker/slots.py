@@ -12,7 +12,7 @@ import contextvars
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.lowlevel
@@ -25,6 +25,12 @@ from chicory.worker.attempt import Attempt, timed_out
 
 FAIRNESS = 0.005
 """Seconds that calls which never wait may keep the event loop from everybody else, all together."""
+SPREAD = 2
+"""Parked slots that are woken at once; each wakes as many in turn while there is work.
+
+So all are awake after five turns of the event loop, but where calls end at once, one slot does
+the work of all, and waking the others would cost more than the calls.
+"""
 
 
 class Slots:
@@ -55,11 +61,14 @@ class Slots:
         self._cancellations = cancellations()
         self._cancellations_before = self._cancellations()
 
-    def push(self, attempts: list[Attempt]) -> None:
+    def push(self, attempts: Sequence[Attempt]) -> None:
         """Run these in turn, as slots become free."""
+        if not attempts:
+            return
         self.queue.extend(attempts)
         self._turn_began = time.monotonic()
-        self._wake(len(attempts))
+        everybody = self._alive >= self.limit
+        self._wake(min(SPREAD, len(attempts)) if everybody else len(attempts))
 
     def take_back(self) -> list[Attempt]:
         """Remove and return the attempts that have not begun."""
@@ -127,6 +136,7 @@ class Slots:
         finally:
             if event in self._parked:
                 self._parked.remove(event)
+        self._wake(max(0, min(SPREAD, len(self.queue) - 1)))
 
     async def _give_way(self) -> None:
         """Let everybody else run.

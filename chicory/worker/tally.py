@@ -36,11 +36,12 @@ class Tally:
         if isinstance(verdict, GiveBack):
             return
         self.processed += 1
+        if isinstance(verdict, Succeed):
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("task %s (%s) succeeded", attempt.name, attempt.delivery.task_id)
+            return
         call = (attempt.name, attempt.delivery.task_id)
         match verdict:
-            case Succeed():
-                logger.debug("task %s (%s) succeeded", *call)
-                return
             case Cancel():
                 logger.info("task %s (%s) was cancelled", *call)
                 return

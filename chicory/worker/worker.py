@@ -7,7 +7,7 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from types import TracebackType
@@ -33,6 +33,7 @@ from chicory.message import new_id
 from chicory.stats import RunningTask, WorkerStats
 from chicory.transport import Transport, WorkerRecord
 from chicory.worker.keeper import Keeper, Ward
+from chicory.worker.rota import Queues, Rota
 from chicory.worker.shift import FAREWELL, Shift
 from chicory.worker.tally import Tally
 
@@ -51,7 +52,9 @@ class Worker:
     Args:
         app: whose tasks to run.
         config: settings; the app's ``config.worker`` where none are given.
-        queues: queues to consume, in strict order; ``config.queue`` where none are given.
+        queues: queues to consume: names, in strict order, or names with their weights;
+            ``config.queue`` where none are given.
+        burst: end by itself when the queues hold nothing that is due and all is settled.
     """
 
     def __init__(
@@ -59,11 +62,14 @@ class Worker:
         app: Chicory,
         config: WorkerConfig | None = None,
         *,
-        queues: Sequence[str] | None = None,
+        queues: Queues | None = None,
+        burst: bool = False,
     ) -> None:
         self.app = app
         self.config = config or app.config.worker
-        self.queues = tuple(queues or (self.config.queue,))
+        self._rota = Rota(queues or (self.config.queue,))
+        self.queues = self._rota.names
+        self._burst = burst
         self.worker_id = _new_worker_id()
         self._shift: Shift | None = None
         self._ward: Ward | None = None
@@ -126,6 +132,12 @@ class Worker:
             self._request_stop()
             await self._ended.wait()
         self._raise_error()
+
+    def retire(self, why: str) -> None:
+        """Begin to stop, as on a signal; does not wait. To be called on the worker's event loop."""
+        if self._is_running and not self._stopping.is_set():
+            logger.info("worker %s: %s, stopping", self.worker_id, why)
+            self._request_stop()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -238,10 +250,12 @@ class Worker:
                     self.app,
                     self.config,
                     self.worker_id,
-                    self.queues,
+                    self._rota,
                     transports,
                     group,
                     self._tally,
+                    self.retire,
+                    burst=self._burst,
                 )
                 try:
                     keeper = self._keeper(shift)
@@ -260,7 +274,7 @@ class Worker:
                 await self._leave(keeper)
 
     def _keeper(self, shift: Shift) -> Keeper:
-        self._ward = Ward(current_loop(), shift, self._heartbeat)
+        self._ward = Ward(current_loop(), shift, self._heartbeat, self.retire)
         return Keeper(self._ward, self._transports(), self.app.config.lease, self.config)
 
     async def _leave(self, keeper: Keeper | None) -> None:
@@ -284,7 +298,7 @@ class Worker:
             "worker %s: %d tasks known, consuming %s, %d at once",
             self.worker_id,
             len(self.app.tasks),
-            ", ".join(self.queues),
+            self._rota,
             self.config.concurrency,
         )
 

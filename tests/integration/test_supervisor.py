@@ -197,6 +197,51 @@ def test_when_the_supervisor_is_killed_nobody_is_left(chicory, supervise):
     assert team.until_all_have_ended().count("stopped after 0 tasks") == 2
 
 
+def test_a_process_is_recycled_after_its_tasks(chicory, supervise):
+    team = supervise("tasks", "--max-tasks", "2")
+    (first,) = team.until_ready(1)
+
+    pids = [call(chicory, "tasks.pid") for _ in range(5)]
+
+    assert pids[:2] == [first] * 2
+    assert pids[2] == pids[3] != first
+    assert pids[4] not in pids[:4]
+    team.send(signal.SIGTERM)
+    assert "exited with code 0, replacing it in 0 s" in team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
+def test_a_process_is_recycled_when_it_has_grown(chicory, supervise):
+    team = supervise("tasks", "--max-memory", "1")
+
+    team.until(r"MiB of memory, more than 1, stopping")
+    team.until(r"exited with code 0, replacing it in 0 s")
+
+
+def test_processes_that_have_emptied_the_queues_end(chicory, supervise):
+    ids = [chicory("call", "tasks", "tasks.add", "1").out.strip() for _ in range(5)]
+    team = supervise("tasks", "-w", "2", "--burst")
+
+    team.until_all_have_ended()
+
+    assert team.process.wait() == 0
+    states = [json.loads(chicory("result", "tasks", each, "--json").out)["state"] for each in ids]
+    assert states == ["SUCCESS"] * 5
+
+
+def test_a_process_that_has_done_its_share_ends(chicory, supervise):
+    for _ in range(9):
+        chicory("call", "tasks", "tasks.add", "1")
+    team = supervise("tasks", "--max-tasks-total", "3", "-c", "1")
+
+    team.until_all_have_ended()
+
+    assert team.process.wait() == 0
+    (row,) = json.loads(chicory("queues", "tasks", "--json").out)
+    assert 0 < row["ready"] <= 6
+    assert row["running"] == 0
+
+
 def test_what_can_never_work_is_said_once(supervise):
     team = supervise("nope", "-w", "3")
 

@@ -50,6 +50,8 @@ VARIABLES = {
     "WORKER_BLOCKED_LOOP_LIMIT": (
         "worker.blocked_loop_limit", "20", 20.0, "30", 30.0, "nan", POSITIVE,
     ),
+    "WORKER_MAX_TASKS": ("worker.max_tasks", "5", 5, "6", 6, "0", "a whole number, 1 or more"),
+    "WORKER_MAX_MEMORY": ("worker.max_memory", "5", 5, "6", 6, "0", "a whole number, 1 or more"),
     "BROKER_URL": ("broker.url", "memory://a", "memory://a", "x://b", "x://b", None, None),
     "BACKEND_URL": ("backend.url", "memory://a", "memory://a", "x://b", "x://b", None, None),
     "BACKEND_RESULT_TTL": ("backend.result_ttl", "60", 60.0, "0.5", 0.5, "0", POSITIVE),

@@ -140,3 +140,42 @@ def test_a_section_is_a_struct_like_others():
     assert msgspec.structs.replace(config, queue="mail") == WorkerConfig(
         concurrency=3, queue="mail"
     )
+
+
+def test_a_file_may_hold_the_value(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text("hush\n")
+    monkeypatch.setenv("CHICORY_BROKER_REDIS_PASSWORD_FILE", str(tmp_path / "secret"))
+
+    assert RedisBrokerConfig().password == "hush"
+
+
+def test_a_file_named_in_the_environment_wins_over_the_dotenv(monkeypatch, tmp_path):
+    (tmp_path / "secret").write_text("from the file")
+    (tmp_path / ".env").write_text("CHICORY_BROKER_REDIS_PASSWORD=from-dotenv")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("CHICORY_BROKER_REDIS_PASSWORD_FILE", str(tmp_path / "secret"))
+
+    assert RedisBrokerConfig().password == "from the file"
+
+
+def test_a_file_that_cannot_be_read_is_named(monkeypatch):
+    monkeypatch.setenv("CHICORY_LEASE_FILE", "/nowhere/lease")
+
+    with pytest.raises(ConfigurationError, match=r"CHICORY_LEASE_FILE='/nowhere/lease': the file"):
+        ChicoryConfig()
+
+
+def test_a_value_and_a_file_at_once_are_refused(monkeypatch, tmp_path):
+    monkeypatch.setenv("CHICORY_LEASE", "5")
+    monkeypatch.setenv("CHICORY_LEASE_FILE", str(tmp_path / "lease"))
+
+    with pytest.raises(ConfigurationError, match="CHICORY_LEASE and CHICORY_LEASE_FILE are both"):
+        ChicoryConfig()
+
+
+def test_what_a_file_holds_is_checked_and_a_secret_is_not_shown(monkeypatch, tmp_path):
+    (tmp_path / "port").write_text("many")
+    monkeypatch.setenv("CHICORY_BROKER_REDIS_PORT_FILE", str(tmp_path / "port"))
+
+    with pytest.raises(ConfigurationError, match="must be a whole number from 1 to 65535"):
+        RedisBrokerConfig()

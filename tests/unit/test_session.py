@@ -369,3 +369,37 @@ async def test_who_is_cancelled_while_it_begins_to_wait_leaves_nothing_under_wat
     assert scope.cancelled_caught
     assert session.results._callbacks == {}
     assert session.transport._watcher.clear() == []
+
+
+async def test_who_gives_up_while_its_watch_is_under_way_leaves_nothing_under_watch(session):
+    transport, gates, under_way = session.transport, [anyio.Event(), anyio.Event()], []
+
+    async def watch(task_ids, sink):
+        under_way.append(sorted(task_ids))
+        await gates[len(under_way) - 1].wait()
+        await MemoryTransport.watch(transport, task_ids, sink)
+
+    transport.watch = watch
+    inbox, scopes = Inbox(), {}
+
+    async def add(task_id):
+        with anyio.CancelScope() as scopes[task_id]:
+            await session.results.add([task_id], inbox)
+
+    with fail_after(10):
+        async with create_task_group() as tasks:
+            for task_ids in ("x", "ab"):
+                for task_id in task_ids:
+                    tasks.start_soon(add, task_id)
+                await wait_all_tasks_blocked()
+            gates[0].set()
+            await wait_all_tasks_blocked()
+            for task_id in "ab":
+                scopes[task_id].cancel()
+            await wait_all_tasks_blocked()
+            gates[1].set()
+
+    assert under_way == [["x"], ["a", "b"]]
+    kept = set(session.results._callbacks)
+    assert len(kept) == 2  # the leader's went through
+    assert set(transport._watcher._sinks) == kept

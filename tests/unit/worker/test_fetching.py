@@ -9,6 +9,7 @@ from anyio import Event, sleep_forever
 from chicory import Chicory, RetryPolicy, TaskError, Worker, WorkerConfig
 from chicory.context import TaskContext
 from chicory.message import TaskMessage, encode
+from chicory.testing.memory import MemoryTransport
 from chicory.transport import Priority, Publication
 
 
@@ -32,6 +33,27 @@ async def test_queues_are_served_strictly_in_the_order_given(app, working):
         await app.gather(handles)
 
     assert run == ["first"] * 3 + ["second"] * 3 + ["third"] * 3
+
+
+async def test_queues_with_weights_take_turns_in_going_first(app, working, monkeypatch):
+    asked = set()
+    fetch = MemoryTransport.fetch
+
+    async def listen(self, queues, limit, wait):
+        asked.add(tuple(queues))
+        return await fetch(self, queues, limit, wait)
+
+    monkeypatch.setattr(MemoryTransport, "fetch", listen)
+
+    @app.task(name="note", queue="a")
+    async def note() -> None:
+        pass
+
+    async with working(queues={"a": 1, "b": 1}):
+        for _ in range(60):
+            await (await note.delay()).get()
+
+    assert asked == {("a", "b"), ("b", "a")}
 
 
 async def test_higher_priorities_go_first(app, working):
@@ -244,6 +266,60 @@ async def test_the_last_suspects_run_one_at_a_time_and_others_beside_them(app, w
     assert len(beside) == 1
     assert counts.delayed == 2
     assert names == ["a", "b", "c"]
+
+
+async def test_no_suspect_begins_before_its_worker_is_rid_of_the_others(app, working, clock, cable):
+    """Did it kill the worker at once, the others would be blamed for it."""
+    begun = Event()
+
+    @app.task(name="suspect")
+    async def suspect() -> None:
+        begun.set()
+        await sleep_forever()
+
+    for _ in range(3):
+        await suspect.send()
+    await crash(app, clock, times=2)
+    async with working(concurrency=8, max_crashes=3) as worker:
+        cable.stuck.add("settle")
+        await cable.called("settle", 1)
+        for _ in range(20):
+            await anyio.lowlevel.checkpoint()
+        too_early = worker.get_stats().active_tasks
+        cable.mend()
+        await begun.wait()
+        counts = (await app.broker.counts(["default"]))["default"]
+
+    assert too_early == 0
+    assert (counts.leased, counts.delayed) == (1, 2)
+
+
+async def test_a_suspect_that_has_not_begun_is_given_back_when_the_worker_stops(
+    app, clock, cable, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.shift.FAREWELL", 1000)
+
+    @app.task(name="suspect")
+    async def suspect() -> None: ...
+
+    for _ in range(3):
+        await suspect.send()
+    await crash(app, clock, times=2)
+    worker = Worker(app, WorkerConfig(max_crashes=3))
+    with anyio.fail_after(20):
+        cable.stuck.add("settle")
+        await worker.start()
+        await cable.called("settle", 1)
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.stop)
+            await anyio.lowlevel.checkpoint()
+            cable.mend()
+        clock.advance(1)
+        session = await app.broker_link.session()
+        fetched = await session.transport.fetch(["default"], 10, 0)
+
+    assert [delivery.deliveries for delivery in fetched] == [3, 3, 3]
+    assert worker.get_stats().tasks_processed == 0
 
 
 async def test_what_is_given_back_by_a_clean_stop_counts_for_no_crash(app, clock):

@@ -25,6 +25,11 @@ def test_weights_are_shares_of_going_first():
     assert 2.8 < first["high"] / first["low"] < 3.2
 
 
+def test_what_is_served_is_told_as_it_was_given():
+    assert str(Rota(["high", "low"])) == "high, low"
+    assert str(Rota({"high": 3, "low": 1})) == "high=3, low=1"
+
+
 @given(st.dictionaries(names, st.integers(1, 1000), min_size=1))
 def test_every_order_holds_every_queue_once(weights):
     assert sorted(Rota(weights).order()) == sorted(weights)

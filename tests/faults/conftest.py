@@ -1,0 +1,46 @@
+"""A fleet of worker processes, and the seed of what happens to them."""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parent))
+
+from fleet import Fleet
+
+LEASE = 2.0
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.faults)
+            item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture
+def chance() -> random.Random:
+    """Repeat a failure with CHICORY_FAULTS_SEED=<what it printed>."""
+    seed = int(os.environ.get("CHICORY_FAULTS_SEED") or random.SystemRandom().randrange(2**32))
+    print(f"CHICORY_FAULTS_SEED={seed}")  # noqa: T201  (shown where the test fails)
+    return random.Random(seed)
+
+
+@pytest.fixture
+async def fleet(tmp_path, anyio_backend, monkeypatch) -> AsyncIterator[Fleet]:
+    for name in [name for name in os.environ if name.startswith("CHICORY_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CHICORY_LEASE", str(LEASE))
+    fleet = Fleet(tmp_path, anyio_backend)
+    async with fleet.app:
+        try:
+            yield fleet
+        finally:
+            fleet.close()
+            print((tmp_path / "workers.log").read_text()[-20_000:])  # noqa: T201  (likewise)

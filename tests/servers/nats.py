@@ -1,0 +1,120 @@
+"""A real nats-server for tests: a process of their own on a free port of this machine."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+
+class NatsServer:
+    """Started and ended by its handle; keeps its store over ``kill`` and ``start``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        jetstream: bool = True,
+        room: str | None = None,
+        extra: str = "",
+        max_payload: int = 8 << 20,
+    ) -> None:
+        self.port = _free_port()
+        self._folder = folder
+        self._process: subprocess.Popen[bytes] | None = None
+        folder.mkdir(parents=True, exist_ok=True)
+        limit = f", max_file_store: {room}" if room else ""
+        store = f'jetstream {{ store_dir: "{folder / "store"}"{limit} }}' if jetstream else ""
+        (folder / "server.conf").write_text(
+            f'listen: "127.0.0.1:{self.port}"\nmax_payload: {max_payload}\n{store}\n{extra}\n'
+        )
+
+    @property
+    def url(self) -> str:
+        return f"nats://127.0.0.1:{self.port}"
+
+    @property
+    def log(self) -> str:
+        return (self._folder / "log").read_text()
+
+    def start(self) -> None:
+        """Run it, and wait until it takes connections."""
+        with (self._folder / "log").open("ab") as log:
+            self._process = subprocess.Popen(
+                [_binary(), "-c", str(self._folder / "server.conf")],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        end = time.monotonic() + 20
+        while not self._answers():
+            if self._process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"nats-server does not start:\n{self.log}")
+            time.sleep(0.01)
+
+    def kill(self) -> None:
+        """End it without a warning."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def _answers(self) -> bool:
+        try:
+            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
+                return connection.recv(4) == b"INFO"
+        except OSError:
+            return False
+
+
+class NatsCluster:
+    """Servers that know each other."""
+
+    def __init__(self, folder: Path, size: int = 3) -> None:
+        ports = [_free_port() for _ in range(size)]
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
+        self.servers = [
+            NatsServer(
+                folder / str(number),
+                extra=f"server_name: n{number}\n"
+                f'cluster {{ name: test, listen: "127.0.0.1:{port}", routes: [{routes}] }}',
+            )
+            for number, port in enumerate(ports)
+        ]
+
+    @property
+    def hosts(self) -> str:
+        return ",".join(f"127.0.0.1:{server.port}" for server in self.servers)
+
+    def __enter__(self) -> Self:
+        for server in self.servers:
+            server.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for server in self.servers:
+            server.kill()
+
+
+def _binary() -> str:
+    beside = Path(sys.executable).with_name("nats-server")
+    found = str(beside) if beside.exists() else shutil.which("nats-server")
+    if found is None:
+        raise RuntimeError("no nats-server: install the development dependencies")
+    return found
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

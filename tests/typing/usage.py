@@ -1,0 +1,186 @@
+"""Usage that pyright must accept, and mistakes that it must find.
+
+Checked by ``test_typing.py``; never run. A mistake is pinned by an ignore that names its rule:
+where pyright does not complain of the mistake, it complains of the needless ignore.
+"""
+# pyright: strict, reportUnnecessaryTypeIgnoreComment=true
+
+from collections.abc import Coroutine
+from typing import Any, NoReturn, assert_type
+
+from msgspec import Struct
+
+from chicory import (
+    AsyncResult,
+    BackendType,
+    BrokerType,
+    Chicory,
+    ChicoryConfig,
+    DeliveryMode,
+    Priority,
+    RetryBackoff,
+    RetryPolicy,
+    Task,
+    TaskContext,
+    TaskMessage,
+    TaskResult,
+    TaskState,
+    ValidationMode,
+    Worker,
+    WorkerConfig,
+    WorkerStats,
+)
+from chicory.config import BrokerConfig, NatsBrokerConfig, RedisBrokerConfig, SQLiteBrokerConfig
+
+
+class Order(Struct):
+    number: int
+
+
+app = Chicory()
+by_name = Chicory(broker=BrokerType.REDIS, backend=BackendType.REDIS, config=ChicoryConfig())
+by_url = Chicory("redis://localhost:6379/0", backend=None)
+
+
+@app.task()
+async def add(a: int, b: int = 2) -> int:
+    return a + b
+
+
+@app.task(name="orders.ship", retry_policy=RetryPolicy(max_retries=5), queue="mail")
+async def ship(ctx: TaskContext, order: Order, *, express: bool = False) -> Order:
+    if ctx.is_last_retry:
+        ctx.fail("too late")
+    if ctx.remaining_retries > 1:
+        ctx.retry(countdown=5, exc=ValueError(express))
+    return order
+
+
+@app.task(ignore_result=True, timeout=5, expires=60, priority=Priority.HIGH)
+def write(path: str, *lines: str, **options: int) -> None:
+    del path, lines, options
+
+
+@app.task(validation_mode=ValidationMode.STRICT, delivery_mode=DeliveryMode.AT_MOST_ONCE)
+def count(ctx: TaskContext, orders: list[Order]) -> int:
+    return len(orders) + ctx.retries
+
+
+@app.task()
+async def give_up(ctx: TaskContext) -> NoReturn:
+    ctx.fail(ValueError("no"))
+
+
+async def calls() -> None:
+    assert_type(await add.delay(1, 2), AsyncResult[int])
+    assert_type(await add.delay(1), AsyncResult[int])
+    assert_type(await add.delay(a=1, b=2), AsyncResult[int])
+    assert_type(await add.send(1, b=2), str)
+    coroutine = assert_type(add(1, 2), Coroutine[Any, Any, int])
+    assert_type(await coroutine, int)
+
+    assert_type(await ship.delay(Order(1), express=True), AsyncResult[Order])
+    assert_type(await ship.send(Order(1)), str)
+    assert_type(await ship(Order(1)), Order)
+
+    assert_type(await write.delay("path", "line", mode=1), AsyncResult[None])
+    assert_type(write("path", "line", mode=1), None)
+
+    assert_type(await count.delay([Order(1)]), AsyncResult[int])
+    assert_type(count([Order(1)]), int)
+    assert_type(await give_up.delay(), AsyncResult[NoReturn])
+
+
+async def mistakes() -> None:
+    await add.delay("1")  # pyright: ignore[reportArgumentType]
+    await add.delay(1, 2, 3)  # pyright: ignore[reportCallIssue]
+    await add.delay()  # pyright: ignore[reportCallIssue]
+    await add.delay(1, c=3)  # pyright: ignore[reportCallIssue]
+    await add.send(1, b="2")  # pyright: ignore[reportArgumentType]
+    await add("1")  # pyright: ignore[reportArgumentType]
+    add.delay(1)  # pyright: ignore[reportUnusedCoroutine]
+    add(1)  # pyright: ignore[reportUnusedCoroutine]
+
+    await ship.delay(TaskContext("a", "b"), Order(1))  # pyright: ignore[reportCallIssue]
+    await ship.delay(Order(1), 1)  # pyright: ignore[reportCallIssue]
+    await ship.send({"number": 1})  # pyright: ignore[reportArgumentType]
+    await ship()  # pyright: ignore[reportCallIssue]
+
+    await write.delay(1)  # pyright: ignore[reportArgumentType]
+    await write.send("path", mode="x")  # pyright: ignore[reportArgumentType]
+    await write("path")  # pyright: ignore[reportGeneralTypeIssues]
+    count(["a"])  # pyright: ignore[reportArgumentType]
+    await count.delay([1])  # pyright: ignore[reportArgumentType]
+
+    wrong: AsyncResult[str] = await add.delay(1)  # pyright: ignore[reportAssignmentType]
+    del wrong
+
+
+async def results() -> None:
+    result = await add.delay(1)
+
+    assert_type(await result.get(), int)
+    assert_type(await result.get(timeout=5), int)
+    assert_type(await result.get(timeout=None), int)
+    assert_type(await result.state(), TaskState)
+    assert_type(await result.ready(), bool)
+    assert_type(await result.failed(), bool)
+    assert_type(result.task_id, str)
+    assert_type(await add.result("id").get(), int)
+    assert_type(await app.result("id").get(), Any)
+    assert_type(await app.gather([result, await add.delay(2)], timeout=5), list[int])
+    async for one in app.as_completed([result]):
+        assert_type(one, AsyncResult[int])
+
+    text: str = await result.get()  # pyright: ignore[reportAssignmentType]
+    await result.get("5")  # pyright: ignore[reportArgumentType]
+    await app.gather([add])  # pyright: ignore[reportArgumentType]
+    del text
+
+    wider: AsyncResult[int | str] = result
+    del wider
+
+
+def options() -> None:
+    @app.task  # pyright: ignore[reportArgumentType]
+    def bare() -> None: ...
+
+    app.task(nmae="x")  # pyright: ignore[reportCallIssue]
+    app.task(timeout="5")  # pyright: ignore[reportArgumentType]
+    app.task(retry_policy=3)  # pyright: ignore[reportArgumentType]
+    RetryPolicy(max_retries=3, backoff=RetryBackoff.LINEAR, retry_on=[ValueError, "KeyError"])
+    RetryPolicy(max_retires=3)  # pyright: ignore[reportCallIssue]
+    RetryPolicy(retry_on=ValueError)  # pyright: ignore[reportArgumentType]
+    Chicory(5)  # pyright: ignore[reportArgumentType]
+    WorkerConfig(concurency=4)  # pyright: ignore[reportCallIssue]
+    WorkerConfig(concurrency="4")  # pyright: ignore[reportArgumentType]
+    ChicoryConfig(
+        broker=BrokerConfig(
+            redis=RedisBrokerConfig(host="h", port=6379, password="p"),
+            nats=NatsBrokerConfig(),
+            sqlite=SQLiteBrokerConfig(path="x.db", synchronous="full"),
+        ),
+        worker=WorkerConfig(concurrency=4, queue="mail"),
+        result_default_timeout=5.0,
+    )
+    del bare
+
+
+async def doors() -> None:
+    assert_type(await app.broker.publish(TaskMessage(id="a", name="t", args=[1])), str)
+    assert_type(await app.broker.get_queue_size("mail"), int)
+    assert_type((await app.broker.get_dlq_messages())[0].original_message, TaskMessage | None)
+    assert_type(await app.broker.replay_from_dlq("a", queue="mail", reset_retries=False), bool)
+    assert_type(await app.backend.get_active_workers(), list[WorkerStats])
+    assert_type(await app.backend.get_result("a"), TaskResult | None)
+    assert_type(app.get_task("t"), Task[..., Any])
+
+
+async def workers() -> None:
+    worker = Worker(app, config=WorkerConfig(concurrency=4))
+    await worker.run()
+    await worker.start()
+    await worker.stop(timeout=5)
+    async with app, Worker(app) as running:
+        assert_type(running.get_stats(), WorkerStats)
+        assert_type(running.worker_id, str)

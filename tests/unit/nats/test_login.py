@@ -1,0 +1,102 @@
+"""Logging in, and what the one who logs in must be allowed to do."""
+
+from __future__ import annotations
+
+import os
+from uuid import uuid4
+
+import nkeys
+import pytest
+from servers.nats import NatsServer
+
+from chicory.errors import BrokerConnectionError
+from chicory.testing.contract.steps import Heard, dead, done, message, record, retry, take
+from chicory.transport import Cancelled, Counts, Settled, TransportSettings, WorkerRecord
+from chicory_nats import NatsTransport
+
+_DOCUMENTED = """
+    publish: [
+        "chicory.NS.>",
+        "$JS.API.STREAM.CREATE.CHICORY_NS", "$JS.API.STREAM.INFO.CHICORY_NS",
+        "$JS.API.STREAM.PURGE.CHICORY_NS", "$JS.API.STREAM.MSG.DELETE.CHICORY_NS",
+        "$JS.API.DIRECT.GET.CHICORY_NS", "$JS.API.CONSUMER.*.CHICORY_NS.>",
+        "$JS.API.CONSUMER.MSG.NEXT.CHICORY_NS.*", "$JS.ACK.CHICORY_NS.>"
+    ]
+    subscribe: ["_INBOX.>", "chicory-push.NS.>"]
+"""
+
+
+class _Patience:
+    patience = 20.0
+
+
+def _settings(server: NatsServer, login: str = "", options: str = "", namespace: str = "NS"):
+    url = f"nats://{login}127.0.0.1:{server.port}{options}"
+    return TransportSettings(url=url, namespace=namespace)
+
+
+@pytest.fixture
+def with_password(tmp_path):
+    users = "authorization { user: me, password: 'right' }"
+    with NatsServer(tmp_path, extra=users) as server:
+        yield server
+
+
+async def test_a_user_logs_in_with_a_password(with_password):
+    async with NatsTransport(_settings(with_password, "me:right@")) as transport:
+        await transport.ping()
+
+
+@pytest.mark.parametrize("login", ["", "me:wrong@", "you:right@", "right@"])
+async def test_a_wrong_login_is_reported_without_the_secret(with_password, login):
+    with pytest.raises(BrokerConnectionError) as raised:
+        await NatsTransport(_settings(with_password, login)).open()
+
+    assert "refused the login" in str(raised.value)
+    assert "wrong" not in str(raised.value)
+
+
+async def test_a_token_logs_in(tmp_path):
+    with NatsServer(tmp_path, extra="authorization { token: 'a-token' }") as server:
+        async with NatsTransport(_settings(server, "a-token@")) as transport:
+            await transport.ping()
+
+
+async def test_an_nkey_logs_in(tmp_path):
+    seed = nkeys.encode_seed(os.urandom(32), nkeys.PREFIX_BYTE_USER)
+    path = tmp_path / "seed"
+    path.write_bytes(seed)
+    public = nkeys.from_seed(bytearray(seed)).public_key.decode()
+    users = f"authorization {{ users: [ {{ nkey: {public} }} ] }}"
+    with NatsServer(tmp_path / "server", extra=users) as server:
+        async with NatsTransport(_settings(server, options=f"?nkey={path}")) as transport:
+            await transport.ping()
+
+
+async def test_what_the_documentation_grants_is_enough(tmp_path):
+    users = f"""
+        authorization {{ users: [
+            {{ user: me, password: right, permissions: {{ {_DOCUMENTED} }} }}
+        ] }}
+    """
+    with NatsServer(tmp_path, extra=users) as server:
+        async with NatsTransport(_settings(server, "me:right@")) as transport:
+            await _use(transport)
+
+
+async def _use(transport: NatsTransport) -> None:
+    heard = Heard(_Patience())
+    await transport.publish([message(name, unique=name) for name in "12345"])
+    assert list(await transport.cancel([record("5")])) == [Cancelled.REMOVED]
+    one, two, three, _ = await take(transport)
+    await transport.watch(["1"], heard)
+    settlements = [done(one, b"result"), dead(two), retry(three, not_before=4e9)]
+    assert list(await transport.settle(settlements)) == [Settled.SETTLED] * 3
+    await heard.until_hearing("1", b"result")
+    assert dict(await transport.counts()) == {"q": Counts(delayed=1, leased=1, dead=1)}
+    await transport.set_paused("q", paused=True)
+    assert await transport.purge("q") == 1
+    assert list(await transport.discard(["letter 2"])) == [True]
+    worker = WorkerRecord(uuid4().hex, ("q",), b"")
+    await transport.beat(worker, 30)
+    assert [one.worker_id for one in await transport.workers()] == [worker.worker_id]

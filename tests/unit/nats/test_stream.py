@@ -1,0 +1,131 @@
+"""The stream and its consumers: made once, compared ever after, never changed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import anyio
+import nats
+import pytest
+from servers.nats import NatsServer
+
+from chicory.errors import BrokerConnectionError, ConfigurationError
+from chicory.transport import Publication, TransportSettings
+from chicory_nats import NatsTransport
+from chicory_nats.stream import OLDEST, check_server, version
+
+
+@pytest.mark.parametrize(
+    ("text", "numbers"),
+    [("2.12.1", (2, 12, 1)), ("2.14.0-RC.3", (2, 14, 0)), ("", ()), ("2.x", (2,))],
+)
+def test_versions_are_read(text, numbers):
+    assert version(text) == numbers
+
+
+class _Session:
+    def __init__(self, **server):
+        self.connection = self
+        self.server = {"version": "2.12.1", "jetstream": True, **server}
+        self.address = "nats://host:4222"
+
+
+@pytest.mark.parametrize("old", ["2.9.10", "2.11.99", "2.12.0", ""])
+def test_an_old_server_is_refused_by_its_version(old):
+    with pytest.raises(ConfigurationError) as raised:
+        check_server(_Session(version=old))
+
+    assert old in str(raised.value)
+    assert ".".join(map(str, OLDEST)) in str(raised.value)
+
+
+def test_a_server_without_jetstream_is_refused():
+    with pytest.raises(ConfigurationError, match="-js"):
+        check_server(_Session(jetstream=False))
+
+
+def test_the_oldest_server_is_accepted():
+    check_server(_Session())
+
+
+async def test_opening_again_changes_nothing(connect, server, namespace):
+    await connect()
+    before = await _configuration(server, namespace)
+
+    await connect()
+
+    assert await _configuration(server, namespace) == before
+
+
+async def test_a_stream_with_other_settings_is_reported_and_left_alone(connect, server, namespace):
+    await connect()
+    before = await _configuration(server, namespace)
+
+    with pytest.raises(ConfigurationError) as raised:
+        await connect("?storage=memory")
+
+    assert f"CHICORY_{namespace}" in str(raised.value)
+    assert "storage='file', not 'memory'" in str(raised.value)
+    assert await _configuration(server, namespace) == before
+
+
+async def test_a_stream_that_would_lose_tasks_is_reported(connect, server, namespace):
+    await _ask(
+        server,
+        f"STREAM.CREATE.CHICORY_{namespace}",
+        {"name": f"CHICORY_{namespace}", "subjects": [f"chicory.{namespace}.>"], "max_msgs": 10},
+    )
+
+    with pytest.raises(ConfigurationError, match="retention='limits', not 'workqueue'"):
+        await connect()
+
+
+async def test_subjects_that_another_stream_has_are_reported(connect, server, namespace):
+    await _ask(
+        server, "STREAM.CREATE.OTHER", {"name": "OTHER", "subjects": [f"chicory.{namespace}.>"]}
+    )
+
+    with pytest.raises(ConfigurationError, match="overlap"):
+        await connect()
+
+    await _ask(server, "STREAM.DELETE.OTHER", {})
+
+
+async def test_apps_that_disagree_about_the_lease_are_told(connect):
+    here, there = await connect(lease=8.0), await connect(lease=5.0)
+    await here.publish([Publication("q", "1", b"")])
+    await here.fetch(["q"], 1, 0)
+
+    with pytest.raises(ConfigurationError) as raised:
+        await there.fetch(["q"], 1, 0)
+
+    assert "8 s" in str(raised.value)
+    assert "5 s" in str(raised.value)
+
+
+async def test_more_replicas_than_servers_is_reported(connect):
+    with pytest.raises((ConfigurationError, BrokerConnectionError), match="replicas"):
+        await connect("?replicas=3")
+
+
+async def test_a_server_that_has_no_jetstream_is_reported(tmp_path):
+    plain = NatsServer(tmp_path, jetstream=False)
+    with plain, pytest.raises(ConfigurationError, match="JetStream is off"):
+        await NatsTransport(TransportSettings(url=plain.url)).open()
+
+
+async def _configuration(server, namespace):
+    return (await _ask(server, f"STREAM.INFO.CHICORY_{namespace}", {}))["config"]
+
+
+async def _ask(server, request, body):
+    async def ask():
+        client = await nats.connect(server.url)
+        try:
+            answer = await client.request(f"$JS.API.{request}", json.dumps(body).encode())
+            return json.loads(answer.data)
+        finally:
+            await client.close()
+
+    return await anyio.to_thread.run_sync(lambda: asyncio.run(ask()))

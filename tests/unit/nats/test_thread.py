@@ -1,0 +1,149 @@
+"""What the messages of a call say about it."""
+
+from __future__ import annotations
+
+from chicory_nats.guard import Verdict, judge
+from chicory_nats.pulls import Level, Raw
+from chicory_nats.reading import Stored
+from chicory_nats.subjects import Kind
+from chicory_nats.thread import Thread, threads
+
+_CALL = b"call"
+
+
+def _stored(kind: bytes, seq: int, body: bytes = b"", **headers: object) -> Stored:
+    block = {f"Chicory-{name}".encode(): str(value).encode() for name, value in headers.items()}
+    return Stored(b"chicory.ns.m.%b.q.1.%b" % (kind, _CALL), seq, block, body)
+
+
+def _thread(*stored: Stored) -> Thread:
+    return threads(stored, [_CALL])[_CALL]
+
+
+_MESSAGE = _stored(Kind.QUEUED, 10, Call="a")
+
+
+def test_an_empty_thread_is_no_live_call():
+    empty = _thread()
+
+    assert (empty.live, empty.holder, empty.top) == (False, None, 0)
+
+
+def test_a_message_is_live_and_its_first_lease_is_its_own_number():
+    waiting = _thread(_MESSAGE)
+
+    assert (waiting.live, waiting.holder, waiting.top) == (True, 10, 10)
+
+
+def test_a_delayed_message_is_live_and_nobody_holds_it():
+    delayed = _thread(_stored(Kind.SCHEDULED, 10, Call="a"))
+
+    assert (delayed.live, delayed.scheduled, delayed.holder) == (True, True, None)
+
+
+def test_a_mark_takes_the_lease_from_whoever_was_first():
+    marked = _thread(_MESSAGE, _stored(Kind.MARK, 11, Holds=1, Until=5.0, Deliveries=2))
+
+    assert (marked.holder, marked.held_until) == (11, 5.0)
+    assert marked.deliveries(9) == 3
+
+
+def test_a_mark_older_than_the_message_says_nothing():
+    again = _thread(_stored(Kind.MARK, 9, Holds=1, Until=5.0, Deliveries=2), _MESSAGE)
+
+    assert (again.holder, again.mark, again.held_until) == (10, None, 0.0)
+
+
+def test_what_was_given_back_has_no_holder_and_keeps_its_count():
+    free = _thread(_MESSAGE, _stored(Kind.MARK, 11, Holds=0, Until=0, Deliveries=0))
+
+    assert free.given_back
+    assert free.holder is None
+    assert free.deliveries(7) == 1
+
+
+def test_a_renewal_counts_for_the_lease_that_it_names_only():
+    mine = _thread(_MESSAGE, _stored(Kind.RENEWAL, 12, Basis=10, Until=8.0, Deliveries=1))
+    other = _thread(
+        _MESSAGE,
+        _stored(Kind.MARK, 13, Holds=1, Until=3.0, Deliveries=2),
+        _stored(Kind.RENEWAL, 12, Basis=10, Until=8.0, Deliveries=1),
+    )
+
+    assert (mine.held_until, mine.deliveries(5)) == (8.0, 2)
+    assert (other.held_until, other.deliveries(5)) == (3.0, 3)
+
+
+def test_a_record_that_settles_the_message_ends_the_call():
+    over = _thread(_MESSAGE, _stored(Kind.RECORD, 11, b"result", Settles=10, Until=99.0))
+
+    assert (over.live, over.holder, over.top) == (False, None, 11)
+    assert over.body(now=98.0) == b"result"
+    assert over.body(now=99.0) is None
+
+
+def test_a_record_of_an_earlier_message_does_not_end_this_one():
+    again = _thread(_stored(Kind.RECORD, 5, b"result", Settles=4, Until=99.0), _MESSAGE)
+
+    assert again.live
+    assert again.holder == 10
+
+
+def test_an_interim_record_moves_the_end_of_the_thread_and_not_the_lease():
+    interim = _thread(_MESSAGE, _stored(Kind.RECORD, 11, b"started", Until=99.0))
+
+    assert (interim.holder, interim.top) == (10, 11)
+
+
+def test_a_deleted_record_is_none():
+    assert _thread(_stored(Kind.RECORD, 11, Gone=1, Until=99.0)).body(now=0.0) is None
+
+
+def test_a_message_that_is_being_taken_away_is_none():
+    assert not _thread(_stored(Kind.QUEUED, 10, Gone=1)).live
+
+
+def test_a_request_to_cancel_is_for_one_call_of_an_id():
+    asked = _thread(_MESSAGE, _stored(Kind.REQUEST, 11, Call="a"))
+    earlier = _thread(_MESSAGE, _stored(Kind.REQUEST, 9, Call="b"))
+
+    assert asked.cancelled
+    assert not earlier.cancelled
+
+
+def test_who_stored_something_is_known():
+    written = _thread(_MESSAGE, _stored(Kind.RECORD, 11, Settles=10, Op="mine"))
+
+    assert written.written_by(b"mine")
+    assert not written.written_by(b"other")
+
+
+def test_threads_are_told_apart():
+    other = Stored(b"chicory.ns.m.q.q.1.other", 3, {}, b"")
+
+    found = threads([_MESSAGE, other], [_CALL, b"other", b"none"])
+
+    assert [found[call].top for call in (_CALL, b"other", b"none")] == [10, 3, 0]
+
+
+def _raw(seq: int) -> Raw:
+    return Raw(Level(0, b"q", 1, "q_1"), b"", seq, 2, b"", None, b"")
+
+
+def test_a_delivery_of_what_nobody_holds_may_be_taken():
+    assert judge(_raw(10), _thread(_MESSAGE), now=0.0) is Verdict.TAKE
+
+
+def test_a_delivery_of_what_somebody_holds_may_not_until_the_lease_is_over():
+    held = _thread(_MESSAGE, _stored(Kind.MARK, 11, Holds=1, Until=5.0, Deliveries=1))
+
+    assert judge(_raw(10), held, now=4.9) is Verdict.LEASED
+    assert judge(_raw(10), held, now=5.0) is Verdict.TAKE
+
+
+def test_a_delivery_of_what_is_settled_replaced_or_gone_is_over():
+    settled = _thread(_MESSAGE, _stored(Kind.END, 11, Settles=10))
+    replaced = _thread(_stored(Kind.QUEUED, 12, Call="a"))
+
+    for found in (settled, replaced, _thread()):
+        assert judge(_raw(10), found, now=0.0) is Verdict.OVER

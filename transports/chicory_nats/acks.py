@@ -1,0 +1,76 @@
+"""Telling JetStream what became of deliveries, and knowing that it took note."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from chicory_nats.headers import status
+from chicory_nats.session import Session
+from chicory_nats.wire import Outgoing, publish
+
+ACK = b"+ACK"
+NAK = b"-NAK"
+PROGRESS = b"+WPI"
+_NOBODY = b"503"
+_PATIENCE = 2.0
+
+
+class Acks:
+    """Sends acknowledgements in one go, and waits for the answer to the last one of each consumer.
+
+    A consumer takes them in their order, so the last answer is for all. After a crash of the
+    server no answer comes for what it forgot.
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def send(self, acks: Sequence[tuple[bytes, bytes]]) -> bool:
+        """Send (subject, word) pairs; whether it is certain that all were taken."""
+        if not acks:
+            return True
+        connection, exchange = self._session.connection, self._session.exchange
+        generation = connection.generation
+        last = {_consumer(subject): index for index, (subject, _) in enumerate(acks)}
+        waiting = set(last.values())
+        taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+        def receive(subject: bytes, _reply: bytes, headers: bytes | None, _body: bytes) -> None:
+            waiting.discard(int(subject.rpartition(b".")[2]))
+            unheard = status(headers) == _NOBODY
+            if (unheard or not waiting) and not taken.done():
+                taken.set_result(not unheard)
+
+        inbox = exchange.listen(receive)
+        commands = [
+            b"PUB %b %b %d\r\n%b\r\n"
+            % (ack, b"%b.%d" % (inbox, n) if n in waiting else b"", len(word), word)
+            for n, (ack, word) in enumerate(acks)
+        ]
+        try:
+            await connection.write(b"".join(commands))
+            async with asyncio.timeout(_PATIENCE):
+                certain = await taken
+        except TimeoutError:
+            return False
+        finally:
+            exchange.hush(inbox)
+        return certain and connection.generation == generation
+
+    async def tell(self, acks: Iterable[tuple[bytes, bytes]]) -> None:
+        """Send (subject, word) pairs, and hope."""
+        commands = [publish(Outgoing(subject, b"", word)) for subject, word in acks]
+        await self._session.connection.write(b"".join(commands))
+
+
+def later(seconds: float) -> bytes:
+    """The word that gives a delivery back after some time."""
+    return b'-NAK {"delay": %d}' % max(1, round(seconds * 1e9))
+
+
+def _consumer(ack: bytes) -> bytes:
+    return ack.split(b".", 6)[3 if ack.count(b".") == _SHORT else 5]
+
+
+_SHORT = 8

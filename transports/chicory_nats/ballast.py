@@ -1,0 +1,40 @@
+"""Room that is kept so that settling works where the server has no more.
+
+A settlement frees more than it needs, but needs it first. So every stream holds a message that
+nobody reads, and that is thrown out when a settlement is refused for lack of room.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from chicory.errors import QueueFullError
+from chicory_nats.headers import expect
+from chicory_nats.session import Session
+from chicory_nats.wire import Outgoing, Request
+
+_SIZE = 128 << 10
+
+
+class Ballast:
+    """The ballast of a namespace's stream."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    async def take_in(self) -> None:
+        """Have ballast, if there is room for it."""
+        subject = self._session.subjects.ballast()
+        try:
+            await self._session.send([Outgoing(subject, expect(0, subject), bytes(_SIZE))])
+        except QueueFullError:
+            return
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[int]:
+        """Store messages as ``Session.send`` does, in the place of the ballast if need be."""
+        try:
+            return await self._session.send(requests)
+        except QueueFullError:
+            if not await self._session.purge(self._session.subjects.ballast()):
+                raise
+        return await self._session.send(requests)

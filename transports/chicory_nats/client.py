@@ -1,0 +1,57 @@
+"""nats-py's client, with two doors that it lacks: whole batches out, messages in without a queue.
+
+Its own ways cost a future, a task and a timer for each message. Connecting, logging in, TLS, pings
+and parsing stay its own.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from nats.aio.client import Client as _Client
+
+logger = logging.getLogger("chicory.nats")
+
+Hook: TypeAlias = Callable[[bytes, bytes, bytes | None, bytes], None]
+"""``hook(subject, reply, headers, body)``; called in the reader's own step, so it must be short."""
+
+
+class Client(_Client):
+    """A client whose subscriptions are hooks, by number.
+
+    Attributes:
+        heard_at: when the last message came; of the monotonic clock.
+        failure: the last error that nats-py reported.
+    """
+
+    def __init__(self, hooks: dict[int, Hook]) -> None:
+        super().__init__()
+        self._hooks = hooks
+        self.heard_at = time.monotonic()
+        self.failure: Exception | None = None
+
+    @property
+    def server(self) -> dict[str, Any]:
+        """What the server says of itself."""
+        return dict(self._server_info)
+
+    async def write(self, commands: bytes) -> None:
+        """Send commands; nothing once the connection is lost."""
+        if self.is_connected:
+            await self._send_command(commands)
+            await self._flush_pending()
+
+    async def _process_msg(
+        self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any
+    ) -> None:
+        self.heard_at = time.monotonic()
+        hook = self._hooks.get(sid)
+        if hook is None:
+            return
+        try:
+            hook(subject, reply, headers or None, data)
+        except Exception:  # an error here would end nats-py's reader, and leave the client deaf
+            logger.exception("a message of the server could not be handled")

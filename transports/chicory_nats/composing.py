@@ -1,0 +1,276 @@
+"""The messages that make up a publication, a record, a mark, a dead letter. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from urllib.parse import quote, unquote
+
+import msgspec
+from msgspec import Struct
+
+from chicory.transport import Accepted, DeadLetter, Priority, Publication, Record
+from chicory_nats import headers
+from chicory_nats.headers import expect, lifetime, line, removing, schedule
+from chicory_nats.names import text_of, token
+from chicory_nats.reading import Stored
+from chicory_nats.subjects import Kind, Place, Subjects, place_of
+from chicory_nats.ticket import Ticket, fresh
+from chicory_nats.wire import Outgoing
+
+ACCEPTED = Accepted()
+SHORT = 60.0
+"""Seconds that what is soon forgotten is kept, beyond the leases that it may be needed for."""
+REQUESTED = 7 * 86_400.0
+"""Seconds that a request to cancel a running call is kept."""
+_FAR = 7_900_000_000.0
+_LONGEST_ERROR = 4096
+
+
+class Intent(Struct):
+    """A publication on its way.
+
+    Attributes:
+        publication: what is to be stored.
+        place: where.
+        call: the identity that it gets.
+        expected: where the thread of its call has to end.
+        key_expected: the sequence number that the holder of its unique key has to have.
+    """
+
+    publication: Publication
+    place: Place
+    call: bytes
+    expected: int = 0
+    key_expected: int = 0
+
+
+def intent(publication: Publication) -> Intent:
+    """A publication that expects its id, and key, never to have been used."""
+    place = place_of(publication.queue, publication.priority, publication.task_id)
+    return Intent(publication, place, fresh())
+
+
+class Content(Struct, frozen=True):
+    """What is to be fetched, and when."""
+
+    task_id: str
+    body: bytes
+    not_before: float = 0.0
+
+
+def content(publication: Publication) -> Content:
+    """What a publication is about."""
+    return Content(publication.task_id, publication.body, publication.not_before)
+
+
+def message(
+    subjects: Subjects,
+    given: Content,
+    place: Place,
+    call: bytes,
+    *,
+    more: bytes = b"",
+    deliveries: int = 0,
+) -> Outgoing:
+    """A message to be fetched, at once or at its time; ``more``: further header lines."""
+    subject = subjects.message(Kind.QUEUED, place)
+    block = more + line(headers.CALL, call)
+    if place.call.startswith(b"~"):
+        block += _id_line(given.task_id)
+    if deliveries:
+        block += line(headers.DELIVERIES, deliveries)
+    if given.not_before > time.time():
+        block += schedule(given.not_before, subject)
+        subject = subjects.message(Kind.SCHEDULED, place)
+    return Outgoing(subject, block, given.body)
+
+
+def in_place_of(
+    subjects: Subjects,
+    subject: bytes,
+    guard: bytes,
+    replacement: Sequence[Outgoing],
+    rest: Sequence[Outgoing],
+) -> Sequence[Outgoing]:
+    """Messages that, stored in one step, put ``replacement`` and ``rest`` in a message's place."""
+    if replacement and replacement[0].subject == subject:
+        first = replacement[0]
+        instead = Outgoing(subject, guard + headers.ROLLUP + first.headers, first.body)
+        return [instead, *replacement[1:], *rest]
+    first, *others = [*replacement, *rest]
+    remover = Outgoing(first.subject, first.headers + removing(subject), first.body)
+    return [take_away(subjects, subject, guard=guard), remover, *others]
+
+
+def task_id_of(call: bytes, block: dict[bytes, bytes]) -> str:
+    """The id of a message."""
+    known = text_of(call.decode())
+    return (
+        unquote(block[headers.TASK_ID].decode(), errors="surrogatepass") if known is None else known
+    )
+
+
+def published(subjects: Subjects, wanted: Intent) -> Sequence[Outgoing]:
+    """The messages of a publication: itself, and who holds its unique key."""
+    publication, place = wanted.publication, wanted.place
+    guard = expect(wanted.expected, subjects.thread(place.call))
+    stored = message(subjects, content(publication), place, wanted.call, more=guard)
+    if publication.unique is None:
+        return [stored]
+    return [key_holder(subjects, wanted), stored]
+
+
+def key_holder(subjects: Subjects, wanted: Intent) -> Outgoing:
+    """The note that a unique key is held."""
+    unique = wanted.publication.unique
+    assert unique is not None
+    subject = subjects.unique(unique.key)
+    block = (
+        expect(wanted.key_expected, subject)
+        + headers.ROLLUP
+        + headers.lasting(unique.ttl)
+        + line(headers.CALL, wanted.call)
+    )
+    return Outgoing(subject, block, wanted.publication.task_id.encode("utf-8", "surrogatepass"))
+
+
+def record(
+    subjects: Subjects, given: Record, *, more: bytes = b"", keep: float = SHORT
+) -> Outgoing:
+    """A record; ``keep``: seconds to remember that one was deleted."""
+    call = token(given.task_id).encode()
+    block = more + headers.ROLLUP
+    if call.startswith(b"~"):
+        block += _id_line(given.task_id)
+    if given.body is None or given.ttl <= 0:
+        block += line(headers.GONE, b"1") + lifetime(keep)
+    else:
+        block += headers.lasting(given.ttl)
+    return Outgoing(subjects.about(Kind.RECORD, call), block, given.body or b"")
+
+
+def end(subjects: Subjects, ticket: Ticket, *, more: bytes = b"", keep: float = SHORT) -> Outgoing:
+    """The outcome of a message that leaves no record."""
+    block = more + headers.ROLLUP + lifetime(keep)
+    return Outgoing(subjects.about(Kind.END, ticket.place.call), block)
+
+
+def said(seq: int, operation: bytes) -> bytes:
+    """Header lines: which message something is the outcome of, and the step that stored it."""
+    return b"%b: %d\r\n%b: %b\r\n" % (headers.SETTLES, seq, headers.OPERATION, operation)
+
+
+def mark(
+    subjects: Subjects, ticket: Ticket, *, until: float, deliveries: int, operation: bytes
+) -> Outgoing:
+    """The note that a message is leased until a point in time; 0: that it was given back."""
+    block = (
+        expect(ticket.top, subjects.thread(ticket.place.call))
+        + headers.ROLLUP
+        + line(headers.HOLDS, b"1" if until else b"0")
+        + line(headers.UNTIL, until)
+        + line(headers.DELIVERIES, deliveries)
+        + line(headers.OPERATION, operation)
+    )
+    return Outgoing(subjects.message(Kind.MARK, ticket.place), block)
+
+
+def renewal(subjects: Subjects, ticket: Ticket, lease: float) -> Outgoing:
+    """The note that a lease goes on."""
+    block = (
+        expect(ticket.top, subjects.thread(ticket.place.call))
+        + headers.ROLLUP
+        + lifetime(lease * 2 + SHORT)
+        + line(headers.BASIS, ticket.basis)
+        + line(headers.UNTIL, time.time() + lease)
+        + line(headers.DELIVERIES, ticket.deliveries)
+    )
+    return Outgoing(subjects.about(Kind.RENEWAL, ticket.place.call), block)
+
+
+def request(subjects: Subjects, call: bytes, top: int, identity: bytes) -> Outgoing:
+    """The note that a leased message is to be cancelled."""
+    block = (
+        expect(top, subjects.thread(call))
+        + headers.ROLLUP
+        + lifetime(REQUESTED)
+        + line(headers.CALL, identity)
+    )
+    return Outgoing(subjects.about(Kind.REQUEST, call), block)
+
+
+def take_away(subjects: Subjects, subject: bytes, *, guard: bytes = b"") -> Outgoing:
+    """Replace a message by a schedule that never fires, which the next one of the batch removes.
+
+    The server deletes a message in the step that stores another only if it is a schedule.
+    """
+    block = guard + headers.ROLLUP + line(headers.GONE, b"1") + schedule(_FAR, subjects.void())
+    return Outgoing(subject, block)
+
+
+def letter(subjects: Subjects, given: DeadLetter, *, more: bytes = b"") -> Outgoing:
+    """A dead letter."""
+    place = place_of(given.queue, given.priority, given.task_id)
+    subject = subjects.letter(place.queue, place.level, token(given.id).encode(), place.call)
+    about = _About(
+        given.id,
+        given.queue,
+        given.task_id,
+        given.reason,
+        given.error[:_LONGEST_ERROR],
+        given.retries,
+        given.failed_at,
+        int(given.priority),
+    )
+    return Outgoing(subject, more, _encode(about) + b"\n" + given.body)
+
+
+def read_letter(stored: Stored) -> DeadLetter:
+    """The dead letter of a message."""
+    about, _, body = stored.body.partition(b"\n")
+    told = _about.decode(about)
+    return DeadLetter(
+        _plain(told.id),
+        _plain(told.queue),
+        _plain(told.task_id),
+        body,
+        told.reason,
+        _plain(told.error),
+        told.retries,
+        told.failed_at,
+        Priority(told.priority),
+    )
+
+
+def _id_line(task_id: str) -> bytes:
+    return line(headers.TASK_ID, quote(task_id, safe="", errors="surrogatepass").encode())
+
+
+class _About(Struct, array_like=True):
+    id: str
+    queue: str
+    task_id: str
+    reason: str
+    error: str
+    retries: int
+    failed_at: float
+    priority: int
+
+
+def _encode(about: _About) -> bytes:
+    about.id, about.queue = _escaped(about.id), _escaped(about.queue)
+    about.task_id, about.error = _escaped(about.task_id), _escaped(about.error)
+    return msgspec.json.encode(about)
+
+
+def _escaped(text: str) -> str:
+    """Text that may hold lone surrogates, as text that does not."""
+    return text.encode("utf-8", "surrogatepass").decode("latin-1")
+
+
+def _plain(text: str) -> str:
+    return text.encode("latin-1").decode("utf-8", "surrogatepass")
+
+
+_about = msgspec.json.Decoder(_About)

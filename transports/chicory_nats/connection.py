@@ -1,0 +1,276 @@
+"""The connection: one client at a time, replaced by a new one whenever it is lost.
+
+nats-py's own reconnecting gives up for good after certain errors of the server, so it is switched
+off: there is one way in which a connection heals, whatever ended it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
+from typing import Any
+
+import nats.errors
+
+from chicory.errors import BrokerConnectionError, ChicoryError
+from chicory_nats.address import Address
+from chicory_nats.client import Client, Hook
+from chicory_nats.translation import connection_error
+
+logger = logging.getLogger("chicory.nats")
+
+TIMEOUT = 10.0
+"""Seconds within which every verb that does not wait ends, with an error if need be."""
+_CONNECT_TIMEOUT = 2
+_PING_INTERVAL = 5
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_UNSENT = 64 << 20
+
+
+class Connection:
+    """Keeps one client connected, from ``open`` to ``close``.
+
+    Attributes:
+        generation: how many clients there have been.
+        max_payload: bytes of a message that the server takes.
+        is_up: whether one is connected and ready for use.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self.generation = 0
+        self.max_payload = 1 << 20
+        self._client: Client | None = None
+        self._hooks: dict[int, Hook] = {}
+        self._subjects: dict[int, bytes] = {}
+        self._sids = itertools.count(1)
+        self._on_up: list[Callable[[], Awaitable[None]]] = []
+        self._on_down: list[Callable[[], None]] = []
+        self._up = asyncio.Event()
+        self._healing: asyncio.Task[None] | None = None
+        self._afterwards: asyncio.Task[None] | None = None
+        self._failure: Exception | None = None
+        self._server: dict[str, Any] = {}
+        self._closed = False
+
+    @property
+    def is_up(self) -> bool:
+        """Whether requests can be sent."""
+        return self._up.is_set() and not self._closed
+
+    @property
+    def server(self) -> dict[str, Any]:
+        """What the server says of itself, or the last one did."""
+        return self._server
+
+    def on_up(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Have ``action`` done whenever the connection was lost and has been made again."""
+        self._on_up.append(action)
+
+    def on_down(self, action: Callable[[], None]) -> None:
+        """Have ``action`` done whenever the connection is lost or closed."""
+        self._on_down.append(action)
+
+    async def open(self) -> None:
+        """Connect. Raises ``BrokerConnectionError`` where no server takes the connection."""
+        try:
+            await self._connect()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Disconnect for good."""
+        self._closed = True
+        for task in (self._healing, self._afterwards):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])
+        self._lose()
+        self._up.set()  # for those who wait: they get an error
+        if self._client is not None:
+            await _end(self._client)
+
+    async def wait(self) -> None:
+        """Wait until there is a connection. Raises where none is made in time, or ever will be."""
+        self.check()
+        if self._up.is_set():
+            return
+        try:
+            async with asyncio.timeout(TIMEOUT):
+                await self._up.wait()
+        except TimeoutError:
+            raise self.unreachable() from self._failure
+        self.check()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it was closed for good."""
+        return self._closed
+
+    def check(self) -> None:
+        """Raise where the connection was closed."""
+        if self._closed:
+            raise BrokerConnectionError(f"the transport to {self.address} is not open")
+
+    def unreachable(self) -> BrokerConnectionError:
+        """The error of a call that was not answered."""
+        reason = f": {self._failure}" if self._failure and not self.is_up else ""
+        return BrokerConnectionError(f"{self.address} did not answer in {TIMEOUT:g} s{reason}")
+
+    async def subscribe(self, subject: bytes, hook: Hook) -> int:
+        """Have ``hook`` called for messages, on this connection and those that replace it."""
+        sid = self.reserve(subject, hook)
+        await self.announce([sid])
+        return sid
+
+    def reserve(self, subject: bytes, hook: Hook) -> int:
+        """A subscription that the server is still to be told of."""
+        sid = next(self._sids)
+        self._hooks[sid], self._subjects[sid] = hook, subject
+        return sid
+
+    async def announce(self, sids: Iterable[int]) -> None:
+        """Tell the server of subscriptions."""
+        await self.write(b"".join(b"SUB %b  %d\r\n" % (self._subjects[sid], sid) for sid in sids))
+
+    def rehook(self, sid: int, hook: Hook) -> None:
+        """Have another hook called for a subscription."""
+        self._hooks[sid] = hook
+
+    async def unsubscribe(self, *sids: int) -> None:
+        """End subscriptions, though messages under way may still come until ``barrier`` is over."""
+        for sid in sids:
+            self._subjects.pop(sid, None)
+        await self.write(b"".join(b"UNSUB %d\r\n" % sid for sid in sids))
+
+    def forget(self, sid: int) -> None:
+        """Take no more messages of a subscription that was ended."""
+        self._hooks.pop(sid, None)
+
+    async def barrier(self) -> None:
+        """Return once the server has read all that was written, or the connection is lost."""
+        client = self._client
+        if client is not None and client.is_connected:
+            with suppress(nats.errors.Error, OSError, asyncio.InvalidStateError):
+                await client.flush(int(TIMEOUT / 2))
+
+    async def ping(self) -> None:
+        """One round trip with the server."""
+        await self.wait()
+        assert self._client is not None
+        try:
+            await self._client.flush(int(TIMEOUT / 2) - 1)
+        except (nats.errors.Error, OSError) as error:
+            raise self.unreachable() from error
+
+    async def write(self, commands: bytes) -> None:
+        """Send commands; where there is no connection they are dropped."""
+        if self._client is not None and not self._closed:
+            await self._client.write(commands)
+
+    def doubt(self, since: float) -> None:
+        """Drop a connection over which nothing came ``since`` a moment (monotonic)."""
+        client = self._client
+        if client is not None and client.heard_at < since and self._up.is_set():
+            self._failure = TimeoutError("the server fell silent")
+            self._heal()
+
+    async def _connect(self) -> None:
+        failure: ChicoryError | None = None
+        for server in self.address.servers:
+            client = Client(self._hooks)
+            try:
+                await client.connect(server, **self._options(client))
+            except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)
+                failure = connection_error(self.address, error)
+                self._failure = error
+                await _end(client)
+                continue
+            await self._adopt(client)
+            return
+        assert failure is not None
+        raise failure
+
+    def _options(self, client: Client) -> dict[str, Any]:
+        async def closed() -> None:
+            if client is self._client and not self._closed:
+                self._failure = client.last_error or client.failure
+                self._heal()
+
+        async def report(error: Exception) -> None:
+            client.failure = error
+
+        return {
+            "closed_cb": closed,
+            "error_cb": report,
+            "allow_reconnect": False,
+            "connect_timeout": _CONNECT_TIMEOUT,
+            "ping_interval": _PING_INTERVAL,
+            "max_outstanding_pings": 2,
+            "reconnect_time_wait": _FIRST_PAUSE,
+            "skip_subject_validation": True,
+            "pending_size": _UNSENT,
+            **self.address.options(),
+        }
+
+    async def _adopt(self, client: Client) -> None:
+        self._client = client
+        self._server = client.server
+        self.max_payload = int(self._server.get("max_payload") or self.max_payload)
+        self.generation += 1
+        await client.write(
+            b"".join(b"SUB %b  %d\r\n" % (subject, sid) for sid, subject in self._subjects.items())
+        )
+        self._up.set()
+        if self.generation > 1:
+            self._afterwards = asyncio.get_running_loop().create_task(self._act())
+
+    async def _act(self) -> None:
+        generation = self.generation
+        for action in self._on_up:
+            while generation == self.generation and self.is_up:
+                try:
+                    await action()
+                except ChicoryError:
+                    await asyncio.sleep(_LONGEST_PAUSE)
+                else:
+                    break
+
+    def _lose(self) -> None:
+        self._up.clear()
+        for action in self._on_down:
+            action()
+
+    def _heal(self) -> None:
+        if self._healing is None or self._healing.done():
+            self._lose()
+            self._healing = asyncio.get_running_loop().create_task(self._reconnect())
+
+    async def _reconnect(self) -> None:
+        logger.warning("lost the connection to %s (%s): reconnecting", self.address, self._failure)
+        pause, begun = _FIRST_PAUSE, time.monotonic()
+        while not self._closed:
+            old, self._client = self._client, None
+            if old is not None:
+                await _end(old)
+            try:
+                await self._connect()
+            except ChicoryError as error:
+                self._failure = error
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LONGEST_PAUSE)
+            else:
+                break
+        logger.warning("connected to %s again after %.1f s", self.address, time.monotonic() - begun)
+
+
+async def _end(client: Client) -> None:
+    """Close a client, whatever is left of it."""
+    with suppress(Exception):
+        async with asyncio.timeout(_CONNECT_TIMEOUT):
+            await client.close()

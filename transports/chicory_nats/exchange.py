@@ -1,0 +1,193 @@
+"""Requests that are answered once each: sent by batch, and sent again until they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import time
+from collections.abc import Callable, Sequence
+from secrets import token_hex
+
+from chicory_nats.connection import TIMEOUT, Connection
+from chicory_nats.headers import status
+from chicory_nats.translation import NOT_READY
+from chicory_nats.wire import Request, is_stored, problem, render
+
+_PAUSE = 0.05
+_REPEAT = 2.0
+"""Seconds without an answer after which a request is sent again: its receiver may have died."""
+_WINDOW = 2000
+_WINDOW_BYTES = 16 << 20
+
+Inbox = Callable[[bytes, bytes, bytes | None, bytes], None]
+
+
+class Exchange:
+    """All answers come to one inbox; the last tokens of its subject say to which request.
+
+    A request may reach the server more than once: it must be harmless to repeat.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.inbox = b"_INBOX.%b" % token_hex(12).encode()
+        self._ids = itertools.count(1)
+        self._batches = itertools.count(1)
+        self._rounds: dict[int, _Round] = {}
+        self._streams: dict[bytes, Inbox] = {}
+        connection.on_up(self._send_again)
+        connection.on_down(self._look_closed)
+
+    async def open(self) -> None:
+        """Begin to listen."""
+        await self._connection.subscribe(self.inbox + b".>", self._receive)
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[bytes]:
+        """Send requests; the answers in their order.
+
+        Raises:
+            BrokerConnectionError: not all were answered in time. Those that were not answered
+                may have been performed or not.
+        """
+        answers: list[bytes] = []
+        for part in _windows(requests):
+            answers += await self._send(part)
+        return answers
+
+    async def ask(self, request: Request) -> bytes:
+        """Send one request."""
+        return (await self.send([request]))[0]
+
+    def listen(self, hook: Inbox) -> bytes:
+        """An inbox for many answers, until ``hush``."""
+        name = b"s%d" % next(self._ids)
+        self._streams[name] = hook
+        return b"%b.%b" % (self.inbox, name)
+
+    def hush(self, inbox: bytes) -> None:
+        """Take no more answers at an inbox."""
+        self._streams.pop(inbox.rpartition(b".")[2], None)
+
+    async def _send(self, requests: Sequence[Request]) -> Sequence[bytes]:
+        await self._connection.wait()
+        number = next(self._ids)
+        turn = _Round(requests, b"%b.%d." % (self.inbox, number), self._batch_id)
+        self._rounds[number] = turn
+        begun = time.monotonic()
+        try:
+            while not turn.over.done() and time.monotonic() < begun + TIMEOUT:
+                await self._connection.write(turn.unanswered())
+                await asyncio.wait([turn.over], timeout=min(_REPEAT, TIMEOUT))
+        finally:
+            del self._rounds[number]
+        self._connection.check()
+        if not turn.over.done():
+            self._connection.doubt(begun)
+            raise self._connection.unreachable()
+        return turn.answers
+
+    def _batch_id(self) -> bytes:
+        return b"%b-%d" % (self.inbox[-24:], next(self._batches))
+
+    def _receive(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
+        address = subject[len(self.inbox) + 1 :]
+        if address.startswith(b"s"):
+            hook = self._streams.get(address.partition(b".")[0])
+            if hook is not None:
+                hook(subject, reply, headers, body)
+            return
+        number, _, index = address.partition(b".")
+        turn = self._rounds.get(int(number))
+        if turn is None:
+            return
+        if _is_refusal(headers, body):
+            loop = asyncio.get_running_loop()
+            loop.call_later(_PAUSE, self._repeat, int(number), int(index))
+        else:
+            turn.answer(int(index), body)
+
+    def _repeat(self, number: int, index: int) -> None:
+        turn = self._rounds.get(number)
+        if turn is not None:
+            task = asyncio.get_running_loop().create_task(
+                self._connection.write(turn.unanswered(index))
+            )
+            turn.tasks.add(task)
+            task.add_done_callback(turn.tasks.discard)
+
+    async def _send_again(self) -> None:
+        for turn in list(self._rounds.values()):
+            await self._connection.write(turn.unanswered())
+
+    def _look_closed(self) -> None:
+        if not self._connection.is_up and self._connection.closed:
+            for turn in self._rounds.values():
+                turn.give_up()
+
+
+class _Round:
+    """Requests of one call and what was answered so far."""
+
+    def __init__(
+        self, requests: Sequence[Request], inbox: bytes, batch_id: Callable[[], bytes]
+    ) -> None:
+        self.answers: list[bytes] = [b""] * len(requests)
+        self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self._requests = requests
+        self._open = set(range(len(requests)))
+        self._inbox = inbox
+        self._batch_id = batch_id
+        if not requests:
+            self.give_up()
+
+    def unanswered(self, index: int | None = None) -> bytes:
+        """The commands for what was not answered yet, or for one of them."""
+        indices = sorted(self._open) if index is None else [index] if index in self._open else []
+        return b"".join(
+            render(self._requests[i], b"%b%d" % (self._inbox, i), self._batch_id()) for i in indices
+        )
+
+    def answer(self, index: int, body: bytes) -> None:
+        """Note an answer; the first one counts."""
+        if index in self._open:
+            self._open.remove(index)
+            self.answers[index] = body
+            if not self._open:
+                self.give_up()
+
+    def give_up(self) -> None:
+        """Wake who waits."""
+        if not self.over.done():
+            self.over.set_result(None)
+
+
+def _is_refusal(headers: bytes | None, body: bytes) -> bool:
+    """Whether the server was not ready for the request, so that it is to be sent again."""
+    if is_stored(body):
+        return False
+    if headers is not None:
+        return status(headers) == b"503"
+    if body.startswith(b'{"error"') or b'"error":{' in body[:200]:
+        error = problem(body)
+        return error is not None and error.err_code in NOT_READY
+    return False
+
+
+def _windows(requests: Sequence[Request]) -> Sequence[Sequence[Request]]:
+    if len(requests) <= _WINDOW and sum(map(_size, requests)) <= _WINDOW_BYTES:
+        return [requests]
+    windows: list[list[Request]] = [[]]
+    size = 0
+    for request in requests:
+        if len(windows[-1]) >= _WINDOW or (windows[-1] and size > _WINDOW_BYTES):
+            windows.append([])
+            size = 0
+        windows[-1].append(request)
+        size += _size(request)
+    return windows
+
+
+def _size(request: Request) -> int:
+    messages = getattr(request, "messages", None)
+    return sum(map(_size, messages)) if messages else getattr(request, "size", 0)

@@ -1,0 +1,102 @@
+"""Blocks of NATS headers, and the names of those in use."""
+
+from __future__ import annotations
+
+import math
+import time
+from datetime import UTC, datetime
+
+VERSION = b"NATS/1.0"
+
+EXPECTED = b"Nats-Expected-Last-Subject-Sequence"
+ROLLUP = b"Nats-Rollup: sub\r\n"
+
+CALL = b"Chicory-Call"
+"""Identity of a message from its publication on, through retries, to its end."""
+OPERATION = b"Chicory-Op"
+"""Identity of the step that stored something, where that is not its call's publication."""
+TASK_ID = b"Chicory-Id"
+"""The id, where the subject holds only its hash."""
+DELIVERIES = b"Chicory-Deliveries"
+"""How often the message was delivered before."""
+SETTLES = b"Chicory-Settles"
+"""The sequence number of the message whose outcome this is."""
+UNTIL = b"Chicory-Until"
+"""Seconds since the epoch: the end of a lease, a record, a key."""
+HOLDS = b"Chicory-Holds"
+"""Of a mark: 1 where the message is leased, 0 where it was given back."""
+BASIS = b"Chicory-Basis"
+"""Of a renewal: the sequence number that the lease goes back to."""
+GONE = b"Chicory-Gone"
+"""Stands in for a message or record that was deleted."""
+PAUSED = b"Chicory-Paused"
+QUEUES = b"Chicory-Queues"
+SERVER = b"Chicory-Server"
+
+
+def line(name: bytes, value: bytes | float) -> bytes:
+    """One header."""
+    if isinstance(value, bytes):
+        return b"%b: %b\r\n" % (name, value)
+    return b"%b: %b\r\n" % (name, repr(value).encode())
+
+
+def expect(last: int, subjects: bytes) -> bytes:
+    """Refuse the message where ``last`` is not the last sequence number of these subjects."""
+    return b"%b: %d\r\n%b-Subject: %b\r\n" % (EXPECTED, last, EXPECTED, subjects)
+
+
+def lifetime(seconds: float) -> bytes:
+    """Delete the message after so many seconds, rounded up to what the server can do."""
+    return b"Nats-TTL: %d\r\n" % _whole(seconds)
+
+
+def lasting(seconds: float) -> bytes:
+    """Have the message count for so many seconds, and be deleted soon after."""
+    until = time.time() + seconds
+    return b"Nats-TTL: %d\r\n%b: %.6f\r\n" % (_whole(seconds), UNTIL, until)
+
+
+def schedule(at: float, target: bytes) -> bytes:
+    """Have the server publish the message to ``target`` at a point in time, and delete it here."""
+    when = datetime.fromtimestamp(min(at, _LAST), UTC).isoformat(timespec="milliseconds")
+    stamp = when.replace("+00:00", "Z").encode()
+    return b"Nats-Schedule: @at %b\r\nNats-Schedule-Target: %b\r\n" % (stamp, target)
+
+
+def removing(subject: bytes) -> bytes:
+    """Delete the scheduled message of ``subject`` in the step that stores this one."""
+    return b"Nats-Scheduler: %b\r\nNats-Schedule-Next: purge\r\n" % subject
+
+
+def parse(block: bytes | None) -> dict[bytes, bytes]:
+    """The headers of a block; of several of one name the first."""
+    fields: dict[bytes, bytes] = {}
+    if block:
+        for text in block.split(b"\r\n")[1:]:
+            name, colon, value = text.partition(b":")
+            if colon:
+                fields.setdefault(name, value.strip())
+    return fields
+
+
+def parse_own(block: bytes | None) -> dict[bytes, bytes]:
+    """The headers of a block from the first one on that is chicory's."""
+    return parse(block[max(0, block.find(_OWN)) :]) if block else {}
+
+
+def status(block: bytes | None) -> bytes:
+    """The three digits of a message that is a status, else nothing."""
+    if block is not None and block.startswith(b"NATS/1.0 "):
+        return block[9:12]
+    return b""
+
+
+def _whole(seconds: float) -> int:
+    return max(1, math.ceil(min(seconds, _LONGEST)))
+
+
+_OWN = b"\r\nChicory-"
+_LONGEST = 10 * 365 * 86_400
+_LAST = 8_000_000_000.0
+"""The year 2223: the server counts nanoseconds in 63 bits, up to 2262."""

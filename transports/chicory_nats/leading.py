@@ -1,0 +1,96 @@
+"""Reading from the leader of a stream that has replicas.
+
+The quick way to read is answered by any replica, which may be behind: what one has just stored
+oneself could be missing. The leader answers for one message at a time.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Any
+
+import msgspec
+
+from chicory_nats.exchange import Exchange
+from chicory_nats.headers import parse
+from chicory_nats.reading import Page, Stored
+from chicory_nats.subjects import Kind
+from chicory_nats.wire import Outgoing, decode_any
+
+_KINDS = (
+    Kind.QUEUED,
+    Kind.SCHEDULED,
+    Kind.MARK,
+    Kind.RECORD,
+    Kind.END,
+    Kind.RENEWAL,
+    Kind.REQUEST,
+)
+_THREAD = b".m.*.*.*."
+
+
+class LeaderReader:
+    """Reads as ``Reader`` does.
+
+    ``call(request, body)`` makes a request to JetStream's API.
+    """
+
+    def __init__(
+        self, exchange: Exchange, stream: str, call: Callable[[str, dict[str, Any]], Outgoing]
+    ) -> None:
+        self._exchange = exchange
+        self._stream = stream
+        self._call = call
+
+    async def last(self, subjects: Sequence[bytes]) -> Sequence[Stored]:
+        """The last message of each subject; of a thread that of each kind."""
+        each = [one for subject in subjects for one in _by_kind(subject)]
+        found = await self._get([{"last_by_subj": one.decode()} for one in each])
+        return [one for one in found if one is not None]
+
+    async def page(self, subjects: bytes, first: int = 1, limit: int = 100) -> Page:
+        """Messages from a sequence number on, the oldest first."""
+        messages: list[Stored] = []
+        async for stored in self.scan(subjects, first):
+            messages.append(stored)
+            if len(messages) >= limit:
+                break
+        return Page(messages, 0)
+
+    async def scan(self, subjects: bytes, first: int = 1) -> AsyncIterator[Stored]:
+        """All messages from a sequence number on, the oldest first."""
+        while True:
+            (stored,) = await self._get([{"seq": first, "next_by_subj": subjects.decode()}])
+            if stored is None:
+                return
+            yield stored
+            first = stored.seq + 1
+
+    async def count(self, subjects: bytes) -> int:
+        """How many messages there are."""
+        request = self._call(f"STREAM.INFO.{self._stream}", {"subjects_filter": subjects.decode()})
+        answer = decode_any(await self._exchange.ask(request))
+        found: dict[str, int] = answer.get("state", {}).get("subjects") or {}
+        return sum(found.values())
+
+    async def _get(self, requests: Sequence[dict[str, Any]]) -> Sequence[Stored | None]:
+        name = f"STREAM.MSG.GET.{self._stream}"
+        answers = await self._exchange.send([self._call(name, one) for one in requests])
+        return [_stored(answer) for answer in answers]
+
+
+def _by_kind(subject: bytes) -> Sequence[bytes]:
+    if _THREAD not in subject:
+        return [subject]
+    return [subject.replace(_THREAD, b".m.%b.*.*." % kind) for kind in _KINDS]
+
+
+def _stored(answer: bytes) -> Stored | None:
+    message = msgspec.json.decode(answer).get("message")
+    if message is None:
+        return None
+    block = parse(base64.b64decode(message.get("hdrs", "")))
+    block[b"Nats-Time-Stamp"] = message["time"].encode()
+    body = base64.b64decode(message.get("data", ""))
+    return Stored(message["subject"].encode(), message["seq"], block, body)

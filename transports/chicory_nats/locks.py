@@ -1,0 +1,75 @@
+"""A lock on a queue as a whole, kept in the stream, and the stillness that it is taken for."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from types import TracebackType
+from typing import Self
+
+from chicory_nats.connection import TIMEOUT
+from chicory_nats.consumers import FOREVER, Consumers
+from chicory_nats.headers import OPERATION, PAUSED, UNTIL, expect, lifetime, line
+from chicory_nats.session import Session
+from chicory_nats.ticket import fresh
+from chicory_nats.wire import Outgoing
+
+_HELD = 15.0
+_PAUSE = 0.01
+_STILL = 12.0
+"""Seconds: more than the requests made in it can take."""
+
+
+class Lock:
+    """Held by one client at a time, for ``_HELD`` seconds at most."""
+
+    def __init__(self, session: Session, queue: bytes) -> None:
+        self._session = session
+        self._queue = queue
+        self._seq = 0
+
+    async def __aenter__(self) -> Self:
+        subject, name = self._session.subjects.lock(self._queue), fresh()
+        end = time.monotonic() + TIMEOUT
+        expected = 0
+        while True:
+            headers = (
+                expect(expected, subject)
+                + lifetime(_HELD + 1)
+                + line(OPERATION, name)
+                + line(UNTIL, time.time() + _HELD)
+            )
+            (self._seq,) = await self._session.send([Outgoing(subject, headers)])
+            if self._seq:
+                return self
+            expected = 0
+            for held in await self._session.reader.last([subject]):
+                if held.headers.get(OPERATION) == name:
+                    self._seq = held.seq
+                    return self
+                if float(held.headers.get(UNTIL, b"0")) < time.time():
+                    expected = held.seq
+            if time.monotonic() > end:
+                raise self._session.connection.unreachable()
+            await asyncio.sleep(_PAUSE)
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self._session.delete([self._seq])
+
+    @asynccontextmanager
+    async def still(self, consumers: Consumers) -> AsyncGenerator[None]:
+        """Have nothing of the queue delivered meanwhile."""
+        await consumers.pause(self._queue, time.time() + _STILL)
+        try:
+            yield
+        finally:
+            notes = await self._session.reader.last([self._session.subjects.queue(self._queue)])
+            paused = any(PAUSED in note.headers for note in notes)
+            await consumers.pause(self._queue, FOREVER if paused else 0)

@@ -1,0 +1,210 @@
+"""The queues of a namespace: which there are, whether they are paused, what they hold."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Iterable, Mapping, Sequence
+
+from msgspec import Struct
+
+from chicory.transport import Counts
+from chicory_nats.consumers import FOREVER, Consumers, Status, queue_token
+from chicory_nats.headers import HOLDS, PAUSED, ROLLUP, expect, line
+from chicory_nats.locks import Lock
+from chicory_nats.reading import Stored
+from chicory_nats.session import Session
+from chicory_nats.subjects import Kind, kind_and_place, levels
+from chicory_nats.wire import Outgoing
+
+_NAMED = 2000
+"""Messages up to which a queue is counted message by message, at one moment."""
+
+
+class Registry:
+    """Remembers every queue that was ever used: the server keeps messages, not queues."""
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._known: set[str] = set()
+
+    async def register(self, queues: Iterable[str]) -> None:
+        """Have queues remembered."""
+        fresh = [queue for queue in dict.fromkeys(queues) if queue not in self._known]
+        if fresh:
+            await self._session.send([self._note(queue) for queue in fresh])
+            self._known.update(fresh)
+
+    async def all(self) -> Sequence[Stored]:
+        """The notes of all queues."""
+        return [one async for one in self._session.reader.scan(self._session.subjects.queue(b"*"))]
+
+    def _note(self, queue: str) -> Outgoing:
+        subject = self._session.subjects.queue(queue_token(queue))
+        return Outgoing(subject, expect(0, subject), _encode(queue))
+
+
+class _Tally(Struct):
+    """Messages of one queue, by call: that a call is seen twice while it moves counts once."""
+
+    queued: dict[int, set[bytes]]
+    scheduled: set[bytes]
+    dead: int = 0
+    marks: int = 0
+
+
+class Queues:
+    """Counts, pauses and empties whole queues."""
+
+    def __init__(self, session: Session, consumers: Consumers) -> None:
+        self._session = session
+        self._consumers = consumers
+        self._registry = Registry(session)
+
+    async def counts(self, queues: Sequence[str] | None) -> Mapping[str, Counts]:
+        """Count queues, or every queue that holds something or is paused."""
+        notes = await self._notes(queues)
+        names = [_decode(one.body) for one in notes] if queues is None else list(queues)
+        paused = {one.subject for one in notes if PAUSED in one.headers}
+        counted = await asyncio.gather(*(self._count(name, paused) for name in names))
+        return {
+            name: count
+            for name, count in zip(names, counted, strict=True)
+            if queues is not None or count != Counts()
+        }
+
+    async def set_paused(self, queue: str, paused: bool) -> None:
+        """Stop or resume a queue."""
+        name = queue_token(queue)
+        await self._consumers.ensure(name)
+        async with Lock(self._session, name):
+            note = Outgoing(
+                self._session.subjects.queue(name),
+                ROLLUP + (line(PAUSED, b"1") if paused else b""),
+                _encode(queue),
+            )
+            await self._session.send([note])
+            await self._consumers.pause(name, FOREVER if paused else 0)
+
+    async def purge(self, queue: str) -> int:
+        """Delete what is delayed, and what waits to be fetched."""
+        name = queue_token(queue)
+        await self._consumers.ensure(name)
+        subjects = self._session.subjects
+        async with Lock(self._session, name) as lock, lock.still(self._consumers):
+            number = await self._session.purge(subjects.of_queue(Kind.SCHEDULED, name))
+            statuses = await self._statuses(name)
+            for level, status in statuses.items():
+                number += await self._purge_level(name, level, status)
+            return number
+
+    async def purge_dead(self, queue: str) -> int:
+        """Delete the dead letters of a queue."""
+        return await self._session.purge(self._session.subjects.letters(queue_token(queue)))
+
+    async def _purge_level(self, queue: bytes, level: int, status: Status) -> int:
+        subjects = self._session.subjects
+        waiting = subjects.level(queue, level)
+        if not status.leased:
+            await self._session.purge(subjects.level(queue, level, Kind.MARK))
+            return await self._session.purge(waiting)
+        free = await self._given_back(queue, level)
+        doomed = [
+            one.seq
+            async for one in self._session.reader.scan(waiting)
+            if one.seq > status.delivered or kind_and_place(one.subject)[1].call in free
+        ]
+        return sum(await self._session.delete(doomed))
+
+    async def _given_back(self, queue: bytes, level: int) -> set[bytes]:
+        marks = await self._marks(queue)
+        places = [kind_and_place(one.subject)[1] for one in marks if one.headers[HOLDS] == b"0"]
+        calls = [place.call for place in places if place.level == level]
+        found = await self._session.look(calls)
+        return {call for call, thread in found.items() if thread.given_back}
+
+    async def _notes(self, queues: Collection[str] | None) -> Sequence[Stored]:
+        if queues is None:
+            return await self._registry.all()
+        subjects = [self._session.subjects.queue(queue_token(queue)) for queue in queues]
+        return await self._session.reader.last(subjects) if subjects else []
+
+    async def _statuses(self, queue: bytes) -> dict[int, Status]:
+        of = list(levels())
+        found = await asyncio.gather(*(self._consumers.status(queue, level) for level in of))
+        return dict(zip(of, found, strict=True))
+
+    async def _count(self, queue: str, paused: Collection[bytes]) -> Counts:
+        name = queue_token(queue)
+        subjects = self._session.subjects
+        is_paused = subjects.queue(name) in paused
+        total = await self._session.reader.count(subjects.of_queue(b"*", name))
+        if not total:
+            return Counts(paused=is_paused)
+        statuses = await self._statuses(name)
+        if total > _NAMED:
+            return await self._estimate(name, statuses, paused=is_paused)
+        tally = await self._tally(name)
+        free: Mapping[int, int] = await self._free_by_level(name) if tally.marks else {}
+        leased = sum(
+            min(len(calls), max(0, statuses[level].leased - free.get(level, 0)))
+            for level, calls in tally.queued.items()
+        )
+        queued = sum(map(len, tally.queued.values()))
+        return Counts(queued - leased, len(tally.scheduled), leased, tally.dead, is_paused)
+
+    async def _tally(self, queue: bytes) -> _Tally:
+        """The messages of a queue, at one moment."""
+        subjects = self._session.subjects.of_queue(b"*", queue)
+        answer = await self._session.api(
+            f"STREAM.INFO.{self._session.subjects.stream}", {"subjects_filter": subjects.decode()}
+        )
+        tally = _Tally({}, set())
+        found: dict[str, int] = answer["state"].get("subjects") or {}
+        for subject in found:
+            tokens = subject.encode().split(b".")
+            kind, level, call = tokens[3], int(tokens[5]), tokens[6]
+            if kind == Kind.SCHEDULED:
+                tally.scheduled.add(call)
+            elif kind == Kind.QUEUED:
+                tally.queued.setdefault(level, set()).add(call)
+            else:
+                tally.dead += kind == Kind.DEAD
+                tally.marks += kind == Kind.MARK
+        for calls in tally.queued.values():
+            calls.difference_update(tally.scheduled)
+        return tally
+
+    async def _estimate(
+        self, queue: bytes, statuses: Mapping[int, Status], *, paused: bool
+    ) -> Counts:
+        """The counts of a long queue, from one moment for each of them."""
+        reader, subjects = self._session.reader, self._session.subjects
+        delayed, dead = await asyncio.gather(
+            reader.count(subjects.of_queue(Kind.SCHEDULED, queue)),
+            reader.count(subjects.letters(queue)),
+        )
+        free = sum((await self._free_by_level(queue)).values())
+        leased = max(0, sum(status.leased for status in statuses.values()) - free)
+        ready = free + sum(status.waiting for status in statuses.values())
+        return Counts(ready, delayed, leased, dead, paused)
+
+    async def _free_by_level(self, queue: bytes) -> Mapping[int, int]:
+        """Messages that JetStream counts as leased although they were given back."""
+        free: dict[int, int] = {}
+        for one in await self._marks(queue):
+            if one.headers.get(HOLDS) == b"0":
+                level = kind_and_place(one.subject)[1].level
+                free[level] = free.get(level, 0) + 1
+        return free
+
+    async def _marks(self, queue: bytes) -> Sequence[Stored]:
+        subjects = self._session.subjects.of_queue(Kind.MARK, queue)
+        return [one async for one in self._session.reader.scan(subjects)]
+
+
+def _encode(queue: str) -> bytes:
+    return queue.encode("utf-8", "surrogatepass")
+
+
+def _decode(body: bytes) -> str:
+    return body.decode("utf-8", "surrogatepass")

@@ -1,0 +1,147 @@
+"""Reading what the stream holds, many messages for one request."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from chicory.errors import BrokerConnectionError
+from chicory_nats.connection import TIMEOUT, Connection
+from chicory_nats.exchange import Exchange
+from chicory_nats.headers import parse, status
+from chicory_nats.wire import Outgoing, publish
+
+_SUBJECTS = 150
+"""Asked for at once: the server answers with 1024 messages at most, and a thread has up to six."""
+_PAGE = 200
+_PAGE_BYTES = 8 << 20
+_PATIENCE = 3.0
+_PAUSE = 0.05
+
+
+class Stored(Struct, frozen=True):
+    """A message of the stream."""
+
+    subject: bytes
+    seq: int
+    headers: dict[bytes, bytes]
+    body: bytes
+
+    @property
+    def stored_at(self) -> float:
+        """When, by the server's clock; seconds since the epoch."""
+        stamp = self.headers.get(b"Nats-Time-Stamp", b"").decode()
+        return datetime.fromisoformat(_microseconds(stamp)).timestamp() if stamp else 0.0
+
+
+class Page(Struct, frozen=True):
+    """Messages, and how many more there are behind them."""
+
+    messages: Sequence[Stored]
+    more: int
+
+
+class Reader:
+    """Reads from the stream; sends a request again where it was not answered."""
+
+    def __init__(self, connection: Connection, exchange: Exchange, stream: str, api: bytes) -> None:
+        self._connection = connection
+        self._exchange = exchange
+        self._subject = b"%b.DIRECT.GET.%b" % (api, stream.encode())
+
+    async def last(self, subjects: Sequence[bytes]) -> Sequence[Stored]:
+        """The last message of each subject that matches one of these."""
+        parts = [subjects[i : i + _SUBJECTS] for i in range(0, len(subjects), _SUBJECTS)]
+        found = [await self._last(part) for part in parts]
+        return [message for page in found for message in page.messages]
+
+    async def _last(self, subjects: Sequence[bytes]) -> Page:
+        return await self._get({"multi_last": [one.decode() for one in subjects], "batch": 1024})
+
+    async def page(self, subjects: bytes, first: int = 1, limit: int = _PAGE) -> Page:
+        """Messages from a sequence number on, the oldest first."""
+        request = {
+            "seq": first,
+            "next_by_subj": subjects.decode(),
+            "batch": limit,
+            "max_bytes": _PAGE_BYTES,
+        }
+        return await self._get(request)
+
+    async def scan(self, subjects: bytes, first: int = 1) -> AsyncIterator[Stored]:
+        """All messages from a sequence number on, the oldest first."""
+        while True:
+            page = await self.page(subjects, first)
+            for message in page.messages:
+                yield message
+            if not page.messages or not page.more:
+                return
+            first = page.messages[-1].seq + 1
+
+    async def count(self, subjects: bytes) -> int:
+        """How many messages there are."""
+        page = await self.page(subjects, limit=1)
+        return len(page.messages) + page.more
+
+    async def _get(self, request: dict[str, Any]) -> Page:
+        end = time.monotonic() + TIMEOUT
+        while True:
+            await self._connection.wait()
+            answer = _Answer()
+            inbox = self._exchange.listen(answer.receive)
+            begun = time.monotonic()
+            try:
+                message = Outgoing(self._subject, b"", msgspec.json.encode(request))
+                await self._connection.write(publish(message, inbox))
+                async with asyncio.timeout(_PATIENCE):
+                    if await answer.over:
+                        return answer.page()
+            except TimeoutError:
+                if time.monotonic() > end:
+                    self._connection.doubt(begun)
+                    raise self._connection.unreachable() from None
+            finally:
+                self._exchange.hush(inbox)
+            self._connection.check()
+            await asyncio.sleep(_PAUSE)
+            if time.monotonic() > end:
+                raise self._connection.unreachable()
+
+
+class _Answer:
+    def __init__(self) -> None:
+        self.messages: list[Stored] = []
+        self.more = 0
+        self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+
+    def receive(self, _subject: bytes, _reply: bytes, headers: bytes | None, body: bytes) -> None:
+        code = status(headers)
+        fields = parse(headers)
+        if not code:
+            self.messages.append(
+                Stored(fields[b"Nats-Subject"], int(fields[b"Nats-Sequence"]), fields, body)
+            )
+        elif not self.over.done():
+            if code in {b"204", b"404"}:
+                self.more = int(fields.get(b"Nats-Num-Pending", b"0"))
+                self.over.set_result(True)
+            elif code == b"503":
+                self.over.set_result(False)
+            else:
+                text = (headers or b"").partition(b"\r\n")[0].decode(errors="replace")
+                self.over.set_exception(BrokerConnectionError(f"the stream cannot be read: {text}"))
+
+    def page(self) -> Page:
+        return Page(self.messages, self.more)
+
+
+def _microseconds(stamp: str) -> str:
+    """A timestamp of the server with no more digits than Python reads."""
+    whole, dot, rest = stamp.rstrip("Z").partition(".")
+    return f"{whole}{dot}{rest[:6]}+00:00"

@@ -1,0 +1,150 @@
+"""What every verb works with: the connection, the namespace, and the requests all need."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from chicory.errors import ConfigurationError, MessageTooLargeError
+from chicory.transport import TransportSettings
+from chicory_nats.address import Address
+from chicory_nats.connection import Connection
+from chicory_nats.exchange import Exchange
+from chicory_nats.leading import LeaderReader
+from chicory_nats.reading import Reader
+from chicory_nats.subjects import Subjects
+from chicory_nats.thread import Thread, threads
+from chicory_nats.translation import NOT_FOUND, translated
+from chicory_nats.wire import (
+    WRONG_SEQUENCE,
+    Outgoing,
+    Problem,
+    Request,
+    decode_any,
+    problem,
+    stored_at,
+)
+
+RESERVE = 64 << 10
+"""Bytes of ``max_payload`` that a message leaves, so that it can become a dead letter."""
+
+
+class Session:
+    """One connection, and the namespace that it serves.
+
+    Attributes:
+        lease: seconds that a lease lasts.
+        keep: seconds to remember an outcome that is not a record.
+    """
+
+    def __init__(self, address: Address, settings: TransportSettings) -> None:
+        self.address = address
+        self.namespace = settings.namespace
+        self.lease = settings.lease
+        self.keep = max(10.0, 2 * settings.lease + 2)
+        self.subjects = Subjects(settings.namespace)
+        self._api = _api(address)
+        self.connection = Connection(address)
+        self.exchange = Exchange(self.connection)
+        self.reader = self._reader()
+
+    async def open(self) -> None:
+        """Connect."""
+        await self.connection.open()
+        await self.exchange.open()
+
+    async def send(self, requests: Sequence[Request]) -> Sequence[int]:
+        """Store messages; their sequence numbers, 0 where a guard did not hold."""
+        answers = await self.exchange.send(requests)
+        stored = [stored_at(answer) for answer in answers]
+        for answer, seq in zip(answers, stored, strict=True):
+            if not seq:
+                self._check(problem(answer))
+        return stored
+
+    async def api(self, request: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask JetStream's API; the answer without errors other than that there is no such thing.
+
+        Raises:
+            QueueFullError, ConfigurationError, BrokerConnectionError: as JetStream has it.
+        """
+        answer = await self.ask(request, body)
+        if "error" in answer:
+            error = msgspec.convert(answer["error"], Problem)
+            if error.err_code not in NOT_FOUND:
+                raise translated(error, self.address)
+        return answer
+
+    async def ask(self, request: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Ask JetStream's API; the answer, also where it is an error."""
+        return decode_any(await self.exchange.ask(self.call(request, body)))
+
+    def call(self, request: str, body: Mapping[str, Any] | None = None) -> Outgoing:
+        """A request to JetStream's API."""
+        subject = b"%b.%b" % (self._api, request.encode())
+        return Outgoing(subject, b"", b"" if body is None else msgspec.json.encode(body))
+
+    def pull(self, consumer: str) -> bytes:
+        """Where to ask a consumer for messages."""
+        name = f"CONSUMER.MSG.NEXT.{self.subjects.stream}.{consumer}"
+        return b"%b.%b" % (self._api, name.encode())
+
+    async def delete(self, numbers: Iterable[int]) -> Sequence[bool]:
+        """Delete messages by sequence number; whether each one was there."""
+        request = f"STREAM.MSG.DELETE.{self.subjects.stream}"
+        calls = [self.call(request, {"seq": seq, "no_erase": True}) for seq in numbers]
+        return [b'"success":true' in answer for answer in await self.exchange.send(calls)]
+
+    async def purge(self, subjects: bytes) -> int:
+        """Delete all messages of these subjects; how many."""
+        request = f"STREAM.PURGE.{self.subjects.stream}"
+        answer = await self.api(request, {"filter": subjects.decode()})
+        return int(answer.get("purged", 0))
+
+    async def look(self, calls: Iterable[bytes]) -> dict[bytes, Thread]:
+        """The threads of calls."""
+        wanted = list(dict.fromkeys(calls))
+        if not wanted:
+            return {}
+        stored = await self.reader.last([self.subjects.thread(call) for call in wanted])
+        return threads(stored, wanted)
+
+    async def finish(self, found: Iterable[Thread]) -> None:
+        """Remove the messages whose outcome is stored: who stored it may have died."""
+        over = [
+            one.message.seq for one in found if one.message is not None and one.outcome is not None
+        ]
+        if over:
+            await self.delete(over)
+
+    def _reader(self) -> Reader | LeaderReader:
+        stream = self.subjects.stream
+        if self.address.replicas > 1:
+            return LeaderReader(self.exchange, stream, self.call)
+        return Reader(self.connection, self.exchange, stream, self._api)
+
+    def measure(self, messages: Iterable[Outgoing], *, reserve: int = 0) -> None:
+        """Raise where a message is larger than the server takes: it would end the connection."""
+        limit = self.connection.max_payload
+        for message in messages:
+            if message.size > limit - reserve:
+                raise MessageTooLargeError(
+                    f"a message of {len(message.body)} bytes is too large for {self.address}, "
+                    f"which takes {limit}, of which {reserve} are kept in reserve: "
+                    "raise max_payload on the server"
+                )
+
+    def _check(self, error: Problem | None) -> None:
+        if error is not None and error.err_code not in WRONG_SEQUENCE:
+            raise translated(error, self.address)
+
+
+def _api(address: Address) -> bytes:
+    return f"$JS.{address.domain}.API".encode() if address.domain else b"$JS.API"
+
+
+def clash(session: Session, what: str) -> ConfigurationError:
+    """The error for something on the server that is not as this configuration has it."""
+    return ConfigurationError(f"{session.address}, namespace {session.namespace!r}: {what}")

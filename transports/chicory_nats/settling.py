@@ -1,0 +1,236 @@
+"""Making outcomes durable, each as one step, on condition that the lease still counts.
+
+What most calls come to, a result and nothing else, is stored as one message, which counts as the
+outcome from then on whoever looks; the message of the call is acknowledged after it. All else is
+an atomic batch, in which the message of the call is taken away.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+
+from msgspec import Struct
+
+from chicory.transport import (
+    Dead,
+    Done,
+    Publication,
+    Record,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+)
+from chicory_nats import composing
+from chicory_nats.acks import ACK, NAK, Acks
+from chicory_nats.ballast import Ballast
+from chicory_nats.composing import Content, Intent, in_place_of, intent
+from chicory_nats.headers import OPERATION, expect, line
+from chicory_nats.publishing import Publisher
+from chicory_nats.queues import Registry
+from chicory_nats.session import Session
+from chicory_nats.subjects import Place, Subjects, place_of
+from chicory_nats.ticket import Ticket, fresh
+from chicory_nats.wire import Batch, Outgoing, Request
+
+
+class _Case(Struct):
+    """A settlement on its way.
+
+    Attributes:
+        settlement: what is wanted.
+        ticket: the lease.
+        operation: identity of this step.
+        follow_ups: what is published with it; fewer where some are duplicates.
+        gives_back: it is a release that takes effect at once.
+        answer: once it is known.
+    """
+
+    settlement: Settlement
+    ticket: Ticket
+    operation: bytes
+    follow_ups: list[Intent]
+    gives_back: bool
+    answer: Settled | None = None
+
+
+class Settler:
+    """Settles by batch."""
+
+    def __init__(
+        self,
+        session: Session,
+        acks: Acks,
+        publisher: Publisher,
+        registry: Registry,
+        ballast: Ballast,
+    ) -> None:
+        self._session = session
+        self._ballast = ballast
+        self._acks = acks
+        self._publisher = publisher
+        self._registry = registry
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
+        """Settle; answers in the order given."""
+        cases = [_case(settlement) for settlement in settlements]
+        await self._registry.register(_queues(settlements))
+        left = [case for case in cases if case.answer is None]
+        while left:
+            requests = [self._request(case) for case in left]
+            for case, seq in zip(left, await self._ballast.send(requests), strict=True):
+                if seq:
+                    case.answer = Settled.SETTLED
+            left = [case for case in left if case.answer is None]
+            await self._look_again(left)
+            left = [case for case in left if case.answer is None]
+        await self._acknowledge([case for case in cases if case.answer is Settled.SETTLED])
+        return [Settled.FENCED if case.answer is None else case.answer for case in cases]
+
+    async def _look_again(self, cases: Sequence[_Case]) -> None:
+        """Find out why guards did not hold: the lease is lost, or only something else is new."""
+        if not cases:
+            return
+        found = await self._session.look(case.ticket.place.call for case in cases)
+        for case in cases:
+            thread, ticket = found[case.ticket.place.call], case.ticket
+            if thread.written_by(case.operation):
+                case.answer = Settled.SETTLED
+            elif thread.holder != ticket.basis:
+                case.answer = Settled.FENCED
+                await self._session.finish([thread])
+            else:
+                ticket.top, ticket.cancelled = thread.top, thread.cancelled
+                case.follow_ups = await self._still_wanted(case)
+
+    async def _still_wanted(self, case: _Case) -> list[Intent]:
+        """The follow-ups that are no duplicates."""
+        judged = await self._publisher.judge(case.follow_ups, ending=case.ticket.call)
+        pairs = zip(case.follow_ups, judged, strict=True)
+        return [one for one, outcome in pairs if outcome is None]
+
+    async def _acknowledge(self, cases: Sequence[_Case]) -> None:
+        certain = await self._acks.send(
+            [(case.ticket.ack, NAK if case.gives_back else ACK) for case in cases]
+        )
+        over = [case.ticket for case in cases if not case.gives_back]
+        doomed = [ticket.basis for ticket in over if ticket.basis != ticket.seq]
+        if not certain:
+            doomed += [ticket.seq for ticket in over]
+        if doomed:
+            await self._session.delete(doomed)
+
+    def _request(self, case: _Case) -> Request:
+        messages = self._messages(case)
+        self._session.measure(messages)
+        return messages[0] if len(messages) == 1 else Batch(messages)
+
+    def _messages(self, case: _Case) -> Sequence[Outgoing]:
+        settlement, ticket, subjects = case.settlement, case.ticket, self._session.subjects
+        guard = expect(ticket.top, subjects.thread(ticket.place.call))
+        said = composing.said(ticket.seq, case.operation)
+        if case.gives_back:
+            before = ticket.deliveries - 1
+            given_back = composing.mark(
+                subjects, ticket, until=0, deliveries=before, operation=case.operation
+            )
+            return [given_back]
+        if isinstance(settlement, Done) and not case.follow_ups:
+            return [self._outcome(ticket, settlement.record, guard + said)]
+        replacement, rest = self._replacement(case), self._rest(case, said)
+        return in_place_of(subjects, ticket.subject, guard, replacement, rest)
+
+    def _replacement(self, case: _Case) -> Sequence[Outgoing]:
+        """The message that the call has from now on, where it goes on."""
+        settlement, ticket, subjects = case.settlement, case.ticket, self._session.subjects
+        operation = line(OPERATION, case.operation)
+        if isinstance(settlement, Release):
+            given = Content(ticket.task_id, ticket.body, settlement.not_before)
+            before = ticket.deliveries - 1
+            return [
+                composing.message(
+                    subjects, given, ticket.place, ticket.call, more=operation, deliveries=before
+                )
+            ]
+        if isinstance(settlement, Retry):
+            given = composing.content(settlement.publication)
+            place = _place(settlement.publication)
+            return [composing.message(subjects, given, place, ticket.call, more=operation)]
+        return [
+            message
+            for one in case.follow_ups
+            if one.place.call == ticket.place.call
+            for message in _again(subjects, one, operation)
+        ]
+
+    def _rest(self, case: _Case, said: bytes) -> Sequence[Outgoing]:
+        """What is stored besides."""
+        settlement, ticket, subjects = case.settlement, case.ticket, self._session.subjects
+        if isinstance(settlement, Release):
+            return []
+        rest: list[Outgoing] = []
+        if isinstance(settlement, Dead):
+            rest.append(composing.letter(subjects, settlement.letter))
+        if settlement.record is not None or not isinstance(settlement, Retry):
+            rest.append(self._outcome(ticket, settlement.record, said))
+        for one in case.follow_ups:
+            if one.place.call != ticket.place.call:
+                rest += composing.published(subjects, one)
+        return rest
+
+    def _outcome(self, ticket: Ticket, given: Record | None, more: bytes) -> Outgoing:
+        subjects, keep = self._session.subjects, self._session.keep
+        if given is None:
+            return composing.end(subjects, ticket, more=more, keep=keep)
+        return composing.record(subjects, given, more=more, keep=keep)
+
+
+def _again(subjects: Subjects, wanted: Intent, operation: bytes) -> Sequence[Outgoing]:
+    """The messages of a follow-up that is the call itself once more."""
+    given = composing.content(wanted.publication)
+    again = composing.message(subjects, given, wanted.place, wanted.call, more=operation)
+    if wanted.publication.unique is None:
+        return [again]
+    return [again, composing.key_holder(subjects, wanted)]
+
+
+def _case(settlement: Settlement) -> _Case:
+    ticket = settlement.receipt
+    assert isinstance(ticket, Ticket)  # a receipt is opaque, and this transport gave it out
+    gives_back = isinstance(settlement, Release) and settlement.not_before <= time.time()
+    return _Case(settlement, ticket, fresh(), _follow_ups(settlement, ticket), gives_back)
+
+
+def _follow_ups(settlement: Settlement, ticket: Ticket) -> list[Intent]:
+    """What is published with a settlement; of several with one id or key the first."""
+    if isinstance(settlement, Release):
+        return []
+    wanted: list[Intent] = []
+    taken: set[tuple[str, object]] = set()
+    if isinstance(settlement, Retry):
+        taken.add(("id", ticket.task_id))
+    for publication in settlement.follow_ups:
+        marks: set[tuple[str, object]] = {("id", publication.task_id)}
+        if publication.unique is not None:
+            marks.add(("key", publication.unique.key))
+        if not marks & taken:
+            taken |= marks
+            wanted.append(intent(publication))
+    return wanted
+
+
+def _queues(settlements: Sequence[Settlement]) -> Iterable[str]:
+    """The queues that settlements put something on."""
+    for settlement in settlements:
+        if isinstance(settlement, Release):
+            continue
+        yield from (one.queue for one in settlement.follow_ups)
+        if isinstance(settlement, Retry):
+            yield settlement.publication.queue
+        elif isinstance(settlement, Dead):
+            yield settlement.letter.queue
+
+
+def _place(publication: Publication) -> Place:
+    return place_of(publication.queue, publication.priority, publication.task_id)

@@ -1,0 +1,75 @@
+"""The parts that serve one namespace over one connection."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Collection
+
+from chicory.transport import TransportSettings
+from chicory_nats import stream
+from chicory_nats.acks import Acks
+from chicory_nats.address import Address
+from chicory_nats.ballast import Ballast
+from chicory_nats.boot import Boot
+from chicory_nats.cancelling import Canceller
+from chicory_nats.consumers import Consumers
+from chicory_nats.fetching import Fetcher
+from chicory_nats.leases import Leases
+from chicory_nats.letters import Letters
+from chicory_nats.publishing import Publisher
+from chicory_nats.queues import Queues, Registry
+from chicory_nats.records import Records
+from chicory_nats.session import Session
+from chicory_nats.settling import Settler
+from chicory_nats.watching import Sink, Watcher
+from chicory_nats.workers import Workers
+
+
+class Space:
+    """Made and used on one asyncio loop."""
+
+    def __init__(
+        self,
+        address: Address,
+        settings: TransportSettings,
+        tell: Callable[[Sink, str, bytes], None],
+    ) -> None:
+        self.session = session = Session(address, settings)
+        registry, consumers, acks = Registry(session), Consumers(session), Acks(session)
+        self._boot, self._ballast = Boot(session), Ballast(session)
+        self.publisher = Publisher(session, registry)
+        self.settler = Settler(session, acks, self.publisher, registry, self._ballast)
+        self.fetcher = Fetcher(session, consumers, self._boot, acks, self.settler)
+        self.leases = Leases(session, acks, self._ballast)
+        self.records = Records(session, consumers)
+        self.watcher = Watcher(session, tell)
+        self.letters = Letters(session, self.publisher, registry)
+        self.queues = Queues(session, consumers)
+        self.canceller = Canceller(session, consumers)
+        self.workers = Workers(session, self._ballast)
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def open(self) -> None:
+        """Connect, and have the stream."""
+        await self.session.open()
+        try:
+            await stream.ensure(self.session)
+            await self._boot.look()
+            await self._ballast.take_in()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Disconnect; who waits gets an error."""
+        await self.session.connection.close()
+        await self.fetcher.close()
+
+    def unwatch(self, task_ids: Collection[str]) -> None:
+        """Call the sinks of these ids no more."""
+        sids = self.watcher.unwatch(task_ids)
+        if sids:
+            ending = self.session.connection.unsubscribe(*sids)
+            task = asyncio.get_running_loop().create_task(ending)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)

@@ -1,0 +1,70 @@
+"""What a worker holds of a leased message."""
+
+from __future__ import annotations
+
+import itertools
+from secrets import token_hex
+
+from chicory_nats.subjects import Place
+
+_process = token_hex(6).encode()
+_numbers = itertools.count(1)
+
+
+def fresh() -> bytes:
+    """A name that nothing else has."""
+    return b"%b%x" % (_process, next(_numbers))
+
+
+class Ticket:
+    """The receipt of a delivery; the same object on all connections of the process.
+
+    Attributes:
+        task_id: the call.
+        place: where its message is.
+        subject: of the message.
+        seq: sequence number of the message.
+        body: its bytes.
+        ack: where JetStream takes the acknowledgement.
+        call: identity of the message.
+        basis: sequence number of what gave the lease: the message or a mark.
+        deliveries: how often it was delivered, this time included.
+        top: where the thread ended when it was last read.
+        cancelled: somebody is known to want the call cancelled.
+    """
+
+    __slots__ = (
+        "ack",
+        "basis",
+        "body",
+        "call",
+        "cancelled",
+        "deliveries",
+        "place",
+        "seq",
+        "subject",
+        "task_id",
+        "top",
+    )
+
+    def __init__(
+        self,
+        task_id: str,
+        place: Place,
+        subject: bytes,
+        seq: int,
+        ack: bytes,
+        call: bytes,
+        body: bytes,
+    ) -> None:
+        self.task_id = task_id
+        self.place = place
+        self.subject = subject
+        self.seq = seq
+        self.ack = ack
+        self.call = call
+        self.body = body
+        self.basis = seq
+        self.deliveries = 1
+        self.top = seq
+        self.cancelled = False

@@ -1,0 +1,46 @@
+"""What NATS says as chicory's errors: the one place where they are told apart."""
+
+from __future__ import annotations
+
+import ssl
+
+import nats.errors
+
+from chicory.errors import BrokerConnectionError, ChicoryError, ConfigurationError, QueueFullError
+from chicory_nats.address import Address
+from chicory_nats.wire import Problem
+
+NOT_READY = frozenset({10008, 10049, 10176, 10167, 10174})
+"""JetStream is starting, or overrun: what was asked was not done, and may be asked again."""
+_FULL = frozenset({10023, 10028, 10047, 10077, 10110})
+_TOO_LARGE = 10054
+_CLASH = frozenset({10058, 10065, 10148, 10013})
+NOT_FOUND = frozenset({10014, 10037, 10043, 10057, 10059})
+
+
+def connection_error(address: Address, error: Exception) -> ChicoryError:
+    """The error to raise where a connection cannot be made."""
+    text = str(error).lower()
+    if isinstance(error, ChicoryError):
+        return error
+    if isinstance(error, nats.errors.AuthorizationError) or "authorization" in text:
+        return BrokerConnectionError(f"{address} refused the login: check the user and password")
+    if isinstance(error, ssl.SSLError):
+        return BrokerConnectionError(f"{address}: TLS failed: {error.reason or error}")
+    if isinstance(error, FileNotFoundError):
+        return ConfigurationError(f"{address}: there is no file {error.filename!r}")
+    if isinstance(error, TimeoutError):
+        return BrokerConnectionError(f"{address} did not answer")
+    return BrokerConnectionError(f"{address} cannot be reached: {error}")
+
+
+def translated(problem: Problem, address: Address) -> ChicoryError:
+    """The error to raise for an error of JetStream."""
+    code, text = problem.err_code, problem.description
+    if code in _FULL:
+        return QueueFullError(f"{address} has no room left ({text}); nothing was stored")
+    if code == _TOO_LARGE:
+        return QueueFullError(f"{address}: a message is larger than the stream allows ({text})")
+    if code in _CLASH:
+        return ConfigurationError(f"{address}: {text}")
+    return BrokerConnectionError(f"{address}: {text or 'unknown error'} ({code})")
