@@ -7,13 +7,14 @@ import logging
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from anyio import CancelScope
 from redis.exceptions import RedisError
 
 from chicory.errors import ChicoryError
 from chicory.transport import Delivery, Lease, Priority, Receipt, Release
 from chicory_redis import keys, settling
 from chicory_redis.listener import Listener
-from chicory_redis.operations import Operations, finished, outlast
+from chicory_redis.operations import Operations
 from chicory_redis.receipts import Ticket
 from chicory_redis.resending import Resending
 from chicory_redis.server import Server
@@ -121,23 +122,24 @@ class Fetching:
     async def _take(
         self, queues: Sequence[str], limit: int, waiter: Waiter | None
     ) -> tuple[int, list[Delivery]]:
-        task = self._operations.begin(self._ask(queues, limit, waiter))
+        asking = self._operations.begin(self._ask(queues, limit, waiter))
         try:
-            await outlast(task)
+            await asking.outlast()
         except asyncio.CancelledError:
-            if not task.cancelled() and task.exception() is None:
-                await self._give_back(task.result()[1])
+            if not asking.has_failed:
+                await self._give_back(asking.result()[1])
             raise
-        return finished(task)
+        return asking.result()
 
     async def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         if not deliveries:
             return
         releases = [Release(delivery.receipt) for delivery in deliveries]
-        task = self._operations.begin(settling.settle(self._server, releases))
-        await outlast(task)
+        giving = self._operations.begin(settling.settle(self._server, releases))
+        with CancelScope(shield=True):  # he is cancelled already
+            await giving.outlast()
         try:
-            finished(task)
+            giving.result()
         except ChicoryError as error:  # their leases run out
             logger.warning("%d messages could not be given back: %s", len(releases), error)
         else:

@@ -15,7 +15,7 @@ from itertools import count, islice
 from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from chicory.errors import BrokerConnectionError
 from chicory_redis.connecting import Connector
@@ -49,6 +49,7 @@ class Listener:
         self._connector = connector
         self._heard = heard
         self._connected = connected
+        self._channel = channel
         self._channels: dict[str, None] = {channel: None}
         self._connection: AbstractConnection | None = None
         self._task: asyncio.Task[None] | None = None
@@ -125,7 +126,7 @@ class Listener:
         while True:
             try:
                 await self._live()
-            except (*CLIENT_ERRORS, RedisError, Lost) as error:
+            except Exception as error:  # noqa: BLE001  (whatever it is, to be deaf is worse)
                 self._failure = error
                 if self._up.is_set():
                     pause, told = _SHORTEST, False
@@ -143,6 +144,8 @@ class Listener:
         begin = probe = None
         loop = asyncio.get_running_loop()
         try:
+            # at once, for a PING of who is no subscriber is answered otherwise
+            await _send(connection, "SUBSCRIBE", self._channel)
             self._connection = connection
             begin = loop.create_task(self._begin())
             probe = loop.create_task(self._probe(connection))

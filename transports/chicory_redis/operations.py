@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from anyio import CancelScope
 
@@ -13,24 +13,76 @@ from chicory.errors import BrokerConnectionError
 T = TypeVar("T")
 
 
+class Operation(Generic[T]):
+    """Something that runs to its end in the background, whoever waits for it.
+
+    Attributes:
+        task: which runs it.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, T]) -> None:
+        loop = asyncio.get_running_loop()
+        # resolved by the operation itself: two turns of the loop sooner than by its task
+        self._ended: asyncio.Future[None] = loop.create_future()
+        self._coroutine = coroutine
+        self.task = loop.create_task(self._perform())
+        self.task.add_done_callback(self._end)
+
+    async def outlast(self) -> None:
+        """Wait until it is over, come what may; then raise the cancellation if one came."""
+        try:
+            await self._ended
+        except asyncio.CancelledError:
+            with CancelScope(shield=True):
+                await asyncio.wait([self.task])
+            raise
+
+    def result(self) -> T:
+        """What came of it, once it is over."""
+        if self.task.cancelled():
+            raise BrokerConnectionError("the connection was closed during the call")
+        return self.task.result()
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended without a result."""
+        return self.task.cancelled() or self.task.exception() is not None
+
+    async def _perform(self) -> T:
+        try:
+            return await self._coroutine
+        finally:
+            self._tell()
+
+    def _end(self, task: asyncio.Task[T]) -> None:
+        self._tell()  # here, and closed, where it was cancelled before it began
+        self._coroutine.close()
+        if not task.cancelled():
+            task.exception()  # whoever waits for it has it; nobody needs to
+
+    def _tell(self) -> None:
+        if not self._ended.done():
+            self._ended.set_result(None)
+
+
 class Operations:
     """What is under way; lives on one asyncio loop."""
 
     def __init__(self) -> None:
         self._tasks: set[asyncio.Task[Any]] = set()
 
-    def begin(self, coroutine: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+    def begin(self, coroutine: Coroutine[Any, Any, T]) -> Operation[T]:
         """Run it in the background."""
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._end)
-        return task
+        operation = Operation(coroutine)
+        self._tasks.add(operation.task)
+        operation.task.add_done_callback(self._tasks.discard)
+        return operation
 
     async def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run it to its end, then raise the cancellation that came meanwhile, if any did."""
-        task = self.begin(coroutine)
-        await outlast(task)
-        return finished(task)
+        operation = self.begin(coroutine)
+        await operation.outlast()
+        return operation.result()
 
     async def close(self) -> None:
         """Cancel what is under way."""
@@ -38,25 +90,3 @@ class Operations:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks)
-
-    def _end(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
-        if not task.cancelled():
-            task.exception()  # whoever waits for it has it; nobody needs to
-
-
-def finished(task: asyncio.Task[T]) -> T:
-    """What came of a task that is done."""
-    if task.cancelled():
-        raise BrokerConnectionError("the connection was closed during the call")
-    return task.result()
-
-
-async def outlast(task: asyncio.Task[Any]) -> None:
-    """Wait until the task is done, come what may; then raise the cancellation if one came."""
-    try:
-        await asyncio.wait([task])
-    except asyncio.CancelledError:
-        with CancelScope(shield=True):
-            await asyncio.wait([task])
-        raise

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+from redis.exceptions import BusyLoadingError, ResponseError
 
 from chicory.errors import BrokerConnectionError
 from chicory_redis.address import Node
@@ -136,7 +136,7 @@ class _Line:
         try:
             while True:
                 await self._receive()
-        except (*CLIENT_ERRORS, RedisError) as error:
+        except Exception as error:  # noqa: BLE001  (whatever it is, nobody may wait for it)
             self.cut(error)
         finally:
             await self._connection.disconnect(nowait=True)

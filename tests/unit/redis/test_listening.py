@@ -1,0 +1,77 @@
+"""The connection on which the server speaks first. It lives on asyncio, under trio too."""
+
+import asyncio
+
+import pytest
+from anyio import fail_after
+
+from chicory_redis.address import parse
+from chicory_redis.connecting import Connector
+from chicory_redis.listener import Listener
+
+
+@pytest.fixture(params=["asyncio"])
+def anyio_backend(request):
+    return request.param
+
+
+@pytest.fixture
+async def listen(server):
+    listeners = []
+
+    def listen(heard=lambda _channel, _message: None, connected=lambda: None) -> Listener:
+        connector = Connector(parse(server.url), "test")
+        listeners.append(Listener(connector, "own", heard, connected))
+        return listeners[-1]
+
+    yield listen
+    for listener in listeners:
+        await listener.close()
+
+
+async def test_what_was_said_before_a_barrier_is_heard_when_it_is_passed(listen, server):
+    heard: list[bytes] = []
+    listener = listen(lambda _channel, message: heard.append(message))
+    await listener.ready()
+    await listener.subscribe(["news"])
+
+    for number in range(100):
+        server.command("PUBLISH", "news", number)
+    await listener.barrier()
+
+    assert heard == [b"%d" % number for number in range(100)]
+
+
+async def test_a_barrier_on_a_connection_that_has_only_just_been_made_is_passed(
+    listen, monkeypatch
+):
+    begun = asyncio.Event()
+
+    async def begin(_listener) -> None:
+        begun.set()
+        await asyncio.get_running_loop().create_future()  # nothing is subscribed yet
+
+    monkeypatch.setattr(Listener, "_begin", begin)
+    listener = listen()
+    with fail_after(10):
+        waiting = asyncio.create_task(listener.ready())
+        await begun.wait()
+
+        await listener.barrier()
+
+    waiting.cancel()
+
+
+async def test_told_to_leave_it_connects_anew_and_hears_what_it_heard(listen, server):
+    heard, times = asyncio.Event(), asyncio.Queue()
+    listener = listen(lambda _channel, _message: heard.set(), lambda: times.put_nowait(1))
+    with fail_after(10):
+        await listener.ready()
+        await listener.subscribe(["news"])
+        await times.get()
+
+        listener.reconnect()
+
+        await times.get()
+        server.command("PUBLISH", "news", "still")
+        await heard.wait()
