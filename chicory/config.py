@@ -26,12 +26,14 @@ Port = Annotated[int, Meta(ge=1, le=65535)]
 Name = Annotated[str, Meta(min_length=1, max_length=255)]
 LogLevel = Literal["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Synchronous = Literal["off", "normal", "full", "extra"]
+CertReqs = Literal["required", "none"]
 
 Replicas = Literal[1, 3, 5]
 Storage = Literal["file", "memory"]
 
 DEFAULT_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
 MEBIBYTE = 1 << 20
+_CONSUMER_GROUP = "chicory"
 
 
 class WorkerConfig(Section, kw_only=True):
@@ -100,16 +102,35 @@ class _RedisConfig(Section, kw_only=True):
     db: int
     username: str | None
     password: str | None
+    ssl: bool
+    ssl_ca_certs: str | None
+    ssl_certfile: str | None
+    ssl_keyfile: str | None
+    ssl_cert_reqs: CertReqs
+    consumer_group: str
+    key_prefix: str
     url: str | None
 
     @property
     def address(self) -> str:
         """The URL of the server."""
-        return (
-            self.url
-            or f"redis://{_login(self.username, self.password)}{_host(self.host)}:{self.port}"
-            f"/{self.db}"
-        )
+        if self.url:
+            return self.url
+        login = _login(self.username, self.password)
+        options = {"key_prefix": self.key_prefix}
+        if self.consumer_group != _CONSUMER_GROUP:
+            options["consumer_group"] = self.consumer_group
+        if self.ssl:
+            options |= {
+                "ssl_ca_certs": self.ssl_ca_certs or "",
+                "ssl_certfile": self.ssl_certfile or "",
+                "ssl_keyfile": self.ssl_keyfile or "",
+                "ssl_cert_reqs": "" if self.ssl_cert_reqs == "required" else self.ssl_cert_reqs,
+            }
+        query = urlencode({name: value for name, value in options.items() if value})
+        scheme = "rediss" if self.ssl else "redis"
+        address = f"{scheme}://{login}{_host(self.host)}:{self.port}/{self.db}"
+        return f"{address}?{query}" if query else address
 
 
 class _NatsConfig(Section, kw_only=True):
@@ -178,24 +199,51 @@ class SQLiteBackendConfig(_SQLiteConfig, kw_only=True):
 
 
 class RedisBrokerConfig(_RedisConfig, kw_only=True):
-    """Address of a Redis broker; ``CHICORY_BROKER_REDIS_<FIELD>``; ``url`` wins."""
+    """Address of a Redis broker; ``CHICORY_BROKER_REDIS_<FIELD>``; ``url`` wins.
+
+    Attributes:
+        ssl: connect with TLS.
+        ssl_ca_certs: file with the authorities to trust; ``None`` for the system's.
+        ssl_certfile: our certificate, if the server wants one.
+        ssl_keyfile: its key.
+        ssl_cert_reqs: ``none`` to take any certificate of the server.
+        consumer_group: name of the group that reads the streams, one for all who share them.
+        key_prefix: what all keys begin with.
+    """
 
     host: str = setting("BROKER_REDIS_HOST", str, "localhost")
     port: Port = setting("BROKER_REDIS_PORT", Port, 6379)
     db: Count = setting("BROKER_REDIS_DB", Count, 0)
     username: str | None = setting("BROKER_REDIS_USERNAME", str, None)
     password: str | None = setting("BROKER_REDIS_PASSWORD", str, None)
+    ssl: bool = setting("BROKER_REDIS_SSL", bool, False)  # noqa: FBT003
+    ssl_ca_certs: str | None = setting("BROKER_REDIS_SSL_CA_CERTS", str, None)
+    ssl_certfile: str | None = setting("BROKER_REDIS_SSL_CERTFILE", str, None)
+    ssl_keyfile: str | None = setting("BROKER_REDIS_SSL_KEYFILE", str, None)
+    ssl_cert_reqs: CertReqs = setting("BROKER_REDIS_SSL_CERT_REQS", CertReqs, "required")
+    consumer_group: str = setting("BROKER_REDIS_CONSUMER_GROUP", str, _CONSUMER_GROUP)
+    key_prefix: str = setting("BROKER_REDIS_KEY_PREFIX", str, "")
     url: str | None = setting("BROKER_REDIS_URL", str, None)
 
 
 class RedisBackendConfig(_RedisConfig, kw_only=True):
-    """Address of a Redis result backend; ``CHICORY_BACKEND_REDIS_<FIELD>``; ``url`` wins."""
+    """Address of a Redis result backend; ``CHICORY_BACKEND_REDIS_<FIELD>``; ``url`` wins.
+
+    The fields are those of ``RedisBrokerConfig``.
+    """
 
     host: str = setting("BACKEND_REDIS_HOST", str, "localhost")
     port: Port = setting("BACKEND_REDIS_PORT", Port, 6379)
     db: Count = setting("BACKEND_REDIS_DB", Count, 0)
     username: str | None = setting("BACKEND_REDIS_USERNAME", str, None)
     password: str | None = setting("BACKEND_REDIS_PASSWORD", str, None)
+    ssl: bool = setting("BACKEND_REDIS_SSL", bool, False)  # noqa: FBT003
+    ssl_ca_certs: str | None = setting("BACKEND_REDIS_SSL_CA_CERTS", str, None)
+    ssl_certfile: str | None = setting("BACKEND_REDIS_SSL_CERTFILE", str, None)
+    ssl_keyfile: str | None = setting("BACKEND_REDIS_SSL_KEYFILE", str, None)
+    ssl_cert_reqs: CertReqs = setting("BACKEND_REDIS_SSL_CERT_REQS", CertReqs, "required")
+    consumer_group: str = setting("BACKEND_REDIS_CONSUMER_GROUP", str, _CONSUMER_GROUP)
+    key_prefix: str = setting("BACKEND_REDIS_KEY_PREFIX", str, "")
     url: str | None = setting("BACKEND_REDIS_URL", str, None)
 
 

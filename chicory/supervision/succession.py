@@ -12,7 +12,7 @@ LONGEST = 30.0
 SETTLED = 60.0
 """Seconds after which a process has proved that it can live: the waiting starts over."""
 HOPELESS = 2
-"""Exit code of a process that can never work: what it was told is wrong."""
+"""Exit code of a process that never got to work, and never can: what it was told is wrong."""
 
 
 class Replace(Struct, frozen=True):
@@ -35,7 +35,7 @@ class GiveUp(Struct, frozen=True):
 Succession: TypeAlias = Replace | Leave | GiveUp
 
 
-def succession(code: int, age: float, failures: int, *, finite: bool) -> Succession:
+def succession(code: int, age: float, failures: int, *, finite: bool, worked: bool) -> Succession:
     """Who follows a process that ended with ``code`` at the age of ``age`` seconds.
 
     Args:
@@ -43,10 +43,11 @@ def succession(code: int, age: float, failures: int, *, finite: bool) -> Success
         age: seconds it lived.
         failures: how many before it, in its place, died one after another.
         finite: whether they were told to end when their work is done.
+        worked: whether it got to work; a task may end it with any code.
     """
     if code == 0:
         return Leave() if finite else Replace(0.0, 0)  # it has been recycled
-    if code == HOPELESS:
+    if code == HOPELESS and not worked:
         return GiveUp(code)
     if age >= SETTLED:
         failures = 0

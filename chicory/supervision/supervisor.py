@@ -96,7 +96,8 @@ class Supervisor:
             code = await self._outlive(child)
             if place in self._successors:
                 continue
-            decision = self._decide(child, code, failures)
+            worked = await child.until_ready()
+            decision = self._decide(child, code, failures, worked=worked)
             if isinstance(decision, GiveUp):
                 self._code = decision.code
                 self._stop()
@@ -122,14 +123,14 @@ class Supervisor:
             with CancelScope(shield=True):
                 await child.end()
 
-    def _decide(self, child: Child, code: int, failures: int) -> Succession:
+    def _decide(self, child: Child, code: int, failures: int, *, worked: bool) -> Succession:
         name = f"worker process {child.place + 1} (pid {child.pid})"
         if self._stopping.is_set():
             if code not in {0, -signal.SIGTERM}:  # which ends who has not begun to work yet
                 self._code = self._code or FAILED
                 logger.error("%s %s", name, epitaph(code))
             return Leave()
-        decision = succession(code, child.age, failures, finite=self._finite)
+        decision = succession(code, child.age, failures, finite=self._finite, worked=worked)
         then = f", replacing it in {decision.delay:g} s" if isinstance(decision, Replace) else ""
         logger.log(logging.ERROR if code else logging.INFO, "%s %s%s", name, epitaph(code), then)
         return decision

@@ -126,6 +126,21 @@ def test_one_that_is_killed_is_replaced_and_the_others_go_on(chicory, supervise)
     assert team.process.wait() == 0
 
 
+def test_a_task_that_ends_its_process_does_not_end_the_others(chicory, supervise, folder):
+    with (folder / "tasks.py").open("a") as module:
+        module.write("\n@app.task()\ndef leave() -> None:\n    os._exit(2)\n")
+    team = supervise("tasks", "-w", "2")
+    team.until_ready(2)
+
+    assert chicory("call", "tasks", "tasks.leave").code == 0
+    team.until(r"exited with code 2, replacing it in 0.5 s")
+
+    assert call(chicory, "tasks.add", "1") == 2
+    team.send(signal.SIGTERM)
+    team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
 def test_a_second_signal_kills(chicory, supervise, folder):
     team = supervise("tasks", "-w", "2", "-q", "slow", "--shutdown-timeout", "600")
     team.until_ready(2)

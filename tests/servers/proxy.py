@@ -1,9 +1,12 @@
-"""A TCP proxy that a test can cut, or make fall silent."""
+"""A TCP proxy that a test puts in front of a server, to cut connections or make them silent."""
 
 from __future__ import annotations
 
+import random
 import socket
+import ssl
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Self
 
@@ -11,23 +14,40 @@ _CHUNK = 1 << 16
 
 
 class Proxy:
-    """Passes bytes between clients and one port of this machine."""
+    """Passes connections on to a loopback port until told otherwise.
 
-    def __init__(self, port: int) -> None:
-        self._target = port
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self._listener.getsockname()[1]
+    Attributes:
+        port: where it listens.
+        drops: how many answers it has swallowed, each with the connection it was for.
+    """
+
+    def __init__(self, target: int, tls: ssl.SSLContext | None = None) -> None:
+        self.drops = 0
+        self._target = target
+        self._tls = tls
+        self._lock = threading.Lock()
+        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._is_lost: Callable[[bytes], bool] = lambda _answer: False
         self._passing = threading.Event()
         self._passing.set()
-        self._sockets: list[socket.socket] = []
-        self._threads: list[threading.Thread] = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port: int = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._threads[0].start()
 
-    def cut(self) -> None:
-        """End all connections; new ones are taken."""
-        sockets, self._sockets = self._sockets, []
-        for one in sockets:
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
+    def lose(self, share: float, seed: int = 1) -> None:
+        """Swallow this share of all answers."""
+        dice = random.Random(seed)
+        self._is_lost = lambda _answer: dice.random() < share
+
+    def lose_if(self, is_lost: Callable[[bytes], bool]) -> None:
+        """Swallow these answers."""
+        self._is_lost = is_lost
+
+    def lose_next(self) -> None:
+        """Swallow one answer: the next one that is no error of Redis."""
+        left = iter([True])
+        self._is_lost = lambda answer: not answer.startswith(b"-") and next(left, False)
 
     def freeze(self) -> None:
         """Pass nothing on, and say nothing of it."""
@@ -37,8 +57,14 @@ class Proxy:
         """Pass on what was held back, and all that follows."""
         self._passing.set()
 
+    def cut(self) -> None:
+        """Break all connections."""
+        with self._lock:
+            pairs = list(self._pairs)
+        for pair in pairs:
+            _close(*pair)
+
     def __enter__(self) -> Self:
-        self._start(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -48,34 +74,57 @@ class Proxy:
         self.thaw()
         self.cut()
         for thread in self._threads:
-            thread.join(5)
-
-    def _start(self, function, *args) -> None:
-        thread = threading.Thread(target=function, args=args, daemon=True)
-        self._threads.append(thread)
-        thread.start()
+            thread.join()
 
     def _accept(self) -> None:
         while True:
             try:
-                client, _ = self._listener.accept()
+                near, _ = self._listener.accept()
             except OSError:
                 return
-            try:
-                server = socket.create_connection(("127.0.0.1", self._target))
-            except OSError:
-                client.close()
-                continue
-            self._sockets += [client, server]
-            self._start(self._pass, client, server)
-            self._start(self._pass, server, client)
+            thread = threading.Thread(target=self._serve, args=(near,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
-    def _pass(self, source: socket.socket, target: socket.socket) -> None:
+    def _serve(self, near: socket.socket) -> None:
+        try:
+            if self._tls is not None:
+                near = self._tls.wrap_socket(near, server_side=True)
+            far = socket.create_connection(("127.0.0.1", self._target))
+        except OSError:
+            near.close()
+            return
+        pair = (near, far)
+        with self._lock:
+            self._pairs.add(pair)
+        upward = threading.Thread(target=self._pass, args=(near, far, pair), daemon=True)
+        upward.start()
+        self._pass(far, near, pair, may_lose=True)
+        upward.join()
+        with self._lock:
+            self._pairs.discard(pair)
+        near.close()
+        far.close()
+
+    def _pass(
+        self,
+        source: socket.socket,
+        sink: socket.socket,
+        pair: tuple[socket.socket, socket.socket],
+        *,
+        may_lose: bool = False,
+    ) -> None:
         with suppress(OSError):
-            while chunk := source.recv(_CHUNK):
+            while data := source.recv(_CHUNK):
+                if may_lose and self._is_lost(data):
+                    self.drops += 1
+                    break
                 self._passing.wait()
-                target.sendall(chunk)
-        for one in (source, target):
-            with suppress(OSError):
-                one.shutdown(socket.SHUT_RDWR)
-        source.close()
+                sink.sendall(data)
+        _close(*pair)
+
+
+def _close(*sockets: socket.socket) -> None:
+    for each in sockets:
+        with suppress(OSError):
+            each.shutdown(socket.SHUT_RDWR)

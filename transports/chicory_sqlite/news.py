@@ -28,6 +28,13 @@ class News:
         self._clock = clock
         self._lock = threading.Lock()
         self._seen: int | None = None
+        self._last = 0
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether there was more to read at the last reading, which began further on."""
+        with self._lock:
+            return self._seen is not None and self._seen < self._last
 
     def follow(self, seq: int) -> None:
         """Begin after this number; those followed already go on, seeing some records again."""
@@ -42,6 +49,8 @@ class News:
     def read(self, sinks: Sinks) -> Generator[Sequence[Stored]]:
         """The records that sinks wait for, of those that came since the last time."""
         last = self._db.execute(_LAST_SEQ).fetchone()[0]
+        with self._lock:  # who follows from now on can tell what this reading passed over
+            self._last = last
         while (seen := self._seen) is not None and seen < last:
             came = self._came(seen, last)
             wanted = sinks.wanted(came)

@@ -40,15 +40,21 @@ class Watcher:
         self._waiting = 0
         self._asleep = False
         self._closed = False
+        self._end = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="chicory-sqlite-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End the thread."""
-        self._closed = True
-        self._bell.ring()
+        self.abandon()
         self._thread.join()
-        self._bell.close()
+
+    def abandon(self) -> None:
+        """Have the thread end, without waiting for it."""
+        with self._end:
+            if not self._closed:
+                self._closed = True
+                self._bell.ring()
 
     @contextmanager
     def attention(self) -> Generator[None]:
@@ -64,6 +70,8 @@ class Watcher:
         """Report records after this number to the sinks, from now on."""
         self._news.follow(seq)
         self._wake_up()
+        if self._news.is_behind:  # the thread has looked meanwhile, and past it
+            self._bell.ring()
 
     def unfollow(self) -> None:
         """Nobody wants to know of records any more."""
@@ -88,6 +96,8 @@ class Watcher:
             # the log is written a moment before the transaction can be seen
             pause = _SOON if self._bell.doze(pause) else min(2 * pause, _NOT_SOON)
         self._db.close()
+        with self._end:  # it has been rung
+            self._bell.close()
 
     def _nobody_waits(self) -> bool:
         # Asleep first: who comes after the question finds it so, and rings.
@@ -100,7 +110,7 @@ class Watcher:
         """Report what has changed, if anything has."""
         try:
             version: int = self._db.execute("PRAGMA data_version").fetchone()[0]
-            if version != seen:
+            if version != seen or self._news.is_behind:
                 self._arrivals.notify()
                 for records in self._news.read(self._sinks):
                     self._loop.call_soon(self._sinks.dispatch, records)

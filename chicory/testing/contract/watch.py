@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import anyio.lowlevel
@@ -18,7 +19,7 @@ from chicory.testing.contract.steps import (
     record,
     until_idle,
 )
-from chicory.transport import Stage
+from chicory.transport import Stage, Transport
 
 
 class WatchContract:
@@ -81,6 +82,19 @@ class WatchContract:
                     await anyio.lowlevel.checkpoint()
                 group.start_soon(there.store, [record(name, b"result")])
             await heard.until_hearing(name, b"result")
+
+    async def test_none_is_missed_while_the_loop_is_busy(self, harness: Harness) -> None:
+        here = await harness.connect()
+        heard = Heard(harness)
+
+        for number in range(20):
+            name = str(number)
+            async with create_task_group() as group:
+                group.start_soon(here.watch, [name], heard)
+                await anyio.lowlevel.checkpoint()
+                _store_elsewhere(here.clone(), name)
+            await heard.until_hearing(name, b"result")
+            here.unwatch([name])
 
     async def test_the_last_one_heard_is_the_last_one_stored(self, harness: Harness) -> None:
         here, there = await harness.connect(), await harness.connect()
@@ -174,3 +188,15 @@ class WatchContract:
 
         await heard.until_hearing("2", b"result")
         assert {task_id for task_id, _ in heard.records} == {"2"}
+
+
+def _store_elsewhere(clone: Transport, name: str) -> None:
+    """Store a record from another thread, while the loop of this one stands still."""
+
+    async def store() -> None:
+        async with clone:
+            await clone.store([record(name, b"result")])
+
+    thread = threading.Thread(target=asyncio.run, args=[store()])
+    thread.start()
+    thread.join()

@@ -18,7 +18,7 @@ from chicory.supervision.succession import (
 def test_who_dies_again_and_again_is_replaced_after_doubling_pauses():
     failures, pauses = 0, []
     for _ in range(8):
-        decision = succession(1, 0.1, failures, finite=False)
+        decision = succession(1, 0.1, failures, finite=False, worked=True)
         assert isinstance(decision, Replace)
         failures = decision.failures
         pauses.append(decision.delay)
@@ -27,20 +27,27 @@ def test_who_dies_again_and_again_is_replaced_after_doubling_pauses():
 
 
 def test_who_lived_long_enough_is_replaced_as_the_first_time():
-    assert succession(-9, SETTLED, 7, finite=False) == Replace(SHORTEST, 1)
+    assert succession(-9, SETTLED, 7, finite=False, worked=True) == Replace(SHORTEST, 1)
 
 
 def test_who_was_recycled_is_replaced_at_once():
-    assert succession(0, 1.0, 3, finite=False) == Replace(0.0, 0)
+    assert succession(0, 1.0, 3, finite=False, worked=True) == Replace(0.0, 0)
 
 
 def test_who_has_done_its_work_is_not_replaced():
-    assert succession(0, 1.0, 0, finite=True) == Leave()
+    assert succession(0, 1.0, 0, finite=True, worked=True) == Leave()
 
 
 @pytest.mark.parametrize("finite", [True, False])
 def test_what_can_never_work_ends_all(finite):
-    assert succession(HOPELESS, 0.1, 0, finite=finite) == GiveUp(HOPELESS)
+    assert succession(HOPELESS, 0.1, 0, finite=finite, worked=False) == GiveUp(HOPELESS)
+
+
+@pytest.mark.parametrize("finite", [True, False])
+def test_who_worked_and_was_ended_by_a_task_with_that_code_is_replaced(finite):
+    decision = succession(HOPELESS, 0.1, 0, finite=finite, worked=True)
+
+    assert decision == Replace(SHORTEST, 1)
 
 
 @given(
@@ -48,9 +55,10 @@ def test_what_can_never_work_ends_all(finite):
     st.floats(0, 1e9),
     st.integers(0, 10_000),
     st.booleans(),
+    st.booleans(),
 )
-def test_a_death_is_always_followed_within_bounds(code, age, failures, finite):
-    decision = succession(code, age, failures, finite=finite)
+def test_a_death_is_always_followed_within_bounds(code, age, failures, finite, worked):
+    decision = succession(code, age, failures, finite=finite, worked=worked)
 
     assert isinstance(decision, Replace)
     assert SHORTEST <= decision.delay <= LONGEST

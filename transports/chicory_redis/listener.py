@@ -1,0 +1,211 @@
+"""The connection on which the server speaks first: wake-ups and records.
+
+It is made when it is first needed and kept from then on. A message may be lost whenever it
+breaks, so ``connected`` is called after each connecting: then all must be looked at again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Collection, Iterator
+from contextlib import suppress
+from itertools import count, islice
+from typing import Any
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import RedisError, ResponseError
+
+from chicory.errors import BrokerConnectionError
+from chicory_redis.connecting import Connector
+from chicory_redis.translation import CLIENT_ERRORS, Lost
+
+_AT_ONCE = 500
+_PROBE_EVERY = 20.0
+_PROBE_PATIENCE = 5.0
+_SHORTEST, _LONGEST = 0.01, 2.0
+
+logger = logging.getLogger("chicory.redis")
+
+
+class Listener:
+    """Keeps subscribed to channels.
+
+    Args:
+        connector: makes the connection.
+        channel: heard from the beginning to the end.
+        heard: called with channel and message.
+        connected: called when all channels are subscribed, on a connection just made.
+    """
+
+    def __init__(
+        self,
+        connector: Connector,
+        channel: str,
+        heard: Callable[[bytes, bytes], None],
+        connected: Callable[[], None],
+    ) -> None:
+        self._connector = connector
+        self._heard = heard
+        self._connected = connected
+        self._channels: dict[str, None] = {channel: None}
+        self._connection: AbstractConnection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._up = asyncio.Event()
+        self._leave = asyncio.Event()
+        self._is_closed = False
+        self._numbers = count(1)
+        self._barriers: dict[bytes, asyncio.Future[None]] = {}
+        self._failure: BaseException = ConnectionError("not connected")
+
+    @property
+    def is_up(self) -> bool:
+        """Whether what is said now is heard."""
+        return self._up.is_set()
+
+    async def ready(self) -> None:
+        """Wait until it is connected; ``Lost`` where it cannot be for a while."""
+        if self._up.is_set():
+            return
+        if self._is_closed:
+            raise BrokerConnectionError(f"the connection to {self._connector.address} is closed")
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(self._run())
+        try:
+            async with asyncio.timeout(self._connector.address.connect_timeout):
+                await self._up.wait()
+        except TimeoutError:
+            raise Lost(self._failure) from None
+
+    async def subscribe(self, channels: Collection[str]) -> None:
+        """Hear these from now on; ``Lost`` where the connection breaks before they are heard."""
+        self._channels.update(dict.fromkeys(channels))
+        await self._send("SUBSCRIBE", channels)
+        await self.barrier()
+
+    async def unsubscribe(self, channels: Collection[str]) -> None:
+        """Hear these no more."""
+        for channel in channels:
+            self._channels.pop(channel, None)
+        if self._connection is not None:
+            await self._send("UNSUBSCRIBE", channels)
+
+    async def barrier(self) -> None:
+        """Wait until all that was said by now is heard."""
+        connection = self._connection
+        if connection is None:
+            raise Lost(self._failure)
+        token = b"%d" % next(self._numbers)
+        passed = self._barriers[token] = asyncio.get_running_loop().create_future()
+        await _send(connection, "PING", token)
+        await passed
+
+    def reconnect(self) -> None:
+        """Break the connection: the next one may lead elsewhere."""
+        self._leave.set()
+
+    async def close(self) -> None:
+        """Disconnect."""
+        self._is_closed = True
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+
+    async def _send(self, command: str, channels: Collection[str]) -> None:
+        if self._connection is None:
+            raise Lost(self._failure)
+        for part in _parts(channels):
+            await _send(self._connection, command, *part)
+
+    # -- one connection after the other ---------------------------------------------------
+
+    async def _run(self) -> None:
+        pause, told = _SHORTEST, False
+        while True:
+            try:
+                await self._live()
+            except (*CLIENT_ERRORS, RedisError, Lost) as error:
+                self._failure = error
+                if self._up.is_set():
+                    pause, told = _SHORTEST, False
+                if not told:
+                    logger.warning("%s: connection lost: %s", self._connector.address, error)
+                    told = True
+            finally:
+                self._down()
+            await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
+            pause = min(_LONGEST, pause * 2)
+
+    async def _live(self) -> None:
+        self._leave.clear()  # before connecting: who says to leave now means where that leads
+        connection = await self._connector.connect()
+        begin = probe = None
+        loop = asyncio.get_running_loop()
+        try:
+            self._connection = connection
+            begin = loop.create_task(self._begin())
+            probe = loop.create_task(self._probe(connection))
+            while True:
+                self._receive(await connection.read_response(disconnect_on_error=False))
+        finally:
+            for task in (begin, probe):
+                if task is not None:
+                    task.cancel()
+            await connection.disconnect(nowait=True)
+
+    async def _begin(self) -> None:
+        try:
+            await self._send("SUBSCRIBE", tuple(self._channels))
+            await self.barrier()
+        except Lost:
+            return
+        self._up.set()
+        self._connected()
+
+    async def _probe(self, connection: AbstractConnection) -> None:
+        """Break the connection when the other end vanished without a word, or when told to."""
+        with suppress(TimeoutError, Lost):
+            while not await self._is_to_leave(_PROBE_EVERY):
+                async with asyncio.timeout(_PROBE_PATIENCE):
+                    await self.barrier()
+        await connection.disconnect(nowait=True)
+
+    async def _is_to_leave(self, seconds: float) -> bool:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._leave.wait()
+        return self._leave.is_set()
+
+    def _down(self) -> None:
+        self._connection = None
+        self._up.clear()
+        barriers, self._barriers = self._barriers, {}
+        for passed in barriers.values():
+            if not passed.done():
+                passed.set_exception(Lost(self._failure))
+                passed.exception()  # who waits for it has it; nobody needs to
+
+    def _receive(self, message: Any) -> None:
+        kind = message[0]
+        if kind == b"message":
+            self._heard(message[1], message[2])
+        elif kind == b"pong":
+            passed = self._barriers.pop(message[1], None)
+            if passed is not None and not passed.done():
+                passed.set_result(None)
+
+
+async def _send(connection: AbstractConnection, *args: Any) -> None:
+    if not connection.is_connected:  # redis-py would connect by itself
+        raise Lost(ConnectionError("the connection is closed"))
+    try:
+        await connection.send_packed_command(connection.pack_command(*args), check_health=False)
+    except (*CLIENT_ERRORS, ResponseError) as error:
+        raise Lost(error) from error
+
+
+def _parts(channels: Collection[str]) -> Iterator[list[str]]:
+    remaining = iter(channels)
+    while part := list(islice(remaining, _AT_ONCE)):
+        yield part

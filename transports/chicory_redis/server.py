@@ -1,0 +1,99 @@
+"""The server: scripts are run there, and run again where the answer was lost."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, cast
+
+from redis.exceptions import MovedError, RedisError
+
+from chicory_redis.address import Node
+from chicory_redis.resending import Resending
+from chicory_redis.scripts import load
+from chicory_redis.translation import Lost, is_unknown_script, takes_no_writes, translated
+from chicory_redis.wire import Wire
+
+_FAILURES = (Lost, RedisError)
+
+
+class Server:
+    """Runs scripts on the keys of one namespace.
+
+    Errors of all methods are chicory's, but for those of ``attempt``.
+
+    Args:
+        wire: the connection.
+        base: of the keys.
+        client: unique name of this client.
+        group: name of the streams' consumer group.
+    """
+
+    def __init__(self, wire: Wire, base: str, client: str, group: str) -> None:
+        self.wire = wire
+        self.base = base
+        self.client = client
+        self._group = group
+        self.address = wire.address
+        self._turn = 0
+        self._locks: dict[str, asyncio.Lock] = {}
+
+    async def run(self, name: str, *args: Any) -> Any:
+        """Run a script that may be run twice."""
+        resending = Resending(self.address)
+        while True:
+            try:
+                return await self.attempt(name, *args)
+            except _FAILURES as error:
+                await resending.after(error)
+
+    async def run_once(self, name: str, *args: Any) -> Any:
+        """Run a script that must not be run twice: sent again, it gives the answer it gave."""
+        resending = Resending(self.address)
+        async with self._locks.setdefault(name, asyncio.Lock()):  # one memo for each script
+            self._turn += 1
+            call = (f"{self.client}:{name}", self._turn)
+            again = 0
+            while True:
+                try:
+                    return await self.attempt(name, *call, again, *args)
+                except _FAILURES as error:
+                    await resending.after(error)
+                    again = 1
+
+    async def command(self, *args: Any) -> Any:
+        """Send a plain command that may be sent twice."""
+        resending = Resending(self.address)
+        while True:
+            try:
+                return await self._call(*args)
+            except _FAILURES as error:
+                await resending.after(error)
+
+    async def command_now(self, *args: Any) -> Any:
+        """Send a plain command, and let it fail."""
+        try:
+            return await self.wire.call(*args)
+        except _FAILURES as error:
+            raise translated(error, self.address) from error
+
+    async def attempt(self, name: str, *args: Any) -> Any:
+        """Run a script, once. Raises ``Lost`` or an error of redis-py."""
+        script = load(name, self._group)
+        try:
+            return await self._call("EVALSHA", script.digest, 1, self.base, *args)
+        except RedisError as error:
+            if not is_unknown_script(error):
+                raise
+        return await self._call("EVAL", script.source, 1, self.base, *args)
+
+    async def _call(self, *args: Any) -> Any:
+        try:
+            return await self.wire.call(*args)
+        except MovedError as error:
+            host, port = cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]
+            self.wire.move(Node(host, port), error)
+            raise
+        except RedisError as error:
+            if takes_no_writes(error):
+                self.wire.cut(error)  # the name may lead to another server by now
+            raise

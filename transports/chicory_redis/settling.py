@@ -1,0 +1,107 @@
+"""Settlements and cancellations, as the scripts take them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from redis.exceptions import ResponseError
+
+from chicory.transport import (
+    Cancelled,
+    Dead,
+    Done,
+    Record,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+)
+from chicory_redis import letters, times
+from chicory_redis.publishing import encode
+from chicory_redis.receipts import SERIES, Ticket
+from chicory_redis.server import Server
+from chicory_redis.translation import translated
+
+_MOST = 128
+"""Settlements of one step: more would make other clients of the server wait."""
+_ANSWERS = (Settled.FENCED, Settled.SETTLED)
+_CANCELLED = (Cancelled.ABSENT, Cancelled.REMOVED, Cancelled.REQUESTED)
+_NO_RECORD = ("", "")
+
+
+async def settle(server: Server, settlements: Sequence[Settlement]) -> list[Settled]:
+    """Make outcomes durable in batches, each one in an atomic step.
+
+    Where the server refuses one the others are done all the same, and then its error is raised.
+    """
+    answers: list[Any] = []
+    for start in range(0, len(settlements), _MOST):
+        answers += await _settle(server, settlements[start : start + _MOST])
+    for answer in answers:
+        if isinstance(answer, bytes):
+            error = ResponseError(answer.decode(errors="replace"))
+            raise translated(error, server.address)
+    return [_ANSWERS[answer] for answer in answers]
+
+
+async def _settle(server: Server, settlements: Sequence[Settlement]) -> list[Any]:
+    queues: dict[str, int] = {}
+    arguments: list[Any] = []
+    consumer = ""
+    for settlement in settlements:
+        ticket = settlement.receipt
+        assert isinstance(ticket, Ticket)
+        consumer = ticket.consumer
+        number = queues.setdefault(ticket.queue, len(queues))
+        arguments += _encode(settlement, ticket, number)
+    return await server.run_once(
+        "settle", consumer, len(settlements), len(queues), *queues, *arguments
+    )
+
+
+def _encode(settlement: Settlement, ticket: Ticket, queue: int) -> list[Any]:
+    record = _NO_RECORD if isinstance(settlement, Release) else encode_record(settlement.record)
+    place = (ticket.priority, queue, ticket.entry, ticket.counter, ticket.task_id, *record)
+    if isinstance(settlement, Done) and not ticket.key and not settlement.follow_ups:
+        return ["d", *place]
+    kind, particulars = _particulars(settlement, ticket)
+    follow_ups = () if isinstance(settlement, Release) else settlement.follow_ups
+    arguments = [kind, *place, ticket.key, len(follow_ups), len(particulars), *particulars]
+    for publication in follow_ups:
+        arguments += encode(publication)
+    return arguments
+
+
+def _particulars(settlement: Settlement, ticket: Ticket) -> tuple[str, tuple[Any, ...]]:
+    match settlement:
+        case Done():
+            return "D", ()
+        case Retry(publication=again):
+            return "R", (again.queue, int(again.priority), times.due(again.not_before), again.body)
+        case Dead(letter=letter):
+            return "L", (letter.id, letter.queue, letters.pack(letter))
+        case Release():
+            kept = ticket.before + ticket.counter % SERIES - 1
+            return "B", (times.due(settlement.not_before), kept)
+
+
+def encode_record(record: Record | None) -> tuple[Any, Any]:
+    """A record's ttl and body."""
+    if record is None:
+        return _NO_RECORD
+    if record.body is None:
+        return "-", ""
+    return times.span(record.ttl), record.body
+
+
+async def cancel(server: Server, records: Sequence[Record]) -> list[Cancelled]:
+    """Cancel calls, each one in an atomic step."""
+    answers: list[Cancelled] = []
+    for start in range(0, len(records), _MOST):
+        arguments: list[Any] = []
+        for record in records[start : start + _MOST]:
+            arguments += (record.task_id, *encode_record(record))
+        found = await server.run_once("cancel", *arguments)
+        answers += [_CANCELLED[answer] for answer in found]
+    return answers

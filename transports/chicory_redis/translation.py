@@ -1,0 +1,99 @@
+"""The server's and redis-py's errors as chicory's: the one place where they are told apart.
+
+An error raised within a script reaches us as plain text in servers before 7.0, hence the
+search for words.
+"""
+
+from __future__ import annotations
+
+from redis.exceptions import (
+    AskError,
+    AuthenticationError,
+    BusyLoadingError,
+    ClusterDownError,
+    NoPermissionError,
+    NoScriptError,
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    ResponseError,
+    TryAgainError,
+)
+
+from chicory.errors import BrokerConnectionError, ChicoryError, ConfigurationError, QueueFullError
+from chicory_redis.address import Address
+
+_PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
+_PASSING_TYPES = (BusyLoadingError, ClusterDownError, TryAgainError, AskError)
+_NO_WRITES = ("READONLY", "MISCONF")
+
+
+class Lost(Exception):  # noqa: N818  (not an error yet: the call may be made again)
+    """No answer came: the connection was not made, or broke, or was silent for too long.
+
+    Attributes:
+        cause: why, as the client library says it.
+    """
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(str(cause) or type(cause).__name__)
+        self.cause = cause
+
+
+def is_unknown_script(error: Exception) -> bool:
+    """Whether the server does not have the script, or lost it when it was restarted."""
+    return isinstance(error, NoScriptError)
+
+
+def is_passing(error: Exception) -> bool:
+    """Whether the server will be able to answer in a while."""
+    return (
+        isinstance(error, (Lost, *_PASSING_TYPES))
+        or takes_no_writes(error)
+        or _says(error, *_PASSING)
+    )
+
+
+def takes_no_writes(error: Exception) -> bool:
+    """Whether this server takes no writes at present: after a failover another one may."""
+    return isinstance(error, ReadOnlyError) or _says(error, *_NO_WRITES)
+
+
+def _says(error: Exception, *words: str) -> bool:
+    return isinstance(error, ResponseError) and any(word in str(error) for word in words)
+
+
+def is_refused_login(error: Exception) -> bool:
+    """Whether the server wants another password, or one at all."""
+    return isinstance(error, Lost) and isinstance(error.cause, AuthenticationError)
+
+
+def translated(error: Exception, address: Address) -> ChicoryError:
+    """The error to raise from ``error``: one sentence that names the server and the next step."""
+    cause = error.cause if isinstance(error, Lost) else error
+    text = str(cause) or type(cause).__name__
+    if isinstance(cause, NoPermissionError) or "NOPERM" in text or "can't run this command" in text:
+        return ConfigurationError(
+            f"{address}: the user lacks a permission; docs/redis.md lists what is needed ({text})"
+        )
+    if isinstance(cause, OutOfMemoryError) or "OOM command" in text:
+        return QueueFullError(
+            f"{address} has reached its maxmemory; nothing was stored: "
+            "raise maxmemory, or let workers catch up"
+        )
+    if "WRONGTYPE" in text:
+        return ConfigurationError(
+            f"{address}: a key of ours holds another program's data; choose another namespace "
+            f"or database ({text})"
+        )
+    if isinstance(cause, TimeoutError):
+        text = text if str(cause) else "it did not answer in time"
+    if is_refused_login(error):
+        return BrokerConnectionError(f"{address} refuses the login: {text}")
+    if isinstance(cause, ResponseError) and not is_passing(error):
+        return ConfigurationError(f"{address} refuses a command: {text}")
+    return BrokerConnectionError(f"{address} cannot be reached: {text}")
+
+
+CLIENT_ERRORS = (RedisError, OSError, TimeoutError)
+"""What redis-py raises."""

@@ -1,0 +1,161 @@
+"""Watching records: each one is pushed, in order, and none is missed.
+
+What is told on the channel is passed on as it comes. What is stored already is looked up once
+the channel is heard, and passed on only where nothing newer was told until after the look.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from contextlib import suppress
+from typing import TypeAlias
+
+from chicory_redis import keys, records
+from chicory_redis.listener import Listener
+from chicory_redis.operations import Operations
+from chicory_redis.resending import Resending
+from chicory_redis.server import Server
+from chicory_redis.translation import Lost
+
+Sink: TypeAlias = Callable[[str, bytes], None]
+
+logger = logging.getLogger("chicory.redis")
+
+
+class Sinks:
+    """Who is to be called for which record. Lives on the user's event loop.
+
+    Args:
+        call_soon: has a function called there, from any thread.
+    """
+
+    def __init__(self, call_soon: Callable[..., object]) -> None:
+        self._call_soon = call_soon
+        self._sinks: dict[str, Sink] = {}
+        self._pending: list[tuple[str, bytes]] = []
+
+    def __contains__(self, task_id: str) -> bool:
+        return task_id in self._sinks
+
+    def add(self, task_ids: Collection[str], sink: Sink) -> None:
+        """Call this one for these calls."""
+        self._sinks.update(dict.fromkeys(task_ids, sink))
+
+    def remove(self, task_ids: Collection[str]) -> list[str]:
+        """Call none for these; those that had one."""
+        return [task_id for task_id in task_ids if self._sinks.pop(task_id, None) is not None]
+
+    def push(self, task_id: str, body: bytes) -> None:
+        """Have a sink called. May be called on another thread, but on one only."""
+        self._pending.append((task_id, body))
+        if len(self._pending) == 1:
+            self._call_soon(self._drain)
+
+    def _drain(self) -> None:
+        pending, self._pending = self._pending, []
+        for task_id, body in pending:
+            sink = self._sinks.get(task_id)
+            if sink is not None:
+                try:
+                    sink(task_id, body)
+                except Exception:
+                    logger.exception("the sink for the record of %s failed", task_id)
+
+
+class Watching:
+    """The server's side of the sinks. Lives on the asyncio loop."""
+
+    def __init__(
+        self, server: Server, listener: Listener, sinks: Sinks, operations: Operations
+    ) -> None:
+        self._server = server
+        self._listener = listener
+        self._sinks = sinks
+        self._operations = operations
+        self._channels: dict[bytes, str] = {}
+        self._seen: dict[str, int] = {}
+        self._told: set[str] = set()
+        self._looks = 0
+        self._leaving: list[str] = []
+
+    async def watch(self, task_ids: Sequence[str]) -> None:
+        """Have what is stored, and all that is told from now on, passed on."""
+        channels = {keys.record(self._server.base, one): one for one in task_ids}
+        self._channels.update({channel.encode(): one for channel, one in channels.items()})
+        for task_id in task_ids:
+            self._seen.pop(task_id, None)
+        resending = Resending(self._server.address)
+        while True:
+            try:
+                await self._listener.ready()
+                await self._listener.subscribe(channels)
+                await self._look(task_ids)
+            except Lost as error:
+                await resending.after(error)
+            else:
+                return
+
+    def forget(self, task_ids: Iterable[str]) -> None:
+        """Nobody wants to hear of these any more."""
+        begins = not self._leaving
+        self._leaving += task_ids
+        if begins and self._leaving:
+            self._operations.begin(self._leave())
+
+    async def _leave(self) -> None:
+        leaving, self._leaving = self._leaving, []
+        channels: list[str] = []
+        for task_id in leaving:
+            if task_id not in self._sinks:  # it may be watched again by now
+                channel = keys.record(self._server.base, task_id)
+                self._channels.pop(channel.encode(), None)
+                self._seen.pop(task_id, None)
+                channels.append(channel)
+        with suppress(Lost):
+            await self._listener.unsubscribe(channels)
+
+    def heard(self, channel: bytes, body: bytes) -> None:
+        """Pass on what was told."""
+        task_id = self._channels.get(channel)
+        if task_id is not None:
+            if self._looks:
+                self._told.add(task_id)
+            self._seen[task_id] = hash(body)
+            self._sinks.push(task_id, body)
+
+    def connected(self) -> None:
+        """Look again at all that is watched: a message may have been lost."""
+        if self._channels:
+            self._operations.begin(self._look_again())
+
+    async def _look_again(self) -> None:
+        resending = Resending(self._server.address)
+        while True:
+            try:
+                await self._look(list(self._channels.values()))
+            except Lost as error:
+                if not self._listener.is_up:
+                    return  # it will be connected again
+                await resending.after(error)
+            else:
+                return
+
+    async def _look(self, task_ids: Sequence[str]) -> None:
+        self._told.difference_update(task_ids)
+        self._looks += 1
+        try:
+            found = await records.bodies(self._server, task_ids)
+            await self._listener.barrier()
+            for task_id, body in zip(task_ids, found, strict=True):
+                if body is not None and task_id not in self._told:
+                    self._pass_on(task_id, body)
+        finally:
+            self._looks -= 1
+            if not self._looks:
+                self._told.clear()
+
+    def _pass_on(self, task_id: str, body: bytes) -> None:
+        if self._seen.get(task_id) != hash(body):
+            self._seen[task_id] = hash(body)
+            self._sinks.push(task_id, body)

@@ -1,0 +1,154 @@
+"""One connection for commands, shared by all calls.
+
+Calls are written as they come and answered in order: none waits for another's round trip. A call
+is never cancelled half-way (see ``operations``), so an answer always finds its call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, cast
+
+from redis.asyncio.connection import AbstractConnection
+from redis.exceptions import BusyLoadingError, RedisError, ResponseError
+
+from chicory.errors import BrokerConnectionError
+from chicory_redis.address import Node
+from chicory_redis.connecting import Connector
+from chicory_redis.translation import CLIENT_ERRORS, Lost
+
+try:
+    import hiredis
+except ImportError:  # redis-py's own packer does, at ten times the cost
+    _pack: Callable[[Any], bytes] | None = None
+else:
+    _pack = cast("Callable[[Any], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
+
+
+class Wire:
+    """Connects when it is first used, and again whenever it was cut.
+
+    Attributes:
+        calls: how many commands were sent.
+        address: of the server.
+    """
+
+    def __init__(self, connector: Connector) -> None:
+        self.calls = 0
+        self.address = connector.address
+        self._connector = connector
+        self._line: _Line | None = None
+        self._connecting = asyncio.Lock()
+        self._is_closed = False
+
+    async def call(self, *args: Any) -> Any:
+        """The server's answer to a command.
+
+        Raises:
+            BrokerConnectionError: this has been closed.
+            Lost: there is none; the command may have been executed.
+            ResponseError: the server says no.
+        """
+        line = self._line
+        if line is None or line.is_cut:
+            line = await self._connect()
+        self.calls += 1
+        return await line.call(args)
+
+    def cut(self, cause: BaseException) -> None:
+        """Give the connection up; the next call makes a new one."""
+        if self._line is not None:
+            self._line.cut(cause)
+
+    def move(self, node: Node, cause: BaseException) -> None:
+        """Go to another node of the cluster: it has our keys."""
+        self._connector.moved(node)
+        self.cut(cause)
+
+    def learn(self, nodes: Sequence[Node]) -> None:
+        """These are nodes of the cluster."""
+        self._connector.route.learn(nodes)
+
+    async def close(self) -> None:
+        """Disconnect; calls under way and later ones are lost."""
+        self._is_closed = True
+        if self._line is not None:
+            self._line.cut(ConnectionError("the connection was closed"))
+            await self._line.ended()
+
+    async def _connect(self) -> _Line:
+        async with self._connecting:
+            if self._is_closed:
+                raise BrokerConnectionError(f"the connection to {self.address} is closed")
+            if self._line is None or self._line.is_cut:
+                try:
+                    connection = await self._connector.connect()
+                except CLIENT_ERRORS as error:
+                    raise Lost(error) from error
+                self._line = _Line(connection, self.address.answer_timeout)
+            return self._line
+
+
+class _Line:
+    """One life of the connection."""
+
+    def __init__(self, connection: AbstractConnection, patience: float) -> None:
+        self.is_cut = False
+        self._connection = connection
+        self._patience = patience
+        self._loop = asyncio.get_running_loop()
+        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._reader = self._loop.create_task(self._read())
+
+    async def call(self, args: tuple[Any, ...]) -> Any:
+        answer: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append(answer)
+        silence = TimeoutError(f"no answer within {self._patience:g} s")
+        timer = self._loop.call_later(self._patience, self.cut, silence)
+        packed = _pack(args) if _pack is not None else self._connection.pack_command(*args)
+        try:
+            await self._connection.send_packed_command(packed, check_health=False)
+        except CLIENT_ERRORS as error:
+            self.cut(error)
+        try:
+            return await answer
+        finally:
+            timer.cancel()
+
+    def cut(self, cause: BaseException) -> None:
+        if self.is_cut:
+            return
+        self.is_cut = True
+        if asyncio.current_task() is not self._reader:
+            self._reader.cancel()
+        for answer in self._waiting:
+            if not answer.done():
+                answer.set_exception(Lost(cause))
+        self._waiting.clear()
+
+    async def ended(self) -> None:
+        """Wait until the socket is closed."""
+        await asyncio.wait([self._reader])
+
+    async def _read(self) -> None:
+        try:
+            while True:
+                await self._receive()
+        except (*CLIENT_ERRORS, RedisError) as error:
+            self.cut(error)
+        finally:
+            await self._connection.disconnect(nowait=True)
+
+    async def _receive(self) -> None:
+        try:
+            answer = cast("object", await self._connection.read_response(disconnect_on_error=False))
+        except (ResponseError, BusyLoadingError) as error:
+            outcome = self._waiting.popleft()
+            if not outcome.done():
+                outcome.set_exception(error)
+        else:
+            outcome = self._waiting.popleft()
+            if not outcome.done():
+                outcome.set_result(answer)
