@@ -27,7 +27,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     imports: int
 
 
-QUICK = Scale(rounds=1, drained=10_000, enqueued=500, echoes=25, idle=1.5, soaked=20_000, imports=3)
+QUICK = Scale(rounds=1, drained=6_000, enqueued=300, echoes=15, idle=1.0, soaked=10_000, imports=2)
 FULL = Scale(
     rounds=3, drained=50_000, enqueued=2_000, echoes=100, idle=4.0, soaked=200_000, imports=7
 )
