@@ -12,10 +12,11 @@ from cyclopts.validators import Number
 
 from chicory.app import Chicory
 from chicory.cli.locate import Address, AppPath, locate, reach
-from chicory.cli.output import AsJSON, print_json, show_one
+from chicory.cli.output import AsJSON, json_text, print_json, show_one
 from chicory.errors import ConfigurationError, TaskError
 from chicory.record import TaskResult
 from chicory.result import AsyncResult
+from chicory.states import TaskState
 from chicory.task import Task
 
 Timeout = Annotated[
@@ -91,8 +92,18 @@ async def _show_standing(app: Chicory, task_id: str, *, as_json: bool) -> int:
     state = await app.backend.state(task_id)
     found = await app.backend.get_result(task_id)
     fields: dict[str, Any] = {"task_id": task_id, "state": state.value}
-    show_one(fields | (_outcome(found) if found else {}), as_json=as_json)
+    if found:
+        fields |= _outcome(found)
+        if found.state is TaskState.SUCCESS and not as_json:
+            fields["result"] = _shown(found.result)
+    elif state is TaskState.PENDING and not as_json:
+        fields["state"] = f"{state.value}: it waits to be run, or no such call is known"
+    show_one(fields, as_json=as_json)
     return 1 if state.failed else 0
+
+
+def _shown(value: Any) -> str:
+    return value if isinstance(value, str) else json_text(value)
 
 
 def _outcome(found: TaskResult) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from cyclopts import App, Parameter
 
 from chicory.broker import Broker, DLQMessage
 from chicory.cli.locate import Address, reach
-from chicory.cli.output import AsJSON, show, show_one
+from chicory.cli.output import AsJSON, gist, show, show_one
 from chicory.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -33,7 +33,10 @@ def list_letters(
 ) -> None:
     """List dead letters, oldest first."""
     letters = _ask(app, lambda broker: broker.get_dlq_messages(queue, count))
-    show([_row(letter) for letter in letters], as_json=as_json, empty="no dead letters")
+    rows = [_row(letter) for letter in letters]
+    if not as_json:
+        rows = [row | {"error": gist(row["error"])} for row in rows]
+    show(rows, as_json=as_json, empty="no dead letters")
 
 
 @command.command(name="show")

@@ -56,11 +56,11 @@ def _import(name: str) -> ModuleType:
                 f"there is no module {error.name!r} in {folder} or on the path of Python"
             ) from error
         raise _broken(name, error) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a guard ends the program
         raise _broken(name, error) from error
 
 
-def _broken(name: str, error: Exception) -> ConfigurationError:
+def _broken(name: str, error: Exception | SystemExit) -> ConfigurationError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
     if isinstance(error, SyntaxError):
         place = f"{error.filename}:{error.lineno}"

@@ -46,6 +46,7 @@ command.command(demo)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code. A user's mistake is one line on stderr, no traceback."""
+    _print_anything()
     try:
         code = command(
             list(sys.argv[1:] if arguments is None else arguments),
@@ -65,6 +66,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _close_quietly()
     return code if isinstance(code, int) else 0
+
+
+def _print_anything() -> None:
+    # names and errors are of any alphabet; others than the terminal's are numbered
+    reconfigure = getattr(sys.stdout, "reconfigure", None)  # what stands in for it may have none
+    if reconfigure is not None:
+        reconfigure(errors="backslashreplace")
 
 
 def _complain(text: str, code: int) -> int:

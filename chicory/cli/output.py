@@ -16,6 +16,8 @@ AsJSON = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON,
 
 UNBOUNDED = 10_000
 """Columns; more than any row needs."""
+LONGEST = 100
+"""Characters of a text that a table shows the gist of."""
 
 
 def console() -> Console:
@@ -50,17 +52,38 @@ def show_one(fields: Mapping[str, Any], *, as_json: bool) -> None:
     grid = Table.grid(padding=(0, 2))
     shown = {name: value for name, value in fields.items() if value is not None}
     for name, value in shown.items():
-        grid.add_row(Text(name.replace("_", " "), style="bold"), Text(_text(value)))
+        grid.add_row(
+            Text(name.replace("_", " "), style="bold"), Text(harmless(_text(value), kept="\n\t"))
+        )
     print_whole(grid)
 
 
 def print_json(value: object) -> None:
     """Print any value that a task can return as JSON, on lines of its own."""
+    print(json_text(value))
+
+
+def json_text(value: object) -> str:
+    """Any value that a task can return as JSON."""
     try:
         packed = msgspec.json.encode(value, enc_hook=str)
     except (TypeError, ValueError):  # a key, or text, that JSON does not have
         packed = msgspec.json.encode(repr(value))
-    print(msgspec.json.format(packed, indent=2).decode())
+    return msgspec.json.format(packed, indent=2).decode()
+
+
+def gist(text: str) -> str:
+    """What of a long text fits into a table."""
+    line, rest, _ = text.partition("\n")
+    return f"{line[:LONGEST]} ..." if rest or len(line) > LONGEST else line
+
+
+def harmless(text: str, kept: str = "") -> str:
+    """Text with the control characters, which steer terminals, written out but for ``kept``."""
+    return "".join(
+        char if char.isprintable() or char in kept else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
@@ -69,7 +92,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
         right = isinstance(value, int | float) and not isinstance(value, bool)
         table.add_column(name.replace("_", " "), justify="right" if right else "left")
     for row in rows:
-        table.add_row(*(Text(_text(value)) for value in row.values()))
+        table.add_row(*(Text(harmless(_text(value))) for value in row.values()))
     return table
 
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import anyio
 from cyclopts import Parameter
+from cyclopts.validators import Number
 
 from chicory.cli.locate import Address, reach
 from chicory.cli.output import AsJSON, show
@@ -27,7 +28,9 @@ def cleanup(
     app: Address,
     /,
     *,
-    stale_seconds: Annotated[float, Parameter(help="Seconds of silence that mean death.")] = 60.0,
+    stale_seconds: Annotated[
+        float, Parameter(help="Seconds of silence that mean death.", validator=Number(gte=0))
+    ] = 60.0,
 ) -> None:
     """Remove the records of workers that died; their tasks need no cleaning up."""
 

@@ -1,6 +1,7 @@
 """The commands, as a user types them, on a SQLite file."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,6 +42,95 @@ def test_a_result_is_shown_by_its_id(chicory, worker):
     assert json.loads(there.out)["result"] == 3
     assert there.code == 0
     assert "SUCCESS" in chicory("result", "tasks", task_id).out
+
+
+ENQUEUE = """
+import anyio
+
+async def main():
+    async with tasks.app:
+        await tasks.app.get_task("x").send("somebody")
+
+anyio.run(main)
+"""
+VALUES = """
+@app.task()
+def third() -> float:
+    return 1 / 3
+
+@app.task()
+def million() -> int:
+    return 1000000
+
+@app.task()
+def nothing() -> None: ...
+
+@app.task()
+def text() -> str:
+    return "1 \\x1b[31mred"
+"""
+
+
+@pytest.mark.parametrize(
+    ("task", "shown"),
+    [
+        ("third", "result   0.3333333333333333"),
+        ("million", "result   1000000"),
+        ("nothing", "result   null"),
+        ("text", r"result   1 \x1b[31mred"),
+    ],
+)
+def test_a_result_is_shown_as_it_is(chicory, worker, folder, task, shown):
+    with (folder / "tasks.py").open("a") as module:
+        module.write(VALUES)
+    task_id = chicory("call", "tasks", f"tasks.{task}").out.strip()
+    worker("tasks", "--burst").wait()
+
+    said = chicory("result", "tasks", task_id)
+
+    assert shown in said.out.splitlines()
+
+
+def test_of_an_unknown_id_it_is_said_that_it_may_be_unknown(chicory):
+    said = chicory("result", "tasks", "mistyped")
+
+    assert "or no such call is known" in said.out
+    assert said.code == 0
+
+
+def test_a_dead_letter_is_one_line_of_the_list_whatever_its_error(chicory, worker, folder):
+    with (folder / "tasks.py").open("a") as module:
+        module.write("@app.task()\ndef loud(text: str) -> None:\n    raise ValueError(text)\n")
+    chicory("call", "tasks", "tasks.loud", "\x1b[31mred\nand more")
+    chicory("call", "tasks", "tasks.loud", "x" * 1000)
+    worker("tasks", "--burst").wait()
+
+    _, *lines = chicory("dlq", "list", "tasks").out.splitlines()
+    rows = json.loads(chicory("dlq", "list", "tasks", "--json").out)
+    shown = chicory("dlq", "show", "tasks", rows[0]["id"]).out
+
+    assert [line.split("   ")[-1] for line in lines] == [
+        r"\x1b[31mred ...",
+        "x" * 100 + " ...",
+    ]
+    assert [row["error"] for row in rows] == ["\x1b[31mred\nand more", "x" * 1000]
+    assert "\x1b" not in shown
+    assert r"\x1b[31mred" in shown
+
+
+def test_what_the_terminal_has_no_letter_for_is_written_out(folder, chicory):
+    chicory("call", "tasks", "tasks.add", "1")
+    code = "import tasks; tasks.app.task(name='x', queue='\U0001f600')"
+    subprocess.run(
+        [sys.executable, "-c", f"{code}(tasks.greet.function)\n{ENQUEUE}"], cwd=folder, check=True
+    )
+
+    command = [sys.executable, "-m", "chicory.cli", "queues", "tasks"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    said = subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=False)
+
+    assert said.returncode == 0
+    assert rb"\U0001f600" in said.stdout
 
 
 def test_a_failure_is_told_and_is_the_exit_code(chicory, worker):
