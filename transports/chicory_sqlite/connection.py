@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import TypeVar
@@ -40,12 +41,15 @@ class Connection:
         try:
             with CancelScope(shield=True):
                 namespace = await self._writer.look(lambda session: session.ns)
-                self._watcher = Watcher(
+                watcher = self._watcher = Watcher(
                     self._address, namespace, self._clock, self._arrivals, self._sinks
                 )
         except BaseException:
             await self._writer.close()
             raise
+        else:
+            # who ends the event loop without closing must not keep two threads and five files
+            weakref.finalize(self, _abandon, self._writer, watcher).atexit = False
 
     async def close(self) -> None:
         """End what waits, finish what is queued, end both threads. Idempotent."""
@@ -106,6 +110,11 @@ class Connection:
         if self._watcher is None:
             raise BrokerConnectionError(f"the connection to {self._address.path} is closed")
         return self._watcher
+
+
+def _abandon(writer: Writer, watcher: Watcher) -> None:
+    watcher.abandon()
+    writer.abandon()
 
 
 def _last_and_stored(session: Session, task_ids: Collection[str]) -> tuple[int, Sequence[Stored]]:

@@ -40,15 +40,21 @@ class Watcher:
         self._waiting = 0
         self._asleep = False
         self._closed = False
+        self._end = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="chicory-sqlite-watch", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """End the thread."""
-        self._closed = True
-        self._bell.ring()
+        self.abandon()
         self._thread.join()
-        self._bell.close()
+
+    def abandon(self) -> None:
+        """Have the thread end, without waiting for it."""
+        with self._end:
+            if not self._closed:
+                self._closed = True
+                self._bell.ring()
 
     @contextmanager
     def attention(self) -> Generator[None]:
@@ -88,6 +94,8 @@ class Watcher:
             # the log is written a moment before the transaction can be seen
             pause = _SOON if self._bell.doze(pause) else min(2 * pause, _NOT_SOON)
         self._db.close()
+        with self._end:  # it has been rung
+            self._bell.close()
 
     def _nobody_waits(self) -> bool:
         # Asleep first: who comes after the question finds it so, and rings.

@@ -89,6 +89,12 @@ class Writer:
             await self._ended.wait()
         self._thread.join()
 
+    def abandon(self) -> None:
+        """End the thread without waiting for it; the event loop has ended."""
+        if not self._closed:
+            self._closed = True
+            self._operations.put(None)
+
     async def look(self, look: Callable[[Session], T], *, abandon: bool = False) -> T:
         """Read; takes no lock. ``abandon`` lets a cancellation end the wait for the answer."""
         return await self._submit(Operation(look, None, grows=False), abandon=abandon)

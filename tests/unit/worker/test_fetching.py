@@ -280,8 +280,8 @@ async def test_no_suspect_begins_before_its_worker_is_rid_of_the_others(app, wor
     for _ in range(3):
         await suspect.send()
     await crash(app, clock, times=2)
+    cable.stuck.add("settle")
     async with working(concurrency=8, max_crashes=3) as worker:
-        cable.stuck.add("settle")
         await cable.called("settle", 1)
         for _ in range(20):
             await anyio.lowlevel.checkpoint()

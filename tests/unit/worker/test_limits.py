@@ -53,38 +53,52 @@ async def test_the_time_is_each_attempts_own(app, working):
 async def test_a_sync_task_counts_as_failed_when_its_time_is_up_though_its_thread_goes_on(
     app, working
 ):
-    gate, ended = threading.Event(), Event()
+    begun, gate, ended = Event(), threading.Event(), threading.Event()
 
-    @app.task(name="slow", timeout=0.05)
+    @app.task(name="slow", timeout=1000)
     def slow() -> str:
+        from_thread.run_sync(begun.set)
         gate.wait(20)
-        from_thread.run_sync(ended.set)
+        ended.set()
         return "too late"
 
-    async with working(concurrency=1):
+    async with working(concurrency=1) as worker:
         handle = await slow.delay()
+        await begun.wait()
+        expire(worker)
         with pytest.raises(TaskError, match="ran longer than its limit"):
             await handle.get()
         gate.set()
-        await ended.wait()
+        await anyio.to_thread.run_sync(ended.wait)
         with pytest.raises(TaskError, match="ran longer than its limit"):
             await handle.get()
 
 
-async def test_threads_that_outlive_their_calls_do_not_keep_later_ones_waiting(app, working):
-    gate = threading.Event()
+def expire(worker) -> None:
+    """Have the time of what runs be up."""
+    for attempt in worker._shift.running:
+        attempt.scope.deadline = anyio.current_time()
 
-    @app.task(name="stuck", timeout=0.02)
+
+async def test_threads_that_outlive_their_calls_do_not_keep_later_ones_waiting(app, working):
+    gate, begun = threading.Event(), []
+
+    @app.task(name="stuck", timeout=1000)
     def stuck() -> None:
+        from_thread.run_sync(begun.append, 1)
         gate.wait(20)
 
     @app.task(name="quick")
     def quick() -> str:
         return "run"
 
-    async with working(concurrency=2):
-        for handle in [await stuck.delay() for _ in range(4)]:
-            with pytest.raises(TaskError):
+    async with working(concurrency=2) as worker:
+        for number in range(4):
+            handle = await stuck.delay()
+            while len(begun) <= number:
+                await anyio.lowlevel.checkpoint()
+            expire(worker)
+            with pytest.raises(TaskError, match="ran longer than its limit"):
                 await handle.get()
         value = await (await quick.delay()).get()
         gate.set()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import gc
 import threading
 from dataclasses import dataclass
 
@@ -12,6 +13,7 @@ from anyio import Event, from_thread
 
 from chicory import RetryError, RetryPolicy, TaskError, TaskState
 from chicory.context import TaskContext
+from chicory.worker.attempt import Attempt
 from chicory.worker.slots import Slots
 
 note: contextvars.ContextVar[str] = contextvars.ContextVar("note", default="clean")
@@ -358,6 +360,32 @@ async def test_a_record_tells_who_ran_it_and_when(app, working, clock):
     assert (stored.name, stored.result, stored.retries) == ("tell", 5, 0)
     assert (stored.started_at, stored.finished_at) == (began, began + 3)
     assert stored.worker_id == worker.worker_id
+
+
+async def test_a_worker_keeps_nothing_of_what_is_settled(app, working):
+    @app.task(name="large")
+    async def large(text: str) -> int:
+        return len(text)
+
+    @app.task(name="fail")
+    async def fail() -> None:
+        raise ValueError
+
+    async with working(concurrency=4) as worker:
+        for _ in range(20):
+            calls = [await large.delay("x" * 1000), await fail.delay()]
+            async for _ in app.as_completed(calls):
+                pass
+        await anyio.wait_all_tasks_blocked()
+        shift = worker._shift
+        assert shift is not None
+        gc.collect()
+        attempts = [each for each in gc.get_objects() if isinstance(each, Attempt)]
+        held, backlog = dict(shift.held), shift._settler.backlog
+
+    assert held == {}
+    assert backlog == 0
+    assert attempts == []
 
 
 async def test_a_call_that_has_expired_is_not_run(app, working, clock):
