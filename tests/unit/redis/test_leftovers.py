@@ -50,9 +50,7 @@ async def test_retries_releases_and_follow_ups_leave_nothing(make, server):
 async def test_delayed_messages_leave_nothing(make, server, now):
     async with make() as transport:
         (delivery,) = await give(transport, "released")
-        await transport.publish(
-            [message(str(number), not_before=now + 0.2) for number in range(9)]
-        )
+        await transport.publish([message(str(number), not_before=now + 0.2) for number in range(9)])
         await transport.settle([Release(delivery.receipt, now + 0.2)])
 
         await settle_all(transport, await await_so_many(PATIENT, transport, 10))
