@@ -71,7 +71,8 @@ class RedisServer:
         self._command: Sequence[str] = [
             str(binary),
             *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(folder)),
-            *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
+            # with everysec, what is answered while the disk is slow is not written for up to 2 s
+            *("--appendonly", "yes", "--appendfsync", "always", "--save", ""),
             *("--unixsocket", str(folder / "redis.sock")),
             *options,
         ]

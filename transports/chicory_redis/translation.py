@@ -95,5 +95,5 @@ def translated(error: Exception, address: Address) -> ChicoryError:
     return BrokerConnectionError(f"{address} cannot be reached: {text}")
 
 
-CLIENT_ERRORS = (RedisError, OSError, TimeoutError)
-"""What redis-py raises."""
+CLIENT_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)
+"""What redis-py raises; ``RuntimeError`` is uvloop's for a connection that was closed."""

@@ -40,6 +40,7 @@ class Wire:
         self.address = connector.address
         self._connector = connector
         self._line: _Line | None = None
+        self._farewells: set[asyncio.Task[None]] = set()
         self._connecting = asyncio.Lock()
         self._is_closed = False
 
@@ -76,7 +77,8 @@ class Wire:
         self._is_closed = True
         if self._line is not None:
             self._line.cut(ConnectionError("the connection was closed"))
-            await self._line.ended()
+        if self._farewells:
+            await asyncio.wait(self._farewells)
 
     async def _connect(self) -> _Line:
         async with self._connecting:
@@ -87,15 +89,22 @@ class Wire:
                     connection = await self._connector.connect()
                 except CLIENT_ERRORS as error:
                     raise Lost(error) from error
-                self._line = _Line(connection, self.address.answer_timeout)
+                patience = self.address.answer_timeout
+                self._line = _Line(connection, patience, self._farewells)
             return self._line
 
 
 class _Line:
-    """One life of the connection."""
+    """One life of the connection. ``farewells`` keeps the task that closes it."""
 
-    def __init__(self, connection: AbstractConnection, patience: float) -> None:
+    def __init__(
+        self,
+        connection: AbstractConnection,
+        patience: float,
+        farewells: set[asyncio.Task[None]],
+    ) -> None:
         self.is_cut = False
+        self._farewells = farewells
         self._connection = connection
         self._patience = patience
         self._loop = asyncio.get_running_loop()
@@ -121,16 +130,18 @@ class _Line:
         if self.is_cut:
             return
         self.is_cut = True
-        if asyncio.current_task() is not self._reader:
-            self._reader.cancel()
+        closing = self._loop.create_task(self._hang_up())
+        self._farewells.add(closing)
+        closing.add_done_callback(self._farewells.discard)
         for answer in self._waiting:
             if not answer.done():
                 answer.set_exception(Lost(cause))
         self._waiting.clear()
 
-    async def ended(self) -> None:
-        """Wait until the socket is closed."""
+    async def _hang_up(self) -> None:
+        self._reader.cancel()
         await asyncio.wait([self._reader])
+        await self._connection.disconnect(nowait=True)
 
     async def _read(self) -> None:
         try:
@@ -138,8 +149,6 @@ class _Line:
                 await self._receive()
         except Exception as error:  # noqa: BLE001  (whatever it is, nobody may wait for it)
             self.cut(error)
-        finally:
-            await self._connection.disconnect(nowait=True)
 
     async def _receive(self) -> None:
         try:
