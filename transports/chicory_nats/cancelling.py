@@ -83,6 +83,8 @@ class Canceller:
         stored = await self._session.send([request for *_, request in requests])
         for (order, answer, _), seq in zip(requests, stored, strict=True):
             order.answer = answer if seq else None
+        removed = [found[order.call] for order in orders if order.answer is Cancelled.REMOVED]
+        await self._session.delete(one.mark.seq for one in removed if one.mark is not None)
         return unsure
 
     def _ask(

@@ -6,6 +6,7 @@ and parsing stay its own.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Callable
@@ -39,10 +40,16 @@ class Client(_Client):
         return dict(self._server_info)
 
     async def write(self, commands: bytes) -> None:
-        """Send commands; nothing once the connection is lost."""
-        if self.is_connected:
-            await self._send_command(commands)
-            await self._flush_pending()
+        """Send commands; nothing once the connection is lost.
+
+        Without a wait: nats-py's own way swallows the cancellation of who waits for it.
+        """
+        if self.is_connected and commands:
+            self._pending.append(commands)
+            self._pending_data_size += len(commands)
+            queue = self._flush_queue
+            if queue is not None and queue.empty():
+                queue.put_nowait(asyncio.get_running_loop().create_future())
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any

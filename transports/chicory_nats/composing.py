@@ -162,11 +162,17 @@ def said(seq: int, operation: bytes) -> bytes:
 
 
 def mark(
-    subjects: Subjects, ticket: Ticket, *, until: float, deliveries: int, operation: bytes
+    subjects: Subjects,
+    ticket: Ticket,
+    expected: int,
+    *,
+    until: float,
+    deliveries: int,
+    operation: bytes,
 ) -> Outgoing:
     """The note that a message is leased until a point in time; 0: that it was given back."""
     block = (
-        expect(ticket.top, subjects.thread(ticket.place.call))
+        expect(expected, subjects.thread(ticket.place.call))
         + headers.ROLLUP
         + line(headers.HOLDS, b"1" if until else b"0")
         + line(headers.UNTIL, until)
@@ -176,10 +182,10 @@ def mark(
     return Outgoing(subjects.message(Kind.MARK, ticket.place), block)
 
 
-def renewal(subjects: Subjects, ticket: Ticket, lease: float) -> Outgoing:
+def renewal(subjects: Subjects, ticket: Ticket, expected: int, lease: float) -> Outgoing:
     """The note that a lease goes on."""
     block = (
-        expect(ticket.top, subjects.thread(ticket.place.call))
+        expect(expected, subjects.thread(ticket.place.call))
         + headers.ROLLUP
         + lifetime(lease * 2 + SHORT)
         + line(headers.BASIS, ticket.basis)

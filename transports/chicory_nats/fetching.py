@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -33,6 +33,8 @@ from chicory_nats.whole import ended
 _STANDING = 60.0
 """Seconds after which a request that waits is made anew."""
 _PAUSE = 0.1
+_MOMENT = 0.002
+_REFUSALS = 5
 _PRIORITIES = tuple(sorted(Priority))
 
 Held = tuple[Raw, Ticket]
@@ -100,6 +102,7 @@ class Fetcher:
         """Lease what is there, the first levels first."""
         found: list[Held] = []
         rest = list(ranked)
+        refusals = 0
         while rest and len(found) < limit:
             await self._boot.since()
             room = limit - len(found)
@@ -113,6 +116,10 @@ class Fetcher:
             found += await self._accept(pulls.came, room)
             if not pulls.over:
                 break  # the connection was lost, or a consumer is gone: begin anew
+            if refusals < _REFUSALS and any(pull.refused for pull in pulls.pulls):
+                await asyncio.sleep(_MOMENT * 2**refusals)
+                refusals += 1
+                continue
             rest = rest[len(asked) :]
         return found
 
@@ -203,13 +210,15 @@ class Fetcher:
         What the server believes to deliver for the first time mostly is delivered for the first
         time: its claim holds only if nothing is known of it.
         """
+        ends = {ticket: raw.seq for raw, ticket in suspects}
         unlikely = [pair for pair in suspects if pair[0].delivered == 1]
-        claimed, changed = await self._claim(unlikely)
+        claimed, changed = await self._claim(unlikely, ends)
         left = [*changed, *(pair for pair in suspects if pair[0].delivered > 1)]
         while left:
             found = await self._session.look(ticket.place.call for _, ticket in left)
             free = await self._sort_out(left, found)
-            taken, left = await self._claim(free)
+            ends = {ticket: found[ticket.place.call].top for _, ticket in free}
+            taken, left = await self._claim(free, ends)
             claimed += taken
         return claimed
 
@@ -222,7 +231,7 @@ class Fetcher:
             thread = found[ticket.place.call]
             match judge(raw, thread, now):
                 case Verdict.TAKE:
-                    ticket.top, ticket.cancelled = thread.top, thread.cancelled
+                    ticket.cancelled = thread.cancelled
                     ticket.deliveries = thread.deliveries(raw.delivered)
                     free.append((raw, ticket))
                 case Verdict.LEASED:
@@ -232,8 +241,13 @@ class Fetcher:
         await self._acks.send(words)
         return free
 
-    async def _claim(self, free: Sequence[Held]) -> tuple[list[Held], list[Held]]:
-        """Mark messages as leased: those that are now, and those of which more is known."""
+    async def _claim(
+        self, free: Sequence[Held], ends: Mapping[Ticket, int]
+    ) -> tuple[list[Held], list[Held]]:
+        """Mark messages as leased: those that are now, and those of which more is known.
+
+        ``ends``: where their threads have to end.
+        """
         if not free:
             return [], []
         until = time.time() + self._session.lease
@@ -241,6 +255,7 @@ class Fetcher:
             mark(
                 self._session.subjects,
                 ticket,
+                ends[ticket],
                 until=until,
                 deliveries=ticket.deliveries,
                 operation=fresh(),
@@ -251,7 +266,7 @@ class Fetcher:
         changed: list[Held] = []
         for pair, seq in zip(free, await self._session.send(marks), strict=True):
             if seq:
-                pair[1].basis = pair[1].top = seq
+                pair[1].basis = seq
             (taken if seq else changed).append(pair)
         return taken, changed
 

@@ -27,31 +27,31 @@ class Leases:
     async def renew(self, tickets: Sequence[Ticket]) -> Sequence[Lease]:
         """Extend leases; answers in the order given."""
         answers: dict[Ticket, Lease] = {}
-        left = list(dict.fromkeys(tickets))
-        while left:
-            notes = [renewal(self._session.subjects, one, self._session.lease) for one in left]
-            for ticket, seq in zip(left, await self._ballast.send(notes), strict=True):
+        ends = {ticket: ticket.basis for ticket in tickets}
+        while ends:
+            notes = [
+                renewal(self._session.subjects, ticket, end, self._session.lease)
+                for ticket, end in ends.items()
+            ]
+            stored = await self._ballast.send(notes)
+            for ticket, seq in zip(list(ends), stored, strict=True):
                 if seq:
-                    ticket.top = seq
                     cancelled = ticket.cancelled
                     answers[ticket] = Lease.CANCEL_REQUESTED if cancelled else Lease.HELD
-            left = [ticket for ticket in left if ticket not in answers]
-            left = await self._look_again(left, answers)
+            ends = await self._ends([ticket for ticket in ends if ticket not in answers])
+            lost = (ticket for ticket in tickets if ticket not in answers and ticket not in ends)
+            answers.update(dict.fromkeys(lost, Lease.LOST))
         held = [ticket for ticket in answers if answers[ticket] is not Lease.LOST]
         await self._acks.tell((ticket.ack, PROGRESS) for ticket in held)
         return [answers[ticket] for ticket in tickets]
 
-    async def _look_again(
-        self, tickets: Sequence[Ticket], answers: dict[Ticket, Lease]
-    ) -> list[Ticket]:
-        """Those whose lease still counts, though something else is new."""
+    async def _ends(self, tickets: Sequence[Ticket]) -> dict[Ticket, int]:
+        """Where threads end now; of those tickets only whose lease still counts."""
         found = await self._session.look(ticket.place.call for ticket in tickets)
-        still: list[Ticket] = []
+        ends: dict[Ticket, int] = {}
         for ticket in tickets:
             thread = found[ticket.place.call]
             if thread.holder == ticket.basis:
-                ticket.top, ticket.cancelled = thread.top, thread.cancelled
-                still.append(ticket)
-            else:
-                answers[ticket] = Lease.LOST
-        return still
+                ticket.cancelled = thread.cancelled
+                ends[ticket] = thread.top
+        return ends

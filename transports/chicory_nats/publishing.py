@@ -30,12 +30,18 @@ class Publisher:
 
     async def publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         """Store messages; answers in their order."""
+        await self._registry.register(publication.queue for publication in publications)
+        outcomes: list[PublishOutcome] = []
+        for run in _runs(publications):
+            outcomes += await self._publish(run)
+        return outcomes
+
+    async def _publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         intents = [intent(publication) for publication in publications]
         outcomes: list[PublishOutcome | None] = [None] * len(intents)
         composed = [published(self._session.subjects, one) for one in intents]
         for messages in composed:
             self._session.measure(messages, reserve=RESERVE)
-        await self._registry.register(publication.queue for publication in publications)
         left = list(range(len(intents)))
         while left:
             stored = await self._session.send([_request(composed[i]) for i in left])
@@ -102,6 +108,24 @@ class Publisher:
         if not subjects:
             return {}
         return {stored.subject: stored for stored in await self._session.reader.last(subjects)}
+
+
+def _runs(publications: Sequence[Publication]) -> Sequence[Sequence[Publication]]:
+    """Parts within which no id and no key comes twice: what becomes of one is news for the next."""
+    runs: list[list[Publication]] = [[]]
+    ids: set[str] = set()
+    keys: set[str] = set()
+    for one in publications:
+        key = one.unique.key if one.unique else None
+        if one.task_id in ids or key in keys:
+            runs.append([])
+            ids.clear()
+            keys.clear()
+        runs[-1].append(one)
+        ids.add(one.task_id)
+        if key is not None:
+            keys.add(key)
+    return runs
 
 
 def _holds(held: Stored, holder: Thread, now: float, ending: bytes) -> bool:

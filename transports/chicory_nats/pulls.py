@@ -18,6 +18,7 @@ from chicory_nats.wire import Outgoing, publish
 
 _BEAT = b"100"
 _EMPTY = frozenset({b"404", b"408"})
+_PENDING = b"Requests Pending"
 _PATIENCE = 5.0
 _HEARTBEAT = 5.0
 _SILENCE = 13.0
@@ -63,6 +64,7 @@ class Pull:
         left: messages that the consumer still had behind the last one.
         over: it brings nothing more.
         failed: the consumer did not answer as it should.
+        refused: it has messages, and other requests that are about to get them, or went astray.
     """
 
     def __init__(self, level: Level, limit: int) -> None:
@@ -71,6 +73,7 @@ class Pull:
         self.left = 0
         self.over = False
         self.failed = False
+        self.refused = False
         self._limit = limit
 
     def take(self, raw: Raw, left: int) -> None:
@@ -79,10 +82,11 @@ class Pull:
         self.came.append(raw)
         self.over = self.over or len(self.came) >= self._limit
 
-    def end(self, code: bytes) -> None:
+    def end(self, code: bytes, headers: bytes | None) -> None:
         """Take the word that there are no more."""
         self.over = True
         self.failed = code not in _EMPTY
+        self.refused = headers is not None and _PENDING in headers
 
     def command(self, session: Session, inbox: bytes, wait: float) -> bytes:
         """Ask: for what is there, or, with ``wait``, for what comes in that time."""
@@ -224,7 +228,7 @@ class Pulls:
         elif (code := status(headers)) == _BEAT:
             self._beats += 1
         elif code:
-            self.pulls[int(subject.rpartition(b".")[2])].end(code)
+            self.pulls[int(subject.rpartition(b".")[2])].end(code, headers)
         self._changed.set()
 
     def _take(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:

@@ -14,8 +14,10 @@ from chicory_nats.locks import Lock
 from chicory_nats.reading import Stored
 from chicory_nats.session import Session
 from chicory_nats.subjects import Kind, kind_and_place, levels
+from chicory_nats.thread import place_of
 from chicory_nats.wire import Outgoing
 
+_NONE: Mapping[bytes, int] = {}
 _NAMED = 2000
 """Messages up to which a queue is counted message by message, at one moment."""
 
@@ -107,20 +109,26 @@ class Queues:
         if not status.leased:
             await self._session.purge(subjects.level(queue, level, Kind.MARK))
             return await self._session.purge(waiting)
-        free = await self._given_back(queue, level)
+        free = (await self._given_back(queue)).get(level, {})
         doomed = [
             one.seq
             async for one in self._session.reader.scan(waiting)
             if one.seq > status.delivered or kind_and_place(one.subject)[1].call in free
         ]
-        return sum(await self._session.delete(doomed))
+        number = sum(await self._session.delete(doomed))
+        await self._session.delete(free.values())
+        return number
 
-    async def _given_back(self, queue: bytes, level: int) -> set[bytes]:
-        marks = await self._marks(queue)
-        places = [kind_and_place(one.subject)[1] for one in marks if one.headers[HOLDS] == b"0"]
-        calls = [place.call for place in places if place.level == level]
-        found = await self._session.look(calls)
-        return {call for call, thread in found.items() if thread.given_back}
+    async def _given_back(self, queue: bytes) -> Mapping[int, Mapping[bytes, int]]:
+        """Calls that JetStream counts as leased although they were given back; and their marks."""
+        subjects = self._session.subjects.of_queue(Kind.MARK, queue)
+        marks = [one async for one in self._session.reader.scan(subjects)]
+        calls = [place_of(one).call for one in marks if one.headers.get(HOLDS) == b"0"]
+        free: dict[int, dict[bytes, int]] = {}
+        for call, thread in (await self._session.look(calls)).items():
+            if thread.given_back and thread.mark is not None:
+                free.setdefault(place_of(thread.mark).level, {})[call] = thread.mark.seq
+        return free
 
     async def _notes(self, queues: Collection[str] | None) -> Sequence[Stored]:
         if queues is None:
@@ -144,9 +152,11 @@ class Queues:
         if total > _NAMED:
             return await self._estimate(name, statuses, paused=is_paused)
         tally = await self._tally(name)
-        free: Mapping[int, int] = await self._free_by_level(name) if tally.marks else {}
+        free: Mapping[int, Mapping[bytes, int]] = {}
+        if tally.marks:
+            free = await self._given_back(name)
         leased = sum(
-            min(len(calls), max(0, statuses[level].leased - free.get(level, 0)))
+            min(len(calls), max(0, statuses[level].leased - len(free.get(level, _NONE))))
             for level, calls in tally.queued.items()
         )
         queued = sum(map(len, tally.queued.values()))
@@ -183,23 +193,10 @@ class Queues:
             reader.count(subjects.of_queue(Kind.SCHEDULED, queue)),
             reader.count(subjects.letters(queue)),
         )
-        free = sum((await self._free_by_level(queue)).values())
+        free = sum(map(len, (await self._given_back(queue)).values()))
         leased = max(0, sum(status.leased for status in statuses.values()) - free)
         ready = free + sum(status.waiting for status in statuses.values())
         return Counts(ready, delayed, leased, dead, paused)
-
-    async def _free_by_level(self, queue: bytes) -> Mapping[int, int]:
-        """Messages that JetStream counts as leased although they were given back."""
-        free: dict[int, int] = {}
-        for one in await self._marks(queue):
-            if one.headers.get(HOLDS) == b"0":
-                level = kind_and_place(one.subject)[1].level
-                free[level] = free.get(level, 0) + 1
-        return free
-
-    async def _marks(self, queue: bytes) -> Sequence[Stored]:
-        subjects = self._session.subjects.of_queue(Kind.MARK, queue)
-        return [one async for one in self._session.reader.scan(subjects)]
 
 
 def _encode(queue: str) -> bytes:

@@ -95,6 +95,8 @@ class Session:
         """Delete messages by sequence number; whether each one was there."""
         request = f"STREAM.MSG.DELETE.{self.subjects.stream}"
         calls = [self.call(request, {"seq": seq, "no_erase": True}) for seq in numbers]
+        if not calls:
+            return []
         return [b'"success":true' in answer for answer in await self.exchange.send(calls)]
 
     async def purge(self, subjects: bytes) -> int:

@@ -44,6 +44,7 @@ class _Case(Struct):
         operation: identity of this step.
         follow_ups: what is published with it; fewer where some are duplicates.
         gives_back: it is a release that takes effect at once.
+        expected: where the thread of the call has to end.
         answer: once it is known.
     """
 
@@ -52,6 +53,7 @@ class _Case(Struct):
     operation: bytes
     follow_ups: list[Intent]
     gives_back: bool
+    expected: int
     answer: Settled | None = None
 
 
@@ -101,12 +103,13 @@ class Settler:
                 case.answer = Settled.FENCED
                 await self._session.finish([thread])
             else:
-                ticket.top, ticket.cancelled = thread.top, thread.cancelled
+                case.expected = thread.top
                 case.follow_ups = await self._still_wanted(case)
 
     async def _still_wanted(self, case: _Case) -> list[Intent]:
         """The follow-ups that are no duplicates."""
-        judged = await self._publisher.judge(case.follow_ups, ending=case.ticket.call)
+        ending = b"" if isinstance(case.settlement, Retry) else case.ticket.call
+        judged = await self._publisher.judge(case.follow_ups, ending)
         pairs = zip(case.follow_ups, judged, strict=True)
         return [one for one, outcome in pairs if outcome is None]
 
@@ -128,12 +131,17 @@ class Settler:
 
     def _messages(self, case: _Case) -> Sequence[Outgoing]:
         settlement, ticket, subjects = case.settlement, case.ticket, self._session.subjects
-        guard = expect(ticket.top, subjects.thread(ticket.place.call))
+        guard = expect(case.expected, subjects.thread(ticket.place.call))
         said = composing.said(ticket.seq, case.operation)
         if case.gives_back:
             before = ticket.deliveries - 1
             given_back = composing.mark(
-                subjects, ticket, until=0, deliveries=before, operation=case.operation
+                subjects,
+                ticket,
+                case.expected,
+                until=0,
+                deliveries=before,
+                operation=case.operation,
             )
             return [given_back]
         if isinstance(settlement, Done) and not case.follow_ups:
@@ -199,7 +207,8 @@ def _case(settlement: Settlement) -> _Case:
     ticket = settlement.receipt
     assert isinstance(ticket, Ticket)  # a receipt is opaque, and this transport gave it out
     gives_back = isinstance(settlement, Release) and settlement.not_before <= time.time()
-    return _Case(settlement, ticket, fresh(), _follow_ups(settlement, ticket), gives_back)
+    follow_ups = _follow_ups(settlement, ticket)
+    return _Case(settlement, ticket, fresh(), follow_ups, gives_back, ticket.basis)
 
 
 def _follow_ups(settlement: Settlement, ticket: Ticket) -> list[Intent]:

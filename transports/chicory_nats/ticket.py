@@ -19,6 +19,10 @@ def fresh() -> bytes:
 class Ticket:
     """The receipt of a delivery; the same object on all connections of the process.
 
+    What changes the call is guarded by ``basis`` being the end of its thread. Where something else
+    has come over it the thread is read, for that one step: what was its end then could be its end
+    again when the message is long gone.
+
     Attributes:
         task_id: the call.
         place: where its message is.
@@ -29,7 +33,6 @@ class Ticket:
         call: identity of the message.
         basis: sequence number of what gave the lease: the message or a mark.
         deliveries: how often it was delivered, this time included.
-        top: where the thread ended when it was last read.
         cancelled: somebody is known to want the call cancelled.
     """
 
@@ -44,7 +47,6 @@ class Ticket:
         "seq",
         "subject",
         "task_id",
-        "top",
     )
 
     def __init__(
@@ -66,5 +68,4 @@ class Ticket:
         self.body = body
         self.basis = seq
         self.deliveries = 1
-        self.top = seq
         self.cancelled = False
