@@ -11,7 +11,7 @@ from cyclopts import Parameter
 from cyclopts.validators import Number
 
 from chicory.app import Chicory
-from chicory.cli.locate import Address, AppPath, locate, reach
+from chicory.cli.locate import Address, AppPath, across_processes, locate, reach
 from chicory.cli.output import AsJSON, json_text, print_json, show_one
 from chicory.errors import ConfigurationError, TaskError
 from chicory.record import TaskResult
@@ -45,7 +45,7 @@ def call(
     timeout: Timeout = None,
 ) -> int:
     """Enqueue a call of a task; print its id, or with --wait its result as JSON."""
-    found = locate(app)
+    found = across_processes(locate(app))
     called = found.get_task(task)
     args, kwargs = _read(called, arguments)
 

@@ -17,6 +17,7 @@ from cyclopts import Parameter
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from chicory.cli.locate import across_processes
 from chicory.cli.output import console
 from chicory.environment import mask
 from chicory.errors import ChicoryError
@@ -42,6 +43,7 @@ async def _demo() -> None:
     from chicory.cli import findings  # noqa: PLC0415
     from chicory.demo import tour  # noqa: PLC0415
 
+    across_processes(tour.app)
     out = console()
     paths = tour.library()
     address = mask(tour.app.broker_url)

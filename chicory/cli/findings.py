@@ -5,13 +5,14 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from shlex import quote
 
 from rich.console import Console
 from rich.table import Table
 
 from chicory.cli.output import print_whole
 from chicory.demo.source import Function
-from chicory.demo.tasks import LOST
+from chicory.demo.tasks import DATABASE, LOST
 from chicory.demo.tour import Tour, percentile
 
 TOP = 5
@@ -85,8 +86,8 @@ def print_next(out: Console, taken: Tour, broker: str) -> None:
             ("see its result", f"{run} result chicory.demo {letter}"),
         ]
     out.print("\n[bold]Next[/], in this folder:")
-    if not broker.startswith("sqlite:///chicory-demo"):
-        out.print(f"  export CHICORY_BROKER_URL={broker}", soft_wrap=True)
+    if broker != DATABASE:
+        out.print(f"  export CHICORY_BROKER_URL={quote(broker)}", soft_wrap=True, markup=False)
     width = max(len(command) for _, command in steps)
     for purpose, line in steps:
         out.print(f"  {line:{width}}  # {purpose}", soft_wrap=True, markup=False)

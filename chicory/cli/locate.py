@@ -12,6 +12,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from chicory.app import Chicory
+from chicory.environment import mask
 from chicory.errors import ChicoryError, ConfigurationError
 
 AppPath = Annotated[
@@ -38,8 +39,24 @@ def locate(path: str) -> Chicory:
 
 
 def reach(address: str) -> Chicory:
-    """The app at that path; for a broker's URL, an app without tasks on that broker."""
-    return Chicory(address) if "://" in address else locate(address)
+    """The app at that path; for a broker's URL, an app without tasks on that broker.
+
+    Raises as ``locate`` and ``across_processes``.
+    """
+    return across_processes(Chicory(address) if "://" in address else locate(address))
+
+
+def across_processes(app: Chicory) -> Chicory:
+    """The same app.
+
+    Raises ``ConfigurationError`` where its queues are within one process: this one has its own.
+    """
+    if not app.broker_link.template.abilities.cross_process:
+        raise ConfigurationError(
+            f"{mask(app.broker_url)} is within one process, and a command is another one: "
+            "choose another broker, as in sqlite:///tasks.db"
+        )
+    return app
 
 
 def _import(name: str) -> ModuleType:

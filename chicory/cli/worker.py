@@ -19,7 +19,7 @@ from cyclopts import Parameter, Token
 from cyclopts.validators import Number
 
 from chicory.accepted import accept
-from chicory.cli.locate import AppPath, locate
+from chicory.cli.locate import AppPath, across_processes, locate
 from chicory.config import LogLevel, WorkerConfig
 from chicory.errors import ConfigurationError
 from chicory.supervision import Lifeline, Supervisor
@@ -96,7 +96,7 @@ def worker(
     if (workers > 1 or reload or recycles) and lifeline is None:
         finite = burst or max_tasks_total is not None
         return _supervise(workers, log_level, finite=finite, reload=reload)
-    found = locate(app)
+    found = across_processes(locate(app))
     given = {
         "concurrency": concurrency,
         "use_dead_letter_queue": dlq,

@@ -21,7 +21,10 @@ def workers(app: Address, /, *, as_json: AsJSON = False) -> None:
             return await opened.backend.get_active_workers()
 
     found = anyio.run(ask)
-    show([_row(worker) for worker in found], as_json=as_json, empty="no worker is alive")
+    rows = [_row(worker) for worker in found]
+    if not as_json:
+        rows = [row | {"pid": str(row["pid"])} for row in rows]  # a name, with no thousands
+    show(rows, as_json=as_json, empty="no worker is alive")
 
 
 def cleanup(
@@ -45,7 +48,7 @@ def _row(worker: WorkerStats) -> dict[str, Any]:
     return {
         "worker": worker.worker_id,
         "host": worker.hostname,
-        "pid": str(worker.pid),
+        "pid": worker.pid,
         "queue": worker.queue,
         "processed": worker.tasks_processed,
         "failed": worker.tasks_failed,

@@ -44,6 +44,16 @@ def test_a_demo_that_cannot_start_says_why(folder):
     assert failed.stderr.count("\n") == 1
 
 
+def test_a_demo_on_a_broker_within_one_process_is_refused(folder):
+    command = [*COMMAND, "demo", "--broker", "memory://"]
+
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+    assert failed.returncode == 2
+    assert failed.stdout == ""
+    assert failed.stderr.startswith("chicory: memory:// is within one process")
+
+
 def _run(*words: str) -> str:
     done = subprocess.run(
         [*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False

@@ -99,6 +99,28 @@ def test_a_wrong_word_is_one_line(chicory, words, told):
     assert said.code == 2
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        "worker inside",
+        "call inside inside.add 1",
+        "queues inside",
+        "queues memory://",
+    ],
+)
+def test_a_broker_within_one_process_is_refused(chicory, folder, monkeypatch, words):
+    monkeypatch.setenv("CHICORY_BROKER_URL", "memory://")
+    (folder / "inside.py").write_text(
+        "from chicory import Chicory\napp = Chicory()\n@app.task()\ndef add(a: int) -> None: ..."
+    )
+
+    said = chicory(*words.split())
+
+    assert said.err.startswith("chicory: memory:// is within one process")
+    assert said.err.count("\n") == 1
+    assert said.code == 2
+
+
 def test_a_worker_without_tasks_is_refused(chicory, folder):
     (folder / "bare.py").write_text("from chicory import Chicory\napp = Chicory()")
 
