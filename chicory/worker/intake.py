@@ -94,13 +94,19 @@ class Intake:
             else:
                 await self._wait_for_room()
 
-    async def _find_nothing(self) -> None:
-        """What runs may bring more; when nothing does, all is done."""
-        if self._slots.running or self._slots.queue or self._unsettled():
+    async def _find_nothing(self, was_busy: bool) -> None:
+        """Wait for what runs, which may bring more; when nothing does, all is done.
+
+        What ended while the fetch was under way may have left a retry that it did not see.
+        """
+        if self._is_busy():
             await self._wait_for_room()
-        elif self._exhausted is not None:
+        elif self._exhausted is not None and not was_busy:
             self._stopped = True
             self._exhausted()
+
+    def _is_busy(self) -> bool:
+        return bool(self._slots.running or self._slots.queue or self._unsettled())
 
     def _room(self) -> int:
         ahead = self._pace.ahead(self._finished)
@@ -112,6 +118,7 @@ class Intake:
 
     async def _fetch(self, room: int) -> None:
         self.waiting_since = time.monotonic()
+        was_busy = self._is_busy()
         try:
             deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
@@ -125,7 +132,7 @@ class Intake:
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
         elif not deliveries:
-            await self._find_nothing()
+            await self._find_nothing(was_busy)
 
     async def _wait_for_room(self) -> None:
         before = self._finished

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import anyio
+import anyio.lowlevel
 import pytest
 
 from chicory import RetryPolicy, Worker, WorkerConfig
 from chicory.context import TaskContext
+from chicory.testing.memory import MemoryTransport
 
 
 async def test_a_burst_ends_when_the_queues_are_empty(app):
@@ -20,6 +23,30 @@ async def test_a_burst_ends_when_the_queues_are_empty(app):
     await Worker(app, burst=True).run()
 
     assert await app.gather(handles) == [3] * 20
+
+
+async def test_a_burst_sees_the_retry_of_what_ended_while_it_looked(app, monkeypatch):
+    fetch = MemoryTransport.fetch
+
+    async def answer_late(self, queues, limit, wait):
+        taken = await fetch(self, queues, limit, wait)
+        if not taken:
+            await anyio.wait_all_tasks_blocked()
+        return taken
+
+    monkeypatch.setattr(MemoryTransport, "fetch", answer_late)
+
+    @app.task(name="again", retry_policy=RetryPolicy(max_retries=3, retry_delay=0))
+    async def again(ctx: TaskContext) -> None:
+        await anyio.lowlevel.checkpoint()
+        if ctx.retries < 3:
+            raise ValueError
+
+    handle = await again.delay()
+
+    await Worker(app, WorkerConfig(concurrency=2), burst=True).run()
+
+    assert await handle.ready()
 
 
 async def test_a_burst_over_empty_queues_ends_at_once(app):
