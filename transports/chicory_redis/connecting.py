@@ -69,7 +69,7 @@ class Connector:
             async with asyncio.timeout(self.address.connect_timeout):
                 await connection.connect()
         except BaseException:
-            await connection.disconnect(nowait=True)
+            await hang_up(connection)
             raise
         return connection
 
@@ -82,7 +82,7 @@ class Connector:
                 await connection.send_command(*command)
                 return cast("Any", await connection.read_response())
         finally:
-            await connection.disconnect(nowait=True)
+            await hang_up(connection)
 
     def _make(self, node: Node, login: dict[str, Any]) -> AbstractConnection:
         address = self.address
@@ -114,3 +114,16 @@ def _tls_options(tls: Tls) -> dict[str, Any]:
         "ssl_cert_reqs": ssl.CERT_REQUIRED if tls.verify else ssl.CERT_NONE,
         "ssl_check_hostname": tls.verify,
     }
+
+
+async def hang_up(connection: AbstractConnection) -> None:
+    """Disconnect at once.
+
+    TLS would first wait for the other end's farewell, which may never come, or come when the
+    event loop has ended: then the socket would stay open.
+    """
+    writer = connection._writer  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    await connection.disconnect(nowait=True)
+    if writer is not None and isinstance(connection, SSLConnection):
+        writer.transport.abort()
+        await asyncio.sleep(0)  # it closes the socket in the next turn

@@ -18,7 +18,7 @@ from redis.asyncio.connection import AbstractConnection
 from redis.exceptions import ResponseError
 
 from chicory.errors import BrokerConnectionError
-from chicory_redis.connecting import Connector
+from chicory_redis.connecting import Connector, hang_up
 from chicory_redis.translation import CLIENT_ERRORS, Lost
 
 _AT_ONCE = 500
@@ -155,7 +155,7 @@ class Listener:
             for task in (begin, probe):
                 if task is not None:
                     task.cancel()
-            await connection.disconnect(nowait=True)
+            await hang_up(connection)
 
     async def _begin(self) -> None:
         try:
@@ -172,7 +172,7 @@ class Listener:
             while not await self._is_to_leave(_PROBE_EVERY):
                 async with asyncio.timeout(_PROBE_PATIENCE):
                     await self.barrier()
-        await connection.disconnect(nowait=True)
+        await hang_up(connection)
 
     async def _is_to_leave(self, seconds: float) -> bool:
         with suppress(TimeoutError):

@@ -16,7 +16,7 @@ from redis.exceptions import BusyLoadingError, ResponseError
 
 from chicory.errors import BrokerConnectionError
 from chicory_redis.address import Node
-from chicory_redis.connecting import Connector
+from chicory_redis.connecting import Connector, hang_up
 from chicory_redis.translation import CLIENT_ERRORS, Lost
 
 try:
@@ -141,7 +141,7 @@ class _Line:
     async def _hang_up(self) -> None:
         self._reader.cancel()
         await asyncio.wait([self._reader])
-        await self._connection.disconnect(nowait=True)
+        await hang_up(self._connection)
 
     async def _read(self) -> None:
         try:
