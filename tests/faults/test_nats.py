@@ -36,7 +36,7 @@ from chicory.transport import (
 )
 from chicory_nats import NatsTransport
 
-pytestmark = pytest.mark.faults
+pytestmark = [pytest.mark.faults, pytest.mark.unfinished]
 
 _PATIENCE = 60.0
 _LEASE = 2.0

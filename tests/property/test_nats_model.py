@@ -31,7 +31,7 @@ from chicory.transport import (
 )
 from chicory_nats import NatsTransport
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.unfinished]
 
 _LONG = 1e5
 """Seconds that no test takes."""
