@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
+from anyio import Event
 
-from chicory import RetryPolicy, Worker, WorkerConfig
+from chicory import RetryPolicy, TaskState, Worker, WorkerConfig
 from chicory.context import TaskContext
 
 
@@ -20,6 +22,30 @@ async def test_a_burst_ends_when_the_queues_are_empty(app):
     await Worker(app, burst=True).run()
 
     assert await app.gather(handles) == [3] * 20
+
+
+async def test_a_burst_goes_on_with_what_was_retried_while_its_last_fetch_was_under_way(app, cable):
+    gate = Event()
+
+    @app.task(name="again", retry_policy=RetryPolicy(max_retries=1, retry_delay=0))
+    async def again(ctx: TaskContext) -> int:
+        await gate.wait()
+        if ctx.retries == 0:
+            raise ValueError
+        return ctx.retries
+
+    async def until_retried(answer) -> None:
+        if not answer:
+            gate.set()
+            while not await app.broker.get_queue_size() and not await handle.ready():
+                await anyio.lowlevel.checkpoint()
+
+    handle = await again.delay()
+    cable.late["fetch"] = until_retried
+    with anyio.fail_after(20):
+        await Worker(app, burst=True).run()
+
+    assert await handle.state() is TaskState.SUCCESS
 
 
 async def test_a_burst_over_empty_queues_ends_at_once(app):
