@@ -94,17 +94,19 @@ class Intake:
             else:
                 await self._wait_for_room()
 
-    @property
-    def _is_busy(self) -> bool:
-        return bool(self._slots.running or self._slots.queue or self._unsettled())
+    async def _find_nothing(self, was_busy: bool) -> None:
+        """Wait for what runs, which may bring more; when nothing does, all is done.
 
-    async def _find_nothing(self, *, was_busy: bool) -> None:
-        """What runs may bring more, also during the fetch; when nothing does, all is done."""
-        if self._is_busy:
+        What ended while the fetch was under way may have left a retry that it did not see.
+        """
+        if self._is_busy():
             await self._wait_for_room()
         elif self._exhausted is not None and not was_busy:
             self._stopped = True
             self._exhausted()
+
+    def _is_busy(self) -> bool:
+        return bool(self._slots.running or self._slots.queue or self._unsettled())
 
     def _room(self) -> int:
         ahead = self._pace.ahead(self._finished)
@@ -115,8 +117,8 @@ class Intake:
         return min(MAX_FETCH, room, MAX_UNSETTLED - self._unsettled())
 
     async def _fetch(self, room: int) -> None:
-        was_busy = self._is_busy
         self.waiting_since = time.monotonic()
+        was_busy = self._is_busy()
         try:
             deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
@@ -130,7 +132,7 @@ class Intake:
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
         elif not deliveries:
-            await self._find_nothing(was_busy=was_busy)
+            await self._find_nothing(was_busy)
 
     async def _wait_for_room(self) -> None:
         before = self._finished

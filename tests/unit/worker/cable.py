@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import Self
 
 from chicory.clock import SystemClock
 from chicory.errors import BrokerConnectionError, ChicoryError
@@ -22,7 +21,6 @@ class Cable:
         deaf: verbs whose answer is lost: they are carried out all the same.
         stuck: verbs that wait until they are cancelled or freed.
         refused: verbs that are refused for good, and the error.
-        late: what to wait for, by verb, before an answer is handed over.
         calls: how often each verb was called.
     """
 
@@ -31,7 +29,6 @@ class Cable:
         self.deaf: set[str] = set()
         self.stuck: set[str] = set()
         self.refused: dict[str, Exception] = {}
-        self.late: dict[str, Callable[[Any], Awaitable[None]]] = {}
         self.calls: Counter[str] = Counter()
         self.pulled = False
         self.connections: list[CabledTransport] = []
@@ -100,8 +97,6 @@ def _cabled(verb: str):
     async def call(self, *arguments, **options):
         await self.cable.enter(verb)
         answer = await bare(self, *arguments, **options)
-        if verb in self.cable.late:
-            await self.cable.late[verb](answer)
         self.cable.leave(verb)
         return answer
 

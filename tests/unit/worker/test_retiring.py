@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
-from anyio import Event
 
-from chicory import RetryPolicy, TaskState, Worker, WorkerConfig
+from chicory import RetryPolicy, Worker, WorkerConfig
 from chicory.context import TaskContext
+from chicory.testing.memory import MemoryTransport
 
 
 async def test_a_burst_ends_when_the_queues_are_empty(app):
@@ -24,28 +25,28 @@ async def test_a_burst_ends_when_the_queues_are_empty(app):
     assert await app.gather(handles) == [3] * 20
 
 
-async def test_a_burst_goes_on_with_what_was_retried_while_its_last_fetch_was_under_way(app, cable):
-    gate = Event()
+async def test_a_burst_sees_the_retry_of_what_ended_while_it_looked(app, monkeypatch):
+    fetch = MemoryTransport.fetch
 
-    @app.task(name="again", retry_policy=RetryPolicy(max_retries=1, retry_delay=0))
-    async def again(ctx: TaskContext) -> int:
-        await gate.wait()
-        if ctx.retries == 0:
+    async def answer_late(self, queues, limit, wait):
+        taken = await fetch(self, queues, limit, wait)
+        if not taken:
+            await anyio.wait_all_tasks_blocked()
+        return taken
+
+    monkeypatch.setattr(MemoryTransport, "fetch", answer_late)
+
+    @app.task(name="again", retry_policy=RetryPolicy(max_retries=3, retry_delay=0))
+    async def again(ctx: TaskContext) -> None:
+        await anyio.lowlevel.checkpoint()
+        if ctx.retries < 3:
             raise ValueError
-        return ctx.retries
-
-    async def until_retried(answer) -> None:
-        if not answer:
-            gate.set()
-            while not await app.broker.get_queue_size() and not await handle.ready():
-                await anyio.lowlevel.checkpoint()
 
     handle = await again.delay()
-    cable.late["fetch"] = until_retried
-    with anyio.fail_after(20):
-        await Worker(app, burst=True).run()
 
-    assert await handle.state() is TaskState.SUCCESS
+    await Worker(app, WorkerConfig(concurrency=2), burst=True).run()
+
+    assert await handle.ready()
 
 
 async def test_a_burst_over_empty_queues_ends_at_once(app):
