@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
@@ -29,6 +31,10 @@ from chicory.worker.rota import parse
 
 EventLoop = Literal["asyncio", "uvloop", "trio"]
 LEVELS = get_args(LogLevel)
+STUCK = 0.5
+"""Seconds after which a thread that still runs is left to its fate."""
+
+logger = logging.getLogger("chicory.worker")
 
 
 def _level(_: object, tokens: Sequence[Token]) -> str:
@@ -119,7 +125,23 @@ def worker(
     backend = "trio" if loop == "trio" else "asyncio"
     options = {"use_uvloop": True} if loop == "uvloop" else {}
     anyio.run(partial(runner.run, task_status=status), backend=backend, backend_options=options)
+    _abandon_threads()
     return 0
+
+
+def _abandon_threads() -> None:
+    """End the process where a plain ``def`` goes on that was given back or out of its time.
+
+    A thread cannot be killed, and Python would wait for it.
+    """
+    ends = time.monotonic() + STUCK
+    for thread in threading.enumerate():
+        if thread.name == "AnyIO worker thread" and not thread.daemon:
+            thread.join(max(0.0, ends - time.monotonic()))
+            if thread.is_alive():
+                logger.warning("ending although a task still runs in its thread")
+                logging.shutdown()
+                os._exit(0)
 
 
 def _supervise(workers: int, log_level: LogLevel | None, *, finite: bool, reload: bool) -> int:
