@@ -31,6 +31,7 @@ from chicory.worker.rota import parse
 
 EventLoop = Literal["asyncio", "uvloop", "trio"]
 LEVELS = get_args(LogLevel)
+_SOME = Number(gte=1)
 STUCK = 0.5
 """Seconds after which a thread that still runs is left to its fate."""
 
@@ -50,7 +51,7 @@ def worker(
     *,
     workers: Annotated[
         int,
-        Parameter(name=["--workers", "-w"], validator=Number(gte=1), help="Worker processes."),
+        Parameter(name=["--workers", "-w"], validator=_SOME, help="Worker processes."),
     ] = 1,
     concurrency: Annotated[
         int | None, Parameter(name=["--concurrency", "-c"], help="Tasks that run at once.")
@@ -83,11 +84,15 @@ def worker(
         bool, Parameter(negative=(), help="End when the queues hold nothing that is due.")
     ] = False,
     max_tasks: Annotated[
-        int | None, Parameter(help="Tasks after which a process is replaced by a new one.")
+        int | None,
+        Parameter(help="Tasks after which a process is replaced by a new one.", validator=_SOME),
     ] = None,
-    max_memory: Annotated[int | None, Parameter(help="MiB of memory, likewise.")] = None,
+    max_memory: Annotated[
+        int | None, Parameter(help="MiB of memory, likewise.", validator=_SOME)
+    ] = None,
     max_tasks_total: Annotated[
-        int | None, Parameter(help="Tasks after which a process ends, and is not replaced.")
+        int | None,
+        Parameter(help="Tasks after which a process ends, and is not replaced.", validator=_SOME),
     ] = None,
     reload: Annotated[
         bool, Parameter(negative=(), help="Replace the processes when Python files here change.")
