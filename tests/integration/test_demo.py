@@ -10,7 +10,8 @@ COMMAND = [sys.executable, "-m", "chicory.cli"]
 
 
 @pytest.mark.slow
-def test_what_the_demo_prints_next_works_as_it_is_printed(folder):
+def test_what_the_demo_prints_next_works_as_it_is_printed(folder, monkeypatch):
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)  # these tests may run under uv
     told = _run("demo")
 
     assert re.search(r"calls +[\d,]{5,} in ", told)
@@ -30,6 +31,13 @@ def test_what_the_demo_prints_next_works_as_it_is_printed(folder):
             worker.terminate()
     assert worker.returncode == 0
     assert sorted(path.name for path in folder.glob("*.db")) == ["chicory-demo.db"]
+
+
+@pytest.mark.slow
+def test_under_uv_the_demo_prints_commands_for_uv(folder, monkeypatch):
+    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
+
+    assert "  uv run chicory queues chicory.demo " in _run("demo")
 
 
 def test_a_demo_that_cannot_start_says_why(folder):
