@@ -1,12 +1,15 @@
 """A folder with a module of tasks in it, as a user has one."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -87,6 +90,19 @@ def chicory(folder: Path, capfd: pytest.CaptureFixture[str]) -> Callable[..., Sa
         return Said(code, *capfd.readouterr())
 
     return run
+
+
+@pytest.fixture
+def beating(chicory: Callable[..., Said]) -> Callable[[int], list[dict[str, Any]]]:
+    """The workers, once so many have sent a heartbeat: they work before their first one."""
+
+    def ask(count: int) -> list[dict[str, Any]]:
+        deadline = time.monotonic() + 30
+        while len(rows := json.loads(chicory("workers", "tasks", "--json").out)) < count:
+            assert time.monotonic() < deadline
+        return rows
+
+    return ask
 
 
 class WorkerProcess:

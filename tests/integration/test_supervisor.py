@@ -94,11 +94,11 @@ def call(chicory, *words: str) -> str:
     return json.loads(said.out)
 
 
-def test_processes_share_a_queue_and_stop_together(chicory, supervise):
+def test_processes_share_a_queue_and_stop_together(chicory, supervise, beating):
     team = supervise("tasks", "--workers", "3", "-c", "1")
     pids = set(team.until_ready(3))
 
-    workers = {row["pid"] for row in json.loads(chicory("workers", "tasks", "--json").out)}
+    workers = {row["pid"] for row in beating(3)}
     answered = {call(chicory, "tasks.pid") for _ in range(3)}
     team.send(signal.SIGTERM)
     log = team.until_all_have_ended()
