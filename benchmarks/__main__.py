@@ -13,7 +13,7 @@ from benchmarks import report
 from benchmarks.measure import MEASURES
 from benchmarks.run import run
 from benchmarks.scale import FULL, QUICK
-from benchmarks.variant import BROKERS, Broker, Loop, Variant, loops
+from benchmarks.variant import SERVERLESS, Broker, Loop, Variant, loops
 
 app = cyclopts.App(help="Measure chicory on this machine.")
 
@@ -33,7 +33,7 @@ def measure(
         quick: a rough picture, in less than a minute.
         rounds: how often everything is measured.
         only: measurements: drain, enqueue, latency, idle, soak, imports.
-        brokers: memory, sqlite.
+        brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
     """
     if unknown := set(only or ()) - set(MEASURES):
@@ -41,7 +41,7 @@ def measure(
     scale = QUICK if quick else FULL
     scale = replace(scale, rounds=rounds or scale.rounds)
     columns = on or loops()
-    variants = [Variant(broker, loop) for broker in brokers or BROKERS for loop in columns]
+    variants = [Variant(broker, loop) for broker in brokers or SERVERLESS for loop in columns]
     console = Console()
     with console.status("") as status:
         found = run(

@@ -9,7 +9,7 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-_PACKAGES = ("chicory", "anyio", "msgspec", "trio", "uvloop")
+_PACKAGES = ("chicory", "anyio", "msgspec", "trio", "uvloop", "redis", "hiredis", "nats-py")
 
 
 def describe() -> dict[str, str]:

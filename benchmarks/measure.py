@@ -8,11 +8,10 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
-from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeAlias
 
-from benchmarks import process
+from benchmarks import place, process
 from benchmarks.job import Figures, Job
 from benchmarks.scale import Scale
 from benchmarks.variant import Variant
@@ -42,8 +41,8 @@ def latency(variant: Variant, scale: Scale) -> Figures:
     """One call at a time; the worker in another process where the broker allows for one."""
     if variant.broker == "memory":
         return _alone(variant, partial(Job, errand="echo_alone", count=scale.echoes))
-    with TemporaryDirectory() as folder:
-        job = partial(Job, url=_url(variant, folder), loop=variant.loop, count=scale.echoes)
+    with place.fresh(variant.broker) as url:
+        job = partial(Job, url=url, loop=variant.loop, count=scale.echoes)
         with process.served(job(errand="serve")):
             return process.run(job(errand="echo"))
 
@@ -52,8 +51,8 @@ def soak(variant: Variant, scale: Scale) -> Figures:
     """The memory of one worker over many tasks; without a broker outside it means nothing."""
     if variant.broker == "memory":
         return {}
-    with TemporaryDirectory() as folder:
-        job = partial(Job, url=_url(variant, folder), loop=variant.loop, count=scale.soaked)
+    with place.fresh(variant.broker) as url:
+        job = partial(Job, url=url, loop=variant.loop, count=scale.soaked)
         process.run(job(errand="fill"))
         return process.run(job(errand="soak"))
 
@@ -82,12 +81,8 @@ MEASURES: Mapping[str, Measure] = {
 
 
 def _alone(variant: Variant, job: Callable[..., Job]) -> Figures:
-    with TemporaryDirectory() as folder:
-        return process.run(job(url=_url(variant, folder), loop=variant.loop))
-
-
-def _url(variant: Variant, folder: str) -> str:
-    return "memory://" if variant.broker == "memory" else f"sqlite:///{Path(folder) / 'queue.db'}"
+    with place.fresh(variant.broker) as url:
+        return process.run(job(url=url, loop=variant.loop))
 
 
 def _start(program: str, folder: str) -> float:

@@ -8,10 +8,13 @@ from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
-Broker: TypeAlias = Literal["memory", "sqlite"]
+Broker: TypeAlias = Literal["memory", "sqlite", "redis", "nats"]
 Loop: TypeAlias = Literal["asyncio", "trio", "uvloop"]
 
 BROKERS: tuple[Broker, ...] = get_args(Broker)
+SERVERLESS: tuple[Broker, ...] = ("memory", "sqlite")
+"""Those that are measured unless others are asked for."""
+
 LOOPS: tuple[Loop, ...] = get_args(Loop)
 
 
