@@ -104,6 +104,8 @@ def worker(
     if max_tasks is not None and max_tasks_total is not None:
         raise ConfigurationError("--max-tasks replaces a process, --max-tasks-total does not: one")
     recycles = max_tasks is not None or max_memory is not None
+    if burst and recycles:
+        raise ConfigurationError("--burst ends a process, --max-tasks and --max-memory replace it")
     if (workers > 1 or reload or recycles) and lifeline is None:
         finite = burst or max_tasks_total is not None
         return _supervise(workers, log_level, finite=finite, reload=reload)

@@ -64,6 +64,7 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("queues", "parameter APP requires an argument"),
         ("dance", 'Unknown command "dance"'),
         ("worker tasks --concurrency 0", "--concurrency 0: must be a whole number, 1 or more"),
+        ("worker tasks --burst --max-tasks 5", "--burst ends a process"),
         ("worker tasks --max-tasks 0", "--max-tasks. Must be >= 1"),
         ("worker tasks -c many", '"many"'),
         ("worker tasks --heartbeat-ttl 5", "must be more than heartbeat_interval (10 s,"),

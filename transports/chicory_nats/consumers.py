@@ -12,7 +12,6 @@ from chicory_nats.headers import PAUSED
 from chicory_nats.names import text_of, token
 from chicory_nats.session import Session, clash
 from chicory_nats.subjects import levels
-from chicory_nats.translation import NOT_FOUND
 from chicory_nats.wire import Outgoing, publish
 
 FOREVER = 8_000_000_000.0
@@ -151,11 +150,6 @@ def name_of(queue: bytes, level: int) -> str:
 def queue_token(queue: str) -> bytes:
     """The token of a queue."""
     return token(queue).encode()
-
-
-def is_missing(answer: dict[str, Any]) -> bool:
-    """Whether an answer says that there is no such thing."""
-    return answer.get("error", {}).get("err_code") in NOT_FOUND
 
 
 def _stamp(moment: float) -> str:
