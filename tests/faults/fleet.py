@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
@@ -88,7 +90,8 @@ class Fleet:
     """Starts workers and ends them by their handles; none outlives it."""
 
     def __init__(self, folder: Path, backend: str) -> None:
-        self.url = f"sqlite:///{folder / 'queue.db'}"
+        self._file = folder / "queue.db"
+        self.url = f"sqlite:///{self._file}"
         self.ledger = Ledger()
         self.killed: dict[int, float] = {}
         self.app: Chicory = make_app(self.url, lambda *_: None)
@@ -115,6 +118,27 @@ class Fleet:
     async def ready(self, worker: subprocess.Popen[bytes]) -> None:
         """Wait until a worker works."""
         await self.ledger.has("ready", pid=worker.pid)
+
+    def stop(self, worker: subprocess.Popen[bytes]) -> None:
+        """Make a worker stand still, between two of its transactions.
+
+        A process that stands still within one keeps the file's lock, as SQLite documents: no
+        other worker gets on until it goes on or ends.
+        """
+        while True:
+            worker.send_signal(signal.SIGSTOP)
+            os.waitid(os.P_PID, worker.pid, os.WSTOPPED)
+            if self._is_writable():
+                return
+            worker.send_signal(signal.SIGCONT)
+
+    def _is_writable(self) -> bool:
+        with closing(sqlite3.connect(self._file, timeout=0.1, isolation_level=None)) as database:
+            try:
+                database.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            return True
 
     def kill(self, worker: subprocess.Popen[bytes]) -> None:
         """End a worker as the kernel does."""

@@ -20,7 +20,7 @@ async def test_a_worker_told_to_stop_finishes_what_runs_and_leaves_the_rest(
     fleet, tmp_path, kind, number
 ):
     gate = tmp_path / "gate"
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         handles = [await fleet.task(kind).delay(str(n), str(gate)) for n in range(20)]
         (worker,) = fleet.start(worker_concurrency=3)
         await fleet.ledger.has("started", 3)
@@ -38,7 +38,7 @@ async def test_a_worker_told_to_stop_finishes_what_runs_and_leaves_the_rest(
 
 
 async def test_a_second_signal_gives_back_at_once_what_runs(fleet, tmp_path):
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         for number in range(5):
             await fleet.task("hold").send(str(number), str(tmp_path / "never"))
         (worker,) = fleet.start(worker_concurrency=3, worker_shutdown_timeout=1000)
@@ -59,7 +59,7 @@ async def test_a_second_signal_gives_back_at_once_what_runs(fleet, tmp_path):
 
 async def test_what_outlasts_the_shutdown_timeout_is_given_back(fleet, tmp_path):
     gate = tmp_path / "gate"
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         handle = await fleet.task("hold").delay("it", str(gate))
         (worker,) = fleet.start(worker_shutdown_timeout=0.1)
         await fleet.ledger.has("started")
@@ -77,7 +77,7 @@ async def test_what_outlasts_the_shutdown_timeout_is_given_back(fleet, tmp_path)
 
 async def test_workers_replaced_under_load_lose_nothing_and_run_nothing_twice(fleet, chance):
     codes, enough = [], anyio.Event()
-    with anyio.fail_after(40):
+    with anyio.fail_after(60):
         fleet.start(2, worker_concurrency=4)
         async with anyio.create_task_group() as group:
             group.start_soon(fleet.produce, "work", 0.02, chance, enough)

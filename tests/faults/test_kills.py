@@ -37,7 +37,7 @@ async def kill_some(fleet, chance, kind: str, longest: float, kills: int) -> Non
 async def test_workers_killed_at_random_lose_nothing_and_run_nothing_twice_without_need(
     fleet, chance, kind
 ):
-    with anyio.fail_after(45):
+    with anyio.fail_after(60):
         await kill_some(fleet, chance, kind, 0.05, kills=8)
         pids = await fleet.app.gather(fleet.handles.values())
         counts = (await fleet.app.broker.counts(["default"]))["default"]
@@ -57,7 +57,7 @@ async def test_workers_killed_at_random_lose_nothing_and_run_nothing_twice_witho
 
 async def test_calls_at_most_once_are_run_at_most_once_whoever_is_killed(fleet, chance):
     kills = 6
-    with anyio.fail_after(45):
+    with anyio.fail_after(60):
         await kill_some(fleet, chance, "work_once", 0.03, kills=kills)
         # what was held when its worker died is delivered again when its lease has run out
         await fleet.ledger.until(
@@ -91,7 +91,7 @@ async def test_a_task_that_kills_its_workers_is_put_aside_and_harms_no_other(fle
         fleet.bury(worker)
         await keep_up(group)
 
-    with anyio.fail_after(40):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as group:
             await keep_up(group)
             await keep_up(group)

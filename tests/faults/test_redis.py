@@ -37,7 +37,7 @@ from chicory_redis import RedisTransport
 
 pytestmark = pytest.mark.faults
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 TASKS = 1500
 
 

@@ -31,7 +31,7 @@ from chicory_redis import RedisTransport
 
 pytestmark = pytest.mark.faults
 
-PATIENCE = 30.0
+PATIENCE = 60.0
 PATIENT = SimpleNamespace(patience=PATIENCE)
 NAMESPACES = [f"namespace {number}" for number in range(6)]
 

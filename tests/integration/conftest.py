@@ -122,7 +122,7 @@ class WorkerProcess:
         self.process.send_signal(number)
 
     def wait(self) -> int:
-        return self.process.wait(timeout=30)
+        return self.process.wait(timeout=90)
 
     def end(self) -> None:
         with suppress(ProcessLookupError):

@@ -22,7 +22,7 @@ def test_the_example_of_the_readme_works_as_it_is_printed(tmp_path, monkeypatch)
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=120,
                 check=True,
             )
         finally:

@@ -44,7 +44,7 @@ class Supervised:
 
     def until(self, pattern: str) -> re.Match[str]:
         while True:
-            line = self._lines.get(timeout=30)
+            line = self._lines.get(timeout=90)
             assert line is not None, f"ended without {pattern!r}:\n" + "\n".join(self.log)
             self.log.append(line)
             if found := re.search(pattern, line):
@@ -59,7 +59,7 @@ class Supervised:
 
     def until_all_have_ended(self) -> str:
         """Their log is at its end once nobody holds it open any more."""
-        while (line := self._lines.get(timeout=40)) is not None:
+        while (line := self._lines.get(timeout=90)) is not None:
             self.log.append(line)
         return "\n".join(self.log)
 

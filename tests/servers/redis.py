@@ -17,7 +17,7 @@ from typing import Self
 import redis
 
 _NAMES = ("redis-server", "valkey-server")
-_PATIENCE = 20.0
+_PATIENCE = 60.0
 _GLANCE = 0.01
 
 

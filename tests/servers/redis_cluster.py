@@ -13,7 +13,7 @@ from servers.redis import RedisServer, free_port
 
 SLOTS = 16384
 _BUS = 10000
-_PATIENCE = 30.0
+_PATIENCE = 60.0
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def heartbeat(worker_id, **rest):
 async def test_a_result_that_is_there_is_given_at_once(backend):
     await backend.store_result("a", outcome("a", result=5))
 
-    with fail_after(10):
+    with fail_after(60):
         assert bytes((await backend.wait("a")).result) == b"\x05"
 
 
@@ -43,7 +43,7 @@ async def test_a_result_is_pushed_to_who_waits_for_it(app, backend):
     async def wait():
         found.append(await backend.wait("a"))
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as tasks:
             tasks.start_soon(wait)
             await wait_all_tasks_blocked()
@@ -65,7 +65,7 @@ async def test_who_waits_in_vain_is_told_for_what_and_how_long(app, backend, tim
 
 @pytest.mark.parametrize("timeout", [None, math.inf])
 async def test_who_waits_for_ever_waits_for_ever(backend, timeout):  # noqa: ASYNC109
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as tasks:
             tasks.start_soon(backend.wait, "a", timeout)
             await wait_all_tasks_blocked()
@@ -115,7 +115,7 @@ async def test_a_result_that_cannot_be_read_is_an_error_and_no_endless_wait(app,
     transport = (await app.backend_link.session()).transport
     await transport.store([Record("a", msgspec.msgpack.encode([2, "a", "SUCCESS"]), 60)])
 
-    with fail_after(10), pytest.raises(MessageError, match=r"result of format 2"):
+    with fail_after(60), pytest.raises(MessageError, match=r"result of format 2"):
         await backend.wait("a")
 
 
@@ -128,7 +128,7 @@ async def test_who_waits_while_the_app_disconnects_is_told(app):
         except BrokerConnectionError as error:
             errors.append(str(error))
 
-    with fail_after(10):
+    with fail_after(60):
         async with app, create_task_group() as tasks:
             tasks.start_soon(wait)
             tasks.start_soon(wait)

@@ -23,7 +23,7 @@ async def bridge():
     bridge = Bridge(NAME)
     await bridge.open()
     yield bridge
-    with fail_after(10):
+    with fail_after(60):
         await bridge.close()
 
 
@@ -45,7 +45,7 @@ class Call:
         self.ended: list[str] = []
 
     async def begun(self) -> None:
-        with fail_after(10):
+        with fail_after(60):
             await self._begun.wait()
 
     async def wait(self) -> None:
@@ -184,7 +184,7 @@ async def test_a_finished_call_is_never_lost_to_a_cancellation(bridge, ticks):
     async def work():
         returned.append(await bridge.run(finish))
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as group:
             group.start_soon(work)
             for _ in range(ticks):
@@ -201,7 +201,7 @@ async def test_what_is_posted_runs_in_order_on_the_asyncio_side(bridge):
         bridge.call_soon(seen.append, number)
     bridge.call_soon(home.call_soon, done.set)
 
-    with fail_after(10):
+    with fail_after(60):
         await done.wait()
     assert seen == list(range(10))
 
@@ -272,7 +272,7 @@ async def test_calls_begun_while_it_closes_end_one_way_or_the_other(bridge, roun
         except BrokerConnectionError:
             ends.append("refused")
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as group:
             for number in range(10):
                 group.start_soon(work, number)

@@ -18,7 +18,7 @@ def test_the_system_s_clock_tells_the_time_of_the_epoch():
 @pytest.mark.parametrize("until", [0.0, -5.0, 1.0])
 async def test_a_moment_that_has_passed_is_not_waited_for(until):
     for clock in (SystemClock(), ManualClock()):
-        with fail_after(10):
+        with fail_after(60):
             await clock.wait(anyio.Event(), until)
 
 
@@ -26,7 +26,7 @@ async def test_a_moment_that_has_passed_is_not_waited_for(until):
 async def test_an_event_ends_the_wait_for_a_moment(until):
     for clock in (SystemClock(), ManualClock()):
         event = anyio.Event()
-        with fail_after(10):
+        with fail_after(60):
             async with create_task_group() as tasks:
                 tasks.start_soon(clock.wait, event, until)
                 await wait_all_tasks_blocked()
@@ -41,7 +41,7 @@ async def test_a_clock_moved_by_hand_wakes_those_whose_time_has_come():
         await clock.wait(anyio.Event(), START + seconds)
         woken.append(seconds)
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as tasks:
             for seconds in (3, 1, 2):
                 tasks.start_soon(wait, seconds)

@@ -40,7 +40,7 @@ async def test_a_thread_calls_into_the_loop():
         threads.append(threading.get_ident())
         called.set()
 
-    with fail_after(10):
+    with fail_after(60):
         assert await to_thread.run_sync(loop.call_soon, call)
         await called.wait()
 
@@ -65,7 +65,7 @@ async def test_what_is_spawned_runs_in_the_background():
         await go_on.wait()
         ended.set()
 
-    with fail_after(10):
+    with fail_after(60):
         spawn(work)
         await begun.wait()
         assert not ended.is_set()

@@ -12,7 +12,7 @@ from chicory.testing.clock import ManualClock
 async def test_a_notification_wakes_all_who_wait():
     signal = Signal(SystemClock())
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as tasks:
             for _ in range(5):
                 tasks.start_soon(signal.wait, signal.version)
@@ -28,7 +28,7 @@ async def test_a_notification_between_the_look_and_the_wait_is_not_lost():
     seen = signal.version
     signal.notify()
 
-    with fail_after(10):
+    with fail_after(60):
         await signal.wait(seen)
 
 
@@ -36,7 +36,7 @@ async def test_a_wait_ends_at_its_time():
     clock = ManualClock()
     signal = Signal(clock)
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as tasks:
             tasks.start_soon(signal.wait, signal.version, clock.now() + 5)
             await wait_all_tasks_blocked()
@@ -67,7 +67,7 @@ async def test_no_wake_up_of_another_thread_is_lost():
             count += 1
             signal.notify()
 
-    with fail_after(30):
+    with fail_after(60):
         async with create_task_group() as tasks:
             tasks.start_soon(to_thread.run_sync, produce)
             while True:
@@ -92,7 +92,7 @@ async def test_waiters_may_live_on_several_loops(other):
         ready.wait(10)
         signal.notify()
 
-    with fail_after(10):
+    with fail_after(60):
         async with create_task_group() as tasks:
             tasks.start_soon(signal.wait, signal.version)
             await wait_all_tasks_blocked()

@@ -59,7 +59,7 @@ async def test_waiting_and_orphans_are_permitted(url):
             while len(fetched) < 2:
                 fetched.extend(one.deliveries for one in await there.fetch([QUEUE], 1, 60))
 
-        with fail_after(10):
+        with fail_after(60):
             async with create_task_group() as group:
                 group.start_soon(fetch)
                 while not fetched:

@@ -107,6 +107,6 @@ async def test_everything_else_goes_on(make_own, fill):
 
 async def registered(server) -> None:
     """Wait until a fetch waits."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         while not server.command("EXISTS", "{chicory}:z:q"):
             await anyio.lowlevel.checkpoint()

@@ -15,7 +15,7 @@ WAITERS = "{chicory}:z:q"
 def registered(server):
     async def registered(number: int) -> None:
         """Wait until so many fetches wait."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while server.command("ZCARD", WAITERS) != number:
                 await anyio.lowlevel.checkpoint()
 
@@ -41,7 +41,7 @@ async def test_one_message_wakes_one_of_many(make, registered):
             calls = [transport.calls for transport in (one, two, three)]
             await publisher.publish([message("1")])
             await registered(2)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 while not fetched:
                     await anyio.lowlevel.checkpoint()
             woken = [t.calls - before for t, before in zip((one, two, three), calls, strict=True)]
@@ -72,7 +72,7 @@ async def test_a_client_that_vanished_is_passed_over(make, server, registered):
         async with anyio.create_task_group() as group:
             group.start_soon(fetch)
             await registered(2)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await there.publish([message("1")])
                 while not fetched:
                     await anyio.lowlevel.checkpoint()
@@ -95,7 +95,7 @@ async def test_a_wake_up_for_a_fetch_that_ended_wakes_the_next_one(make, registe
             scope.cancel()
             group.start_soon(fetch)
             await registered(2)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await publisher.publish([message("1")])
                 while not fetched:
                     await anyio.lowlevel.checkpoint()
@@ -114,7 +114,7 @@ async def test_what_a_woken_fetch_leaves_wakes_the_next_one(make, registered):
             for transport in (one, two):
                 group.start_soon(fetch, transport)
             await registered(2)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await publisher.publish([message("1"), message("2", queue="other")])
                 while len(fetched) < 2:
                     await anyio.lowlevel.checkpoint()
@@ -137,7 +137,7 @@ async def test_a_resumed_queue_wakes_as_many_as_it_has_messages(make, registered
             for transport in (one, two):
                 group.start_soon(work, transport)
             await registered(2)
-            with anyio.fail_after(10):
+            with anyio.fail_after(60):
                 await publisher.set_paused(QUEUE, paused=False)
                 while len(fetched) < 2:
                     await anyio.lowlevel.checkpoint()

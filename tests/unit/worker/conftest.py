@@ -22,7 +22,7 @@ sys.path.append(str(Path(__file__).parent))
 
 from cable import Cable, CabledTransport
 
-PATIENCE = 20
+PATIENCE = 60
 
 
 class Log(logging.Handler):

@@ -73,7 +73,7 @@ async def test_a_worker_that_is_stopped_in_the_middle_of_it_reports_it_failed(ap
         await sleep_forever()
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await worker.start()
         handle = await once.delay()
         await begun.wait()
@@ -132,7 +132,7 @@ async def test_a_worker_that_stops_while_it_is_being_settled_does_not_run_it(
         run.append(1)
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await worker.start()
         cable.down.add("settle")
         await once.delay()
@@ -212,7 +212,7 @@ async def test_with_two_servers_its_outcome_is_stored_in_the_other_one(url, cloc
         return "run"
 
     async with app, Worker(app):
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             value = await (await once.delay()).get()
 
     assert value == "run"

@@ -148,7 +148,7 @@ async def test_a_slow_task_holds_up_nothing_that_another_worker_can_run(app, url
 
     config = WorkerConfig(concurrency=1)
     first, second = Worker(app, config), Worker(app, config)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         for _ in range(2000):
             await short.send()
         await slow.send()
@@ -306,7 +306,7 @@ async def test_a_suspect_that_has_not_begun_is_given_back_when_the_worker_stops(
         await suspect.send()
     await crash(app, clock, times=2)
     worker = Worker(app, WorkerConfig(max_crashes=3))
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         cable.stuck.add("settle")
         await worker.start()
         await cable.called("settle", 1)
@@ -331,7 +331,7 @@ async def test_what_is_given_back_by_a_clean_stop_counts_for_no_crash(app, clock
         await sleep_forever()
 
     handle = await hold.delay()
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         for _ in range(5):
             begun = Event()
             async with Worker(app, WorkerConfig(max_crashes=1)) as worker:
@@ -358,7 +358,7 @@ async def test_results_may_be_on_another_server(url, clock):
         raise ValueError("bad")
 
     async with app, Worker(app) as worker:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             value = await (await add.delay(1, 2)).get()
             with pytest.raises(TaskError, match="bad"):
                 await (await fail.delay()).get()
@@ -385,7 +385,7 @@ async def test_a_worker_that_lost_its_lease_overwrites_no_result_on_another_serv
         return mine
 
     async with app:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             handle = await answer.delay()
             async with Worker(app):
                 await begun.wait()
@@ -408,7 +408,7 @@ async def test_without_a_backend_tasks_run_and_nothing_is_stored(url, clock):
         run.set()
 
     async with app, Worker(app) as worker:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             await go.send()
             await run.wait()
             health = await worker.healthcheck()

@@ -237,7 +237,7 @@ async def test_two_workers_of_one_process_do_not_disturb_each_other(app, clock):
         await anyio.lowlevel.checkpoint()
 
     first, second = Worker(app), Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with first, second:
             await app.gather([await who.delay() for _ in range(100)])
 

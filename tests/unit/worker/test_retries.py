@@ -262,7 +262,7 @@ async def test_a_failure_is_told_as_what_it_is_however_small_the_limit_of_result
         return ctx.retries
 
     async with app, Worker(app):
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             assert await (await fail.delay()).get() == 1
 
 

@@ -33,7 +33,7 @@ class Held:
 async def test_a_signal_lets_running_tasks_finish(app, held, log, number):
     handle = await held.task.delay()
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(Worker(app).run)
             await held.begun.wait()
@@ -49,7 +49,7 @@ async def test_a_second_signal_cancels_and_gives_back(app, held, log):
     handle = await held.task.delay()
     worker = Worker(app, WorkerConfig(shutdown_timeout=1000))
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(worker.run)
             await held.begun.wait()
@@ -68,7 +68,7 @@ async def test_a_signal_while_stop_waits_does_not_cut_it_short(app, held, log):
     handle = await held.task.delay()
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(worker.run)
             await held.begun.wait()
@@ -85,7 +85,7 @@ async def test_a_signal_while_stop_waits_does_not_cut_it_short(app, held, log):
 async def test_a_signal_ends_a_worker_whose_broker_does_not_let_it_start(app, cable, log):
     cable.stuck.add("open")
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(Worker(app).run)
             await cable.called("open", 1)
@@ -99,7 +99,7 @@ async def test_the_process_has_its_signals_back_afterwards(app):
     before = signal.getsignal(signal.SIGTERM)
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(worker.run)
             while signal.getsignal(signal.SIGTERM) == before:
@@ -113,7 +113,7 @@ async def test_stop_ends_run(app, held):
     handle = await held.task.delay()
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(worker.run)
             await held.begun.wait()

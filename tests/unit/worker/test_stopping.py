@@ -62,7 +62,7 @@ async def test_running_tasks_finish_and_what_has_not_begun_is_given_back_at_once
     monkeypatch.setattr("chicory.worker.intake.HOARDING", 1000)
     worker = Worker(app, WorkerConfig(concurrency=1))
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handles = [await holding.task.delay() for _ in range(4)]
         await worker.start()
         await holding.begun.wait()
@@ -85,7 +85,7 @@ async def test_running_tasks_finish_and_what_has_not_begun_is_given_back_at_once
 async def test_what_does_not_finish_in_time_is_cancelled_and_given_back(app, holding, log):
     worker = Worker(app, WorkerConfig(shutdown_timeout=0.05))
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await holding.task.delay()
         await worker.start()
         await holding.begun.wait()
@@ -114,7 +114,7 @@ async def test_what_makes_an_error_of_its_cancellation_is_given_back_all_the_sam
             raise ConnectionError("interrupted") from None
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await stubborn.delay()
         async with create_task_group() as group:
             group.start_soon(worker.run)
@@ -146,7 +146,7 @@ async def test_what_uses_task_groups_of_its_own_is_given_back_all_the_same(app, 
                 await asyncio.sleep(1000)
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await nested.delay()
         async with create_task_group() as group:
             group.start_soon(worker.run)
@@ -170,7 +170,7 @@ async def test_a_task_that_finishes_when_it_is_cancelled_has_its_result(app):
         return "saved what it had"
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await stubborn.delay()
         await worker.start()
         await begun.wait()
@@ -193,7 +193,7 @@ async def test_a_sync_task_that_does_not_finish_in_time_is_given_back_while_its_
         return "too late"
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await blocking.delay()
         await worker.start()
         await begun.wait()
@@ -216,7 +216,7 @@ async def test_what_never_ends_is_given_back_and_named(app, log, monkeypatch):
             await gate.wait()
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await deaf.delay()
         await worker.start()
         await begun.wait()
@@ -238,7 +238,7 @@ async def test_outcomes_are_durable_when_stop_returns(app):
         return number
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with worker:
             handles = [await quick.delay(number) for number in range(200)]
             await handles[-1].get()
@@ -252,7 +252,7 @@ async def test_outcomes_are_durable_when_stop_returns(app):
 async def test_the_last_heartbeat_says_that_the_worker_is_not_running(app, holding):
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with worker:
             while not await app.backend.get_active_workers():
                 await anyio.lowlevel.checkpoint()
@@ -276,7 +276,7 @@ async def test_a_second_stop_waits_for_the_same_end(app, holding):
         await worker.stop()
         ended.append(worker.get_stats().is_running)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await worker.start()
         handle = await holding.task.delay()
         await holding.begun.wait()
@@ -296,7 +296,7 @@ async def test_a_second_stop_waits_for_the_same_end(app, holding):
 async def test_stop_does_not_return_before_the_worker_has_left(app, cable):
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await worker.start()
         async with create_task_group() as group:
             cable.stuck.add("close")
@@ -329,7 +329,7 @@ async def test_a_worker_that_stopped_can_begin_again_as_another_one(app):
         return "run"
 
     worker, ids, values = Worker(app), [], []
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         for _ in range(3):
             async with worker:
                 ids.append(worker.worker_id)
@@ -414,7 +414,7 @@ async def test_start_that_is_cancelled_leaves_nothing_behind(app, cable):
     worker = Worker(app)
     cable.stuck.add("open")
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(worker.start)
             await cable.called("open", 1)
@@ -430,7 +430,7 @@ async def test_stop_while_it_starts_ends_the_start(app, cable):
     worker = Worker(app)
     cable.stuck.add("open")
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(worker.start)
             await cable.called("open", 1)
@@ -448,7 +448,7 @@ async def test_run_cancelled_in_any_verb_gives_everything_back(
     monkeypatch.setattr("chicory.worker.keeper.LAST_WORDS", 0.1)
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await holding.task.delay()
         async with create_task_group() as group:
             group.start_soon(worker.run)
@@ -477,7 +477,7 @@ async def test_run_cancelled_at_any_moment_gives_everything_back(app):
         await anyio.lowlevel.checkpoint()
 
     handles = [await quick.delay(number) for number in range(60)]
-    with anyio.fail_after(30):
+    with anyio.fail_after(60):
         for turns in range(25):
             async with create_task_group() as group:
                 group.start_soon(Worker(app, WorkerConfig(concurrency=2)).run)
@@ -493,7 +493,7 @@ async def test_run_cancelled_at_any_moment_gives_everything_back(app):
 
 
 async def test_a_cancelled_body_of_async_with_gives_everything_back(app, holding):
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         handle = await holding.task.delay()
         with CancelScope() as scope:
             async with Worker(app, WorkerConfig(shutdown_timeout=0)):
@@ -548,7 +548,7 @@ async def test_a_broker_that_is_gone_does_not_keep_a_worker_from_stopping(
     monkeypatch.setattr("chicory.worker.shift.FAREWELL", 0.1)
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await worker.start()
         await holding.task.delay()
         await holding.begun.wait()
@@ -568,7 +568,7 @@ async def test_a_broker_that_never_answers_does_not_keep_a_worker_from_stopping(
     monkeypatch.setattr("chicory.worker.keeper.LAST_WORDS", 0.1)
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await worker.start()
         await holding.task.delay()
         await holding.begun.wait()
@@ -585,7 +585,7 @@ async def test_a_keeper_that_never_connected_does_not_keep_a_worker_from_stoppin
 ):
     worker = Worker(app)
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             group.start_soon(worker.start)
             await cable.called("open", 1)  # the worker's own
@@ -644,7 +644,7 @@ def test_a_worker_can_be_run_in_a_thread_of_its_own(url, anyio_backend_name):
             started.set()
 
     async def ask() -> int:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             async with app:
                 return await (await add.delay(1, 2)).get()
 
@@ -666,7 +666,7 @@ async def test_run_can_be_started_in_a_task_group(app):
         return "run"
 
     worker = Worker(app)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with create_task_group() as group:
             await group.start(worker.run)
             running = worker.get_stats().is_running
