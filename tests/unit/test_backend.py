@@ -4,6 +4,7 @@ import anyio
 import msgspec
 import pytest
 from anyio import create_task_group, fail_after, wait_all_tasks_blocked
+from named import by_text
 
 from chicory import Chicory, TaskMessage, WorkerStats, record
 from chicory.errors import BrokerConnectionError, MessageError, ValidationError
@@ -194,7 +195,7 @@ async def test_a_result_belongs_to_the_call_it_is_stored_for(backend):
 @pytest.mark.parametrize(
     "wrong",
     [{"result": object()}, {"state": "DONE"}, {"retries": "x"}, {"error": 5}, {"result": 2**70}],
-    ids=str,
+    ids=by_text,
 )
 async def test_a_result_that_nobody_could_read_is_refused(backend, wrong):
     with pytest.raises(ValidationError, match=r"^result of task a: "):

@@ -2,6 +2,7 @@ from datetime import UTC, datetime, timedelta, timezone
 
 import msgspec
 import pytest
+from named import by_text
 
 from chicory import Chicory, ChicoryConfig, TaskMessage, WorkerStats
 from chicory import message as messages
@@ -135,7 +136,7 @@ async def test_an_id_that_lives_is_not_published_twice(app, broker):
         {"version": 2},
         {"name": "\ud800"},
     ],
-    ids=str,
+    ids=by_text,
 )
 async def test_a_message_that_no_worker_could_read_is_refused(broker, wrong):
     message = TaskMessage(**{"id": "a", "name": "t", **wrong})

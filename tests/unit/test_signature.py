@@ -21,13 +21,14 @@ from typing import (
     TypeVar,
     Union,
 )
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import attrs
 import msgspec
 import pydantic
 import pytest
 from msgspec import Meta, Raw
+from named import by_repr
 
 from chicory import TaskContext
 from chicory.errors import ConfigurationError, ValidationError
@@ -176,7 +177,7 @@ def accepts(kind: Any, returns: Any = Any) -> Signature:
         (dt.time, dt.time(12, 30, 1, 5)),
         (dt.timedelta, dt.timedelta(days=-1, microseconds=3)),
         (Decimal, Decimal("1.10")),
-        (UUID, uuid4()),
+        (UUID, UUID(int=7)),
         (pathlib.Path, pathlib.Path("/a/b")),
         (ipaddress.IPv6Address, ipaddress.IPv6Address("::1")),
         (Colour, Colour.RED),
@@ -211,7 +212,7 @@ def accepts(kind: Any, returns: Any = Any) -> Signature:
             StrictModel,
             StrictModel(
                 price=Decimal("1.5"),
-                key=uuid4(),
+                key=UUID(int=7),
                 day=dt.date(2027, 1, 1),
                 moment=dt.datetime(2027, 1, 1),  # noqa: DTZ001
                 pair=(1, "a"),
@@ -225,7 +226,7 @@ def accepts(kind: Any, returns: Any = Any) -> Signature:
             ),
         ),
     ],
-    ids=repr,
+    ids=by_repr,
 )
 def test_a_value_arrives_as_what_it_was(kind, value):
     signature = accepts(kind, returns=kind)
@@ -282,7 +283,7 @@ def test_a_moment_of_another_zone_is_the_same_moment():
         (Callable[[], int], 5, r"'value': .*Callable.* cannot be received"),
         (Iterable[int], [1], r"'value': .*Iterable.* cannot be received"),
     ],
-    ids=repr,
+    ids=by_repr,
 )
 @pytest.mark.parametrize("how", ["by position", "by name"])
 def test_what_does_not_fit_is_refused_with_parameter_and_reason(kind, value, reason, how):
