@@ -88,11 +88,16 @@ class Pull:
         self.failed = code not in _EMPTY
         self.refused = headers is not None and _PENDING in headers
 
-    def command(self, session: Session, inbox: bytes, wait: float) -> bytes:
-        """Ask: for what is there, or, with ``wait``, for what comes in that time."""
-        how: dict[str, object] = {"no_wait": True}
+    def command(self, session: Session, inbox: bytes, wait: float, *, no_wait: bool) -> bytes:
+        """Ask for what comes within ``wait`` seconds, or, with ``no_wait``, for all there is.
+
+        Without ``wait`` the consumer answers by what it knows, which may lag behind the stream.
+        """
+        how: dict[str, object] = {}
+        if no_wait:
+            how["no_wait"] = True
         if wait:
-            how = {"expires": round(wait * 1e9)}
+            how["expires"] = round(wait * 1e9)
         if wait > 2 * _HEARTBEAT:
             how["idle_heartbeat"] = round(_HEARTBEAT * 1e9)
         body = msgspec.json.encode({"batch": self._limit, **how})
@@ -162,16 +167,19 @@ class Pulls:
         """Whether nothing more comes."""
         return all(pull.over for pull in self.pulls)
 
-    async def ask(self) -> None:
-        """Ask for what is there, and wait until all is here."""
-        await self._begin(0)
+    async def ask(self, grace: float = 0.0) -> None:
+        """Ask for what is there, and wait until all is here.
+
+        ``grace``: seconds to wait where nothing is.
+        """
+        await self._begin(grace, no_wait=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await self._until(lambda: self.over)
 
     async def stand(self, wait: float) -> None:
         """Wait until a pull is over, with a message or without, or a consumer fell silent."""
-        await self._begin(wait)
+        await self._begin(wait, no_wait=False)
         end = time.monotonic() + wait + _PATIENCE
         with suppress(TimeoutError):
             while time.monotonic() < end and not any(pull.over for pull in self.pulls):
@@ -200,14 +208,14 @@ class Pulls:
         """Look again whether the connection is still the same."""
         self._changed.set()
 
-    async def _begin(self, wait: float) -> None:
+    async def _begin(self, wait: float, *, no_wait: bool) -> None:
         connection = self._session.connection
         await connection.wait()
         self._generation = connection.generation
         self._lane = lane = await self._lanes.take(self._receive)
         await connection.write(
             b"".join(
-                pull.command(self._session, b"%b.%d" % (lane.inbox, number), wait)
+                pull.command(self._session, b"%b.%d" % (lane.inbox, number), wait, no_wait=no_wait)
                 for number, pull in enumerate(self.pulls)
             )
         )
