@@ -103,6 +103,8 @@ class Fetcher:
             found += await self._claims.accept(pulls.came, room)
             if not pulls.over:
                 break  # the connection was lost, or a consumer is gone: begin anew
+            if any(pull.full for pull in pulls.pulls):
+                break  # what comes next is on this level
             if refusals < _REFUSALS and any(pull.refused for pull in pulls.pulls):
                 await asyncio.sleep(_MOMENT * 2**refusals)
                 refusals += 1
