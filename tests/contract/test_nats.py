@@ -22,8 +22,8 @@ class NatsHarness(RealTimeHarness):
     Its timer for what is due has a floor of 0.25 s.
     """
 
-    lease = 1.6
-    moment = 0.6
+    lease = 1.0
+    moment = 0.4
     lateness = 0.35
     patience = 20.0
     reconnects = True

@@ -19,6 +19,7 @@ from servers.proxy import Proxy
 
 import chicory_nats.connection
 import chicory_nats.exchange
+import chicory_nats.pulls
 import chicory_nats.reading
 import chicory_nats.session
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
@@ -335,6 +336,50 @@ async def test_a_loss_is_reported_once_and_so_is_its_end(server, connect, caplog
         "lost",
         "connected",
     ]
+
+
+async def test_a_server_that_ends_every_connection_is_asked_ever_more_seldom(tmp_path):
+    with NatsServer(tmp_path / "strict", extra="max_subscriptions: 2") as strict:
+        async with NatsTransport(TransportSettings(url=strict.url)) as transport:
+            connection = transport._open.session.connection
+            with fail_after(_PATIENCE):
+                async with create_task_group() as group:
+                    group.start_soon(transport.watch, ["1", "2", "3"], lambda *_: None)
+                    while connection.generation < 4:
+                        await checkpoint()
+                    group.cancel_scope.cancel()
+
+            assert connection._pause >= 0.2
+
+
+async def test_what_is_asked_for_at_once_is_not_too_much_and_if_it_was_is_asked_for_again(
+    tmp_path, monkeypatch
+):
+    names = [str(number) for number in range(100)]
+    strict = NatsServer(tmp_path / "strict", max_payload=1 << 20, extra="max_pending: 8MB")
+    settings = TransportSettings(url=strict.url, lease=_LEASE)
+    with strict:
+        async with NatsTransport(settings) as transport:
+            for name in names:
+                await transport.publish([message(name, body=bytes(200_000))])
+            fetched: list[str] = []
+            monkeypatch.setattr(chicory_nats.pulls, "_BYTES", 1 << 30)
+            with fail_after(_PATIENCE):
+                async with create_task_group() as group:
+                    group.start_soon(_drain, transport, fetched, len(names))
+                    await run_sync(strict.until_logged, "Slow Consumer")
+                    monkeypatch.undo()
+
+            assert sorted(fetched) == sorted(names)
+            assert await count(transport) == Counts()
+
+
+async def _drain(transport: Transport, fetched: list[str], number: int) -> None:
+    while len(fetched) < number:
+        found = await _insist(lambda: transport.fetch(["q"], 100, math.inf))
+        answers = await _insist(lambda f=found: transport.settle([done(one) for one in f]))
+        pairs = zip(ids(found), answers, strict=True)
+        fetched += [name for name, answer in pairs if answer is Settled.SETTLED]
 
 
 async def test_keys_ids_and_letters_are_what_they_were_before_the_crash(server, connect):

@@ -41,6 +41,14 @@ class NatsServer:
     def log(self) -> str:
         return (self._folder / "log").read_text()
 
+    def until_logged(self, text: str) -> None:
+        """Wait until it has written a text."""
+        end = time.monotonic() + 60
+        while text not in self.log:
+            if time.monotonic() > end:
+                raise TimeoutError(f"not logged: {text}\n{self.log[-5000:]}")
+            time.sleep(0.01)
+
     def start(self) -> None:
         """Run it, and wait until it takes connections."""
         with (self._folder / "log").open("ab") as log:

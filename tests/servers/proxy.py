@@ -28,6 +28,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._pairs: set[tuple[socket.socket, socket.socket]] = set()
         self._is_lost: Callable[[bytes], bool] = lambda _answer: False
+        self._hear: Callable[[bytes], object] = lambda _request: None
         self._passing = threading.Event()
         self._passing.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -48,6 +49,10 @@ class Proxy:
         """Swallow one answer: the next one that is no error of Redis."""
         left = iter([True])
         self._is_lost = lambda answer: not answer.startswith(b"-") and next(left, False)
+
+    def listen(self, hear: Callable[[bytes], object]) -> None:
+        """Hear what clients say."""
+        self._hear = hear
 
     def freeze(self) -> None:
         """Pass nothing on, and say nothing of it."""
@@ -116,7 +121,9 @@ class Proxy:
     ) -> None:
         with suppress(OSError):
             while data := source.recv(_CHUNK):
-                if may_lose and self._is_lost(data):
+                if not may_lose:
+                    self._hear(data)
+                elif self._is_lost(data):
                     self.drops += 1
                     break
                 self._passing.wait()

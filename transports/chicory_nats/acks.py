@@ -25,6 +25,8 @@ class Acks:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        self._waiting: set[asyncio.Future[bool]] = set()
+        session.connection.on_down(self._give_up)
 
     async def send(self, acks: Sequence[tuple[bytes, bytes]]) -> bool:
         """Send (subject, word) pairs; whether it is certain that all were taken."""
@@ -43,6 +45,7 @@ class Acks:
                 taken.set_result(not unheard)
 
         inbox = exchange.listen(receive)
+        self._waiting.add(taken)
         commands = [
             b"PUB %b %b %d\r\n%b\r\n"
             % (ack, b"%b.%d" % (inbox, n) if n in waiting else b"", len(word), word)
@@ -56,12 +59,18 @@ class Acks:
             return False
         finally:
             exchange.hush(inbox)
+            self._waiting.discard(taken)
         return certain and connection.generation == generation
 
     async def tell(self, acks: Iterable[tuple[bytes, bytes]]) -> None:
         """Send (subject, word) pairs, and hope."""
         commands = [publish(Outgoing(subject, b"", word)) for subject, word in acks]
         await self._session.connection.write(b"".join(commands))
+
+    def _give_up(self) -> None:
+        for taken in self._waiting:
+            if not taken.done():
+                taken.set_result(False)
 
 
 def later(seconds: float) -> bytes:

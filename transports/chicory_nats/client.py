@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 
 from nats.aio.client import Client as _Client
 
+from chicory.errors import BrokerConnectionError
+
 logger = logging.getLogger("chicory.nats")
 
 Hook: TypeAlias = Callable[[bytes, bytes, bytes | None, bytes], None]
@@ -50,6 +52,17 @@ class Client(_Client):
             queue = self._flush_queue
             if queue is not None and queue.empty():
                 queue.put_nowait(asyncio.get_running_loop().create_future())
+
+    async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
+        """Encrypt where that is wanted, whatever the server says; the login comes after this."""
+        if initial_connection and "tls" in self.options:
+            if not (info.get("tls_required") or info.get("tls_available")):
+                raise BrokerConnectionError(
+                    f"{info.get('host')}:{info.get('port')} offers no TLS: set it up there, or "
+                    "write nats:// without tls_ca and tls_cert"
+                )
+            info["tls_required"] = True
+        await super()._process_info(info, initial_connection=initial_connection)
 
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any

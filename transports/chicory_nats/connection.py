@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
@@ -28,6 +29,8 @@ TIMEOUT = 10.0
 _CONNECT_TIMEOUT = 2
 _PING_INTERVAL = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_STABLE = 5.0
+"""Seconds after which a connection is no longer one that the server ends as soon as it is made."""
 _UNSENT = 64 << 20
 
 
@@ -56,6 +59,8 @@ class Connection:
         self._failure: Exception | None = None
         self._server: dict[str, Any] = {}
         self._closed = False
+        self._pause = 0.0
+        self._connected_at = -math.inf
 
     @property
     def is_up(self) -> bool:
@@ -220,6 +225,7 @@ class Connection:
 
     async def _adopt(self, client: Client) -> None:
         self._client = client
+        self._connected_at = time.monotonic()
         self._server = client.server
         self.max_payload = int(self._server.get("max_payload") or self.max_payload)
         self.generation += 1
@@ -253,17 +259,20 @@ class Connection:
 
     async def _reconnect(self) -> None:
         logger.warning("lost the connection to %s (%s): reconnecting", self.address, self._failure)
-        pause, begun = _FIRST_PAUSE, time.monotonic()
+        begun = time.monotonic()
+        if begun - self._connected_at > _STABLE:
+            self._pause = 0.0
         while not self._closed:
             old, self._client = self._client, None
             if old is not None:
                 await _end(old)
+            if self._pause:
+                await asyncio.sleep(self._pause)
+            self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
             try:
                 await self._connect()
             except ChicoryError as error:
                 self._failure = error
-                await asyncio.sleep(pause)
-                pause = min(pause * 2, _LONGEST_PAUSE)
             else:
                 break
         logger.warning("connected to %s again after %.1f s", self.address, time.monotonic() - begun)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,6 +16,7 @@ from chicory_nats.subjects import levels
 from chicory_nats.wire import Outgoing, publish
 
 FOREVER = 8_000_000_000.0
+_DAY = 86400.0
 _LEASED_AT_ONCE = 1_000_000
 _WAITING = 100_000
 
@@ -26,13 +28,13 @@ class Status(Struct, frozen=True):
         delivered: sequence number up to which it has delivered everything.
         leased: messages delivered and neither acknowledged nor gone.
         waiting: messages not delivered yet.
-        paused_until: as it was set; empty where it is not paused.
+        paused: it delivers nothing until somebody resumes it; not only for a moment.
     """
 
     delivered: int = 0
     leased: int = 0
     waiting: int = 0
-    paused_until: str = ""
+    paused: bool = False
 
 
 class Consumers:
@@ -64,8 +66,17 @@ class Consumers:
             delivered=answer["delivered"]["stream_seq"],
             leased=answer["num_ack_pending"],
             waiting=answer["num_pending"],
-            paused_until=answer["config"].get("pause_until", "") if answer.get("paused") else "",
+            paused=_is_for_good(answer["config"].get("pause_until", "")),
         )
+
+    async def are_behind(self, queue: bytes, level: int) -> bool:
+        """Whether the stream holds messages of a level that were not delivered, and may be."""
+        status = await self.status(queue, level)
+        if status.paused:
+            return False
+        subjects = self._session.subjects.level(queue, level)
+        page = await self._session.reader.page(subjects, status.delivered + 1, 1)
+        return bool(page.messages)
 
     async def pause(self, queue: bytes, until: float) -> None:
         """Have nothing delivered until a point in time; 0: deliver again."""
@@ -150,6 +161,10 @@ def name_of(queue: bytes, level: int) -> str:
 def queue_token(queue: str) -> bytes:
     """The token of a queue."""
     return token(queue).encode()
+
+
+def _is_for_good(pause_until: str) -> bool:
+    return pause_until > _stamp(time.time() + _DAY)
 
 
 def _stamp(moment: float) -> str:

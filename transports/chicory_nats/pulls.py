@@ -19,6 +19,9 @@ from chicory_nats.wire import Outgoing, publish
 _BEAT = b"100"
 _EMPTY = frozenset({b"404", b"408"})
 _PENDING = b"Requests Pending"
+_TOO_MANY_BYTES = b"Exceeds MaxBytes"
+_BYTES = 4 << 20
+"""Asked for at once. The server ends a connection that takes in its answers too slowly."""
 _PATIENCE = 5.0
 _HEARTBEAT = 5.0
 _SILENCE = 13.0
@@ -65,6 +68,7 @@ class Pull:
         over: it brings nothing more.
         failed: the consumer did not answer as it should.
         refused: it has messages, and other requests that are about to get them, or went astray.
+        full: it has more messages, and they would be too many bytes.
     """
 
     def __init__(self, level: Level, limit: int) -> None:
@@ -74,6 +78,7 @@ class Pull:
         self.over = False
         self.failed = False
         self.refused = False
+        self.full = False
         self._limit = limit
 
     def take(self, raw: Raw, left: int) -> None:
@@ -84,15 +89,24 @@ class Pull:
 
     def end(self, code: bytes, headers: bytes | None) -> None:
         """Take the word that there are no more."""
+        if self.over:
+            return  # a request that has brought all says so once more
         self.over = True
-        self.failed = code not in _EMPTY
+        self.full = headers is not None and _TOO_MANY_BYTES in headers
+        self.failed = code not in _EMPTY and not self.full
         self.refused = headers is not None and _PENDING in headers
 
-    def command(self, session: Session, inbox: bytes, wait: float) -> bytes:
-        """Ask: for what is there, or, with ``wait``, for what comes in that time."""
-        how: dict[str, object] = {"no_wait": True}
+    def command(self, session: Session, inbox: bytes, wait: float, *, no_wait: bool) -> bytes:
+        """Ask for what comes within ``wait`` seconds, or, with ``no_wait``, for all there is.
+
+        Without ``wait`` the consumer answers by what it knows, which may lag behind the stream.
+        """
+        how: dict[str, object] = {}
+        if no_wait:
+            how["no_wait"] = True
+            how["max_bytes"] = max(_BYTES, 2 * session.connection.max_payload)
         if wait:
-            how = {"expires": round(wait * 1e9)}
+            how["expires"] = round(wait * 1e9)
         if wait > 2 * _HEARTBEAT:
             how["idle_heartbeat"] = round(_HEARTBEAT * 1e9)
         body = msgspec.json.encode({"batch": self._limit, **how})
@@ -100,10 +114,17 @@ class Pull:
 
 
 class Lane(Struct):
-    """An inbox that messages can be asked to come to; used by one caller at a time."""
+    """An inbox that messages can be asked to come to; used by one caller at a time.
+
+    Attributes:
+        inbox: the first tokens of the subjects that are heard.
+        sid: the subscription.
+        asked: how many requests were made: each one is answered under its own number.
+    """
 
     inbox: bytes
     sid: int
+    asked: int = 0
 
 
 class Lanes:
@@ -148,6 +169,7 @@ class Pulls:
         self._session = session
         self._lanes = lanes
         self._lane: Lane | None = None
+        self._first = 0
         self._changed = asyncio.Event()
         self._beats = 0
         self._generation = session.connection.generation
@@ -162,16 +184,19 @@ class Pulls:
         """Whether nothing more comes."""
         return all(pull.over for pull in self.pulls)
 
-    async def ask(self) -> None:
-        """Ask for what is there, and wait until all is here."""
-        await self._begin(0)
+    async def ask(self, grace: float = 0.0) -> None:
+        """Ask for what is there, and wait until all is here.
+
+        ``grace``: seconds to wait where nothing is.
+        """
+        await self._begin(grace, no_wait=True)
         with suppress(TimeoutError):
             async with asyncio.timeout(_PATIENCE):
                 await self._until(lambda: self.over)
 
     async def stand(self, wait: float) -> None:
         """Wait until a pull is over, with a message or without, or a consumer fell silent."""
-        await self._begin(wait)
+        await self._begin(wait, no_wait=False)
         end = time.monotonic() + wait + _PATIENCE
         with suppress(TimeoutError):
             while time.monotonic() < end and not any(pull.over for pull in self.pulls):
@@ -200,15 +225,17 @@ class Pulls:
         """Look again whether the connection is still the same."""
         self._changed.set()
 
-    async def _begin(self, wait: float) -> None:
+    async def _begin(self, wait: float, *, no_wait: bool) -> None:
         connection = self._session.connection
         await connection.wait()
         self._generation = connection.generation
         self._lane = lane = await self._lanes.take(self._receive)
+        self._first = lane.asked
+        lane.asked += len(self.pulls)
         await connection.write(
             b"".join(
-                pull.command(self._session, b"%b.%d" % (lane.inbox, number), wait)
-                for number, pull in enumerate(self.pulls)
+                pull.command(self._session, b"%b.%d" % (lane.inbox, number), wait, no_wait=no_wait)
+                for number, pull in enumerate(self.pulls, self._first)
             )
         )
 
@@ -227,8 +254,8 @@ class Pulls:
             self._take(subject, reply, headers, body)
         elif (code := status(headers)) == _BEAT:
             self._beats += 1
-        elif code:
-            self.pulls[int(subject.rpartition(b".")[2])].end(code, headers)
+        elif code and (number := int(subject.rpartition(b".")[2]) - self._first) >= 0:
+            self.pulls[number].end(code, headers)
         self._changed.set()
 
     def _take(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:

@@ -54,6 +54,8 @@ class Reader:
         self._connection = connection
         self._exchange = exchange
         self._subject = b"%b.DIRECT.GET.%b" % (api, stream.encode())
+        self._answers: set[_Answer] = set()
+        connection.on_down(self._give_up)
 
     async def last(self, subjects: Sequence[bytes]) -> Sequence[Stored]:
         """The last message of each subject that matches one of these."""
@@ -94,6 +96,7 @@ class Reader:
         while True:
             await self._connection.wait()
             answer = _Answer()
+            self._answers.add(answer)
             inbox = self._exchange.listen(answer.receive)
             begun = time.monotonic()
             try:
@@ -108,10 +111,15 @@ class Reader:
                     raise self._connection.unreachable() from None
             finally:
                 self._exchange.hush(inbox)
+                self._answers.discard(answer)
             self._connection.check()
             await asyncio.sleep(_PAUSE)
             if time.monotonic() > end:
                 raise self._connection.unreachable()
+
+    def _give_up(self) -> None:
+        for answer in self._answers:
+            answer.give_up()
 
 
 class _Answer:
@@ -132,10 +140,14 @@ class _Answer:
                 self.more = int(fields.get(b"Nats-Num-Pending", b"0"))
                 self.over.set_result(True)
             elif code == b"503":
-                self.over.set_result(False)
+                self.give_up()
             else:
                 text = (headers or b"").partition(b"\r\n")[0].decode(errors="replace")
                 self.over.set_exception(BrokerConnectionError(f"the stream cannot be read: {text}"))
+
+    def give_up(self) -> None:
+        if not self.over.done():
+            self.over.set_result(False)
 
     def page(self) -> Page:
         return Page(self.messages, self.more)

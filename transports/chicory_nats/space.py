@@ -12,6 +12,7 @@ from chicory_nats.address import Address
 from chicory_nats.ballast import Ballast
 from chicory_nats.boot import Boot
 from chicory_nats.cancelling import Canceller
+from chicory_nats.claims import Claims
 from chicory_nats.consumers import Consumers
 from chicory_nats.fetching import Fetcher
 from chicory_nats.leases import Leases
@@ -39,7 +40,8 @@ class Space:
         self._boot, self._ballast = Boot(session), Ballast(session)
         self.publisher = Publisher(session, registry)
         self.settler = Settler(session, acks, self.publisher, registry, self._ballast)
-        self.fetcher = Fetcher(session, consumers, self._boot, acks, self.settler)
+        claims = Claims(session, self._boot, acks, self.settler)
+        self.fetcher = Fetcher(session, consumers, self._boot, claims)
         self.leases = Leases(session, acks, self._ballast)
         self.records = Records(session, consumers)
         self.watcher = Watcher(session, tell)

@@ -26,12 +26,21 @@ def connection_error(address: Address, error: Exception) -> ChicoryError:
     if isinstance(error, nats.errors.AuthorizationError) or "authorization" in text:
         return BrokerConnectionError(f"{address} refused the login: check the user and password")
     if isinstance(error, ssl.SSLError):
-        return BrokerConnectionError(f"{address}: TLS failed: {error.reason or error}")
+        return _tls_error(address, error)
     if isinstance(error, FileNotFoundError):
         return ConfigurationError(f"{address}: there is no file {error.filename!r}")
     if isinstance(error, TimeoutError):
         return BrokerConnectionError(f"{address} did not answer")
     return BrokerConnectionError(f"{address} cannot be reached: {error}")
+
+
+def _tls_error(address: Address, error: ssl.SSLError) -> ChicoryError:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return BrokerConnectionError(
+            f"{address}: the server's certificate is refused: {error.verify_message} "
+            "(tls_ca=FILE names the authority to trust)"
+        )
+    return BrokerConnectionError(f"{address}: TLS failed: {error.reason or error}")
 
 
 def translated(problem: Problem, address: Address) -> ChicoryError:

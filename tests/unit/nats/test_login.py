@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 from uuid import uuid4
 
@@ -24,6 +26,42 @@ _DOCUMENTED = """
     ]
     subscribe: ["_INBOX.>", "chicory-push.NS.>"]
 """
+
+
+_CREDENTIALS = """-----BEGIN NATS USER JWT-----
+{}
+------END NATS USER JWT------
+
+-----BEGIN USER NKEY SEED-----
+{}
+------END USER NKEY SEED------
+"""
+_KINDS = {
+    "O": nkeys.PREFIX_BYTE_OPERATOR,
+    "A": nkeys.PREFIX_BYTE_ACCOUNT,
+    "U": nkeys.PREFIX_BYTE_USER,
+}
+
+
+class _Key:
+    """A key of an operator, an account or a user."""
+
+    def __init__(self, kind: str) -> None:
+        self.seed = nkeys.encode_seed(os.urandom(32), _KINDS[kind])
+        self.public = nkeys.from_seed(bytearray(self.seed)).public_key.decode()
+
+    def token(self, subject: _Key, kind: str, claims: dict) -> str:
+        """What the holder of this key says of another one: a JWT."""
+        body = {"jti": uuid4().hex, "iat": 1, "iss": self.public, "sub": subject.public}
+        body |= {"name": kind, "nats": {**claims, "type": kind, "version": 2}}
+        head = {"typ": "JWT", "alg": "ed25519-nkey"}
+        text = b".".join(_base64(json.dumps(part).encode()) for part in (head, body))
+        signature = nkeys.from_seed(bytearray(self.seed)).sign(text)
+        return (text + b"." + _base64(signature)).decode()
+
+
+def _base64(data: bytes) -> bytes:
+    return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
 class _Patience:
@@ -71,6 +109,29 @@ async def test_an_nkey_logs_in(tmp_path):
     with NatsServer(tmp_path / "server", extra=users) as server:
         async with NatsTransport(_settings(server, options=f"?nkey={path}")) as transport:
             await transport.ping()
+
+
+async def test_a_file_of_credentials_logs_in(tmp_path):
+    operator, system, account, user = (_Key(kind) for kind in "OAAU")
+    limits = {"mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1}
+    unlimited = {"subs": -1, "conn": -1, "data": -1, "payload": -1, "leaf": -1, "imports": -1}
+    claims = {"limits": {**unlimited, "exports": -1, "wildcards": True, **limits}}
+    extra = f"""
+        operator: {operator.token(operator, "operator", {"system_account": system.public})}
+        system_account: {system.public}
+        resolver: MEMORY
+        resolver_preload: {{
+            {system.public}: {operator.token(system, "account", {"limits": unlimited})}
+            {account.public}: {operator.token(account, "account", claims)}
+        }}
+    """
+    path = tmp_path / "app.creds"
+    path.write_text(_CREDENTIALS.format(account.token(user, "user", unlimited), user.seed.decode()))
+    with NatsServer(tmp_path / "server", extra=extra) as server:
+        async with NatsTransport(_settings(server, options=f"?credentials={path}")) as transport:
+            await transport.publish([message("1")])
+        with pytest.raises(BrokerConnectionError, match="refused the login"):
+            await NatsTransport(_settings(server)).open()
 
 
 async def test_what_the_documentation_grants_is_enough(tmp_path):

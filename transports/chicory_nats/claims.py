@@ -1,0 +1,146 @@
+"""Making leases of what JetStream delivered, or giving it back."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from chicory.transport import Release
+from chicory_nats.acks import ACK, Acks, later
+from chicory_nats.boot import Boot
+from chicory_nats.composing import mark, task_id_of
+from chicory_nats.guard import Verdict, judge
+from chicory_nats.headers import CALL, DELIVERIES, GONE, parse_own
+from chicory_nats.pulls import Raw
+from chicory_nats.session import Session
+from chicory_nats.settling import Settler
+from chicory_nats.subjects import Place
+from chicory_nats.thread import Thread
+from chicory_nats.ticket import Ticket, fresh
+
+Held: TypeAlias = tuple[Raw, Ticket]
+
+
+class Claims:
+    """Decides by batch which deliveries are leases."""
+
+    def __init__(self, session: Session, boot: Boot, acks: Acks, settler: Settler) -> None:
+        self._session = session
+        self._boot = boot
+        self._acks = acks
+        self._settler = settler
+
+    async def accept(self, came: Sequence[Raw], room: float) -> list[Held]:
+        """Make leases of what came, and give back what is too much."""
+        if not came:
+            return []
+        since = await self._boot.since()
+        held: list[Held] = []
+        suspects: list[Held] = []
+        for raw in came:
+            block = parse_own(raw.headers)
+            if GONE in block:
+                continue
+            pair = raw, _ticket(raw, block)
+            (suspects if raw.delivered > 1 or raw.seq <= since else held).append(pair)
+        if suspects:
+            held += await self._investigate(suspects)
+        held.sort(key=lambda pair: (pair[0].level.rank, pair[0].seq))
+        if len(held) > room:
+            surplus = held[int(room) :]
+            del held[int(room) :]
+            await self.give_back(ticket for _, ticket in surplus)
+        return held
+
+    async def give_back(self, tickets: Iterable[Ticket]) -> None:
+        """Have leases go to somebody else."""
+        releases = [Release(ticket) for ticket in tickets]
+        if releases:
+            await self._settler.settle(releases)
+
+    async def refuse(self, came: Sequence[Raw]) -> None:
+        """Give back all that came."""
+        await self.give_back(ticket for _, ticket in await self.accept(came, math.inf))
+
+    async def _investigate(self, suspects: Sequence[Held]) -> list[Held]:
+        """Claim what was delivered before and nobody holds.
+
+        What the server believes to deliver for the first time mostly is delivered for the first
+        time: its claim holds only if nothing is known of it.
+        """
+        ends = {ticket: raw.seq for raw, ticket in suspects}
+        unlikely = [pair for pair in suspects if pair[0].delivered == 1]
+        claimed, changed = await self._claim(unlikely, ends)
+        left = [*changed, *(pair for pair in suspects if pair[0].delivered > 1)]
+        while left:
+            found = await self._session.look(ticket.place.call for _, ticket in left)
+            free = await self._sort_out(left, found)
+            ends = {ticket: found[ticket.place.call].top for _, ticket in free}
+            taken, left = await self._claim(free, ends)
+            claimed += taken
+        return claimed
+
+    async def _sort_out(self, suspects: Sequence[Held], found: dict[bytes, Thread]) -> list[Held]:
+        """Those that may be had; the others are dealt with."""
+        free: list[Held] = []
+        words: list[tuple[bytes, bytes]] = []
+        now = time.time()
+        for raw, ticket in suspects:
+            thread = found[ticket.place.call]
+            match judge(raw, thread, now):
+                case Verdict.TAKE:
+                    ticket.cancelled = thread.cancelled
+                    ticket.deliveries = thread.deliveries(raw.delivered)
+                    free.append((raw, ticket))
+                case Verdict.LEASED:
+                    words.append((raw.ack, later(thread.held_until - now)))
+                case Verdict.OVER:
+                    words.append((raw.ack, ACK))
+        await self._acks.send(words)
+        return free
+
+    async def _claim(
+        self, free: Sequence[Held], ends: Mapping[Ticket, int]
+    ) -> tuple[list[Held], list[Held]]:
+        """Mark messages as leased: those that are now, and those of which more is known.
+
+        ``ends``: where their threads have to end.
+        """
+        if not free:
+            return [], []
+        until = time.time() + self._session.lease
+        marks = [
+            mark(
+                self._session.subjects,
+                ticket,
+                ends[ticket],
+                until=until,
+                deliveries=ticket.deliveries,
+                operation=fresh(),
+            )
+            for _, ticket in free
+        ]
+        taken: list[Held] = []
+        changed: list[Held] = []
+        for pair, seq in zip(free, await self._session.send(marks), strict=True):
+            if seq:
+                pair[1].basis = seq
+            (taken if seq else changed).append(pair)
+        return taken, changed
+
+
+def _ticket(raw: Raw, block: dict[bytes, bytes]) -> Ticket:
+    place = Place(raw.level.queue, raw.level.level, raw.subject.rpartition(b".")[2])
+    ticket = Ticket(
+        task_id_of(place.call, block),
+        place,
+        raw.subject,
+        raw.seq,
+        raw.ack,
+        block.get(CALL, b""),
+        raw.body,
+    )
+    ticket.deliveries = int(block.get(DELIVERIES, b"0")) + raw.delivered
+    return ticket
