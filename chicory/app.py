@@ -92,9 +92,7 @@ class Chicory:
             else None
         )
         self.broker = Broker(self.broker_link, self.backend_link, self.config.max_message_size)
-        self._backend = self.backend_link and Backend(
-            self.backend_link, self.config.backend.result_ttl
-        )
+        self._backend = self.backend_link and Backend(self.backend_link, self.result_ttl)
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def _broker_url(self, broker: Any) -> str:
@@ -135,6 +133,11 @@ class Chicory:
         if self._backend is None:
             raise BackendNotConfiguredError(NO_BACKEND)
         return self._backend
+
+    @property
+    def result_ttl(self) -> float:
+        """Seconds that results are kept."""
+        return self.config.backend.ttl(self.backend_url or "")
 
     # -- tasks ----------------------------------------------------------------------------
 

@@ -63,10 +63,15 @@ class Bridge:
             _refuse(self._name)
         if self._thread is None:
             return await function(*args)
-        call = _Call(self._trio, self._thread.loop, function, args)
+        call = _Call(self._trio, self._thread, function, args)
         self._thread.begin(call)
         await self._trio.lowlevel.wait_task_rescheduled(call.abort)
         return call.outcome(self._name)
+
+    @property
+    def crosses(self) -> bool:
+        """Whether calls run on another thread than their callers."""
+        return self._thread is not None
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call ``function(*args)`` on the asyncio loop, in the order asked; nothing once closed."""
@@ -93,7 +98,7 @@ class _LoopThread:
 
     def __init__(self, name: str, home: Loop) -> None:
         self.loop = _new_loop()
-        self._home = home
+        self.home = home
         self._stop = asyncio.Event()
         self._ended = Event()
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -114,7 +119,7 @@ class _LoopThread:
             with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
                 runner.run(self._serve())
         finally:
-            self._home.call_soon(self._ended.set)
+            self.home.call_soon(self._ended.set)
 
     async def _serve(self) -> None:
         await self._stop.wait()
@@ -127,11 +132,8 @@ class _LoopThread:
         task = self.loop.create_task(call.perform(), context=call.context)
         call.task = task
         self._tasks.add(task)
-        task.add_done_callback(self._finish)
-        task.add_done_callback(lambda _: self._home.call_soon(call.resume))
-
-    def _finish(self, task: asyncio.Task[Any]) -> None:
-        self._tasks.discard(task)
+        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(call.finish)
 
 
 class _Call(Generic[T]):
@@ -140,41 +142,63 @@ class _Call(Generic[T]):
     def __init__(
         self,
         trio: Any,
-        loop: asyncio.AbstractEventLoop,
+        thread: _LoopThread,
         function: Callable[..., Coroutine[Any, Any, T]],
         args: tuple[Any, ...],
     ) -> None:
         self.context = _asyncio_context()
-        self.task: asyncio.Task[T] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._trio = trio
-        self._loop = loop
+        self._thread = thread
         self._caller = trio.lowlevel.current_task()
         self._function = function
         self._args = args
         self._raise_cancel: Callable[[], NoReturn] | None = None
+        self._has_ended = False
+        self._result: Any = None
+        self._error: BaseException | None = None
 
-    async def perform(self) -> T:
-        return await self._function(*self._args)
+    async def perform(self) -> None:
+        try:
+            self._result = await self._function(*self._args)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (raised in the caller)
+            self._error = error
+        self._end()  # at once: the task itself ends a turn of the loop later
+
+    def finish(self, task: asyncio.Task[None]) -> None:
+        """The task has ended, perhaps before it began, or by what ends the whole thread."""
+        if not self._has_ended:
+            self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        self._thread.home.call_soon(self._resume)
+
+    def _resume(self) -> None:
+        self._trio.lowlevel.reschedule(self._caller)
 
     def abort(self, raise_cancel: Callable[[], NoReturn]) -> Any:
         """Trio cancels the caller: it goes on waiting, for the end of the cancelled task."""
         self._raise_cancel = raise_cancel
         with suppress(RuntimeError):  # the loop is closed: the call has ended
-            self._loop.call_soon_threadsafe(self._cancel)
+            self._thread.loop.call_soon_threadsafe(self._cancel)
         return self._trio.lowlevel.Abort.FAILED
 
     def _cancel(self) -> None:
         assert self.task is not None
         self.task.cancel()
 
-    def resume(self) -> None:
-        self._trio.lowlevel.reschedule(self._caller)
-
     def outcome(self, name: str) -> T:
-        assert self.task is not None
-        if self.task.cancelled():
+        error, self._error = self._error, None
+        if isinstance(error, asyncio.CancelledError):
             _refuse(name) if self._raise_cancel is None else self._raise_cancel()
-        return self.task.result()
+        if error is not None:
+            try:
+                raise error
+            finally:
+                del error  # or it would hold this frame, which holds it
+        return self._result
 
 
 def _refuse(name: str) -> NoReturn:

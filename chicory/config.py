@@ -31,6 +31,16 @@ CertReqs = Literal["required", "none"]
 Replicas = Literal[1, 3, 5]
 Storage = Literal["file", "memory"]
 
+_KINDS = {
+    "sqlite": BackendType.SQLITE,
+    "nats": BackendType.NATS,
+    "tls": BackendType.NATS,
+    **dict.fromkeys(
+        ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel"), BackendType.REDIS
+    ),
+}
+"""Whose settings are meant by a URL's scheme."""
+
 DEFAULT_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
 MEBIBYTE = 1 << 20
 _CONSUMER_GROUP = "chicory"
@@ -191,11 +201,16 @@ class SQLiteBrokerConfig(_SQLiteConfig, kw_only=True):
 
 
 class SQLiteBackendConfig(_SQLiteConfig, kw_only=True):
-    """The embedded result backend; ``CHICORY_BACKEND_SQLITE_<FIELD>``."""
+    """The embedded result backend; ``CHICORY_BACKEND_SQLITE_<FIELD>``.
+
+    Attributes:
+        result_ttl: seconds that results are kept there; ``None``: ``BackendConfig.result_ttl``.
+    """
 
     path: str = setting("BACKEND_SQLITE_PATH", str, "chicory.db")
     url: str | None = setting("BACKEND_SQLITE_URL", str, None)
     synchronous: Synchronous = setting("BACKEND_SQLITE_SYNCHRONOUS", Synchronous, "normal")
+    result_ttl: PositiveSeconds | None = setting("BACKEND_SQLITE_RESULT_TTL", PositiveSeconds, None)
 
 
 class RedisBrokerConfig(_RedisConfig, kw_only=True):
@@ -229,7 +244,10 @@ class RedisBrokerConfig(_RedisConfig, kw_only=True):
 class RedisBackendConfig(_RedisConfig, kw_only=True):
     """Address of a Redis result backend; ``CHICORY_BACKEND_REDIS_<FIELD>``; ``url`` wins.
 
-    The fields are those of ``RedisBrokerConfig``.
+    The fields are those of ``RedisBrokerConfig``, and one more.
+
+    Attributes:
+        result_ttl: seconds that results are kept there; ``None``: ``BackendConfig.result_ttl``.
     """
 
     host: str = setting("BACKEND_REDIS_HOST", str, "localhost")
@@ -244,6 +262,7 @@ class RedisBackendConfig(_RedisConfig, kw_only=True):
     ssl_cert_reqs: CertReqs = setting("BACKEND_REDIS_SSL_CERT_REQS", CertReqs, "required")
     consumer_group: str = setting("BACKEND_REDIS_CONSUMER_GROUP", str, _CONSUMER_GROUP)
     key_prefix: str = setting("BACKEND_REDIS_KEY_PREFIX", str, "")
+    result_ttl: PositiveSeconds | None = setting("BACKEND_REDIS_RESULT_TTL", PositiveSeconds, None)
     url: str | None = setting("BACKEND_REDIS_URL", str, None)
 
 
@@ -289,6 +308,7 @@ class NatsBackendConfig(_NatsConfig, kw_only=True):
         tls_ca: file with the authorities to trust, instead of the system's.
         replicas: copies of the stream in a cluster.
         storage: where the stream is kept.
+        result_ttl: seconds that results are kept there; ``None``: ``BackendConfig.result_ttl``.
     """
 
     host: str = setting("BACKEND_NATS_HOST", str, "localhost")
@@ -302,6 +322,7 @@ class NatsBackendConfig(_NatsConfig, kw_only=True):
     tls_ca: str | None = setting("BACKEND_NATS_TLS_CA", str, None)
     replicas: Replicas = setting("BACKEND_NATS_REPLICAS", Replicas, 1)
     storage: Storage = setting("BACKEND_NATS_STORAGE", Storage, "file")
+    result_ttl: PositiveSeconds | None = setting("BACKEND_NATS_RESULT_TTL", PositiveSeconds, None)
     url: str | None = setting("BACKEND_NATS_URL", str, None)
 
 
@@ -328,7 +349,7 @@ class BackendConfig(Section, kw_only=True):
     """Where the results are. ``url`` (``CHICORY_BACKEND_URL``): elsewhere than the queues.
 
     Attributes:
-        result_ttl: seconds that results are kept.
+        result_ttl: seconds that results are kept, where the section of their server says nothing.
     """
 
     url: str | None = setting("BACKEND_URL", str, None)
@@ -342,6 +363,15 @@ class BackendConfig(Section, kw_only=True):
         if kind is BackendType.MEMORY:
             return "memory://"
         return getattr(self, kind.value).address
+
+    def ttl(self, url: str) -> float:
+        """Seconds that results are kept at this URL: what is set for its kind of server goes first.
+
+        So a general setting, wherever it comes from, gives way to a special one.
+        """
+        kind = _KINDS.get(url.partition("://")[0])
+        special: float | None = getattr(self, kind.value).result_ttl if kind else None
+        return self.result_ttl if special is None else special
 
 
 class ChicoryConfig(Section, kw_only=True):

@@ -105,10 +105,10 @@ class ResultWatch:
 
     def _tell(self, task_id: str, outcome: Outcome) -> None:
         callbacks = self._callbacks.pop(task_id, [])
-        if callbacks:
-            self._transport.unwatch([task_id])
         for callback in callbacks:
             callback(task_id, outcome)
+        if callbacks and task_id not in self._callbacks:  # who waited goes on before this is done
+            self._transport.unwatch([task_id])
 
 
 class Link:

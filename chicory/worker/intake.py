@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 
 import anyio
 from anyio import CancelScope, Event
+from anyio.lowlevel import checkpoint
 
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Delivery, Transport
@@ -23,6 +24,9 @@ HIDDEN = 0.02
 """Seconds of work to hold beyond the free slots: about the longest round trip worth hiding."""
 HOARDING = 0.1
 """Seconds after which work that is held and makes no progress goes back to the queue."""
+
+_TURNS = 3
+"""Of the event loop, from a call's arrival to the settlement of one that ends at once."""
 
 logger = logging.getLogger("chicory.worker")
 
@@ -129,10 +133,20 @@ class Intake:
             self.waiting_since = None
         self._patience.over()
         self._accept(deliveries)
+        if 0 < len(deliveries) < room:
+            await self._let_begin()
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
         elif not deliveries:
             await self._find_nothing(was_busy)
+
+    async def _let_begin(self) -> None:
+        """Let what was fetched run before the next fetch, which nothing is known to wait for.
+
+        What ends at once is then settled before the broker is asked for more, not behind it.
+        """
+        for _ in range(_TURNS):
+            await checkpoint()
 
     async def _wait_for_room(self) -> None:
         before = self._finished

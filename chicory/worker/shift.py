@@ -72,7 +72,7 @@ class Shift:
             worker_id,
             dead_letters=config.use_dead_letter_queue,
             stores=app.backend_link is not None,
-            result_ttl=app.config.backend.result_ttl,
+            result_ttl=app.result_ttl,
             max_size=app.config.max_message_size,
         )
         results = transports[1] if len(transports) > 1 else None

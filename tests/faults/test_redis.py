@@ -14,6 +14,7 @@ import anyio
 import pytest
 from anyio import create_task_group, fail_after
 from anyio.lowlevel import checkpoint
+from redis import Redis
 from servers.proxy import Proxy
 from servers.redis import RedisServer, binaries
 
@@ -323,6 +324,29 @@ async def test_a_lost_connection_is_logged_once(server, caplog):
     warnings = [each for each in caplog.records if each.levelno >= logging.WARNING]
     assert len(warnings) == 1
     assert f"Redis at 127.0.0.1:{server.port}: connection lost" in warnings[0].getMessage()
+
+
+async def test_a_server_without_room_for_connections_is_waited_for(server, caplog):
+    run = Run(server.url)
+    with fail_after(60), Redis(port=server.port, protocol=2) as own:
+        async with run.app, Worker(run.app, config=WorkerConfig(concurrency=4)):
+            await run.produce(5)
+            await until_empty(run)
+            own.config_set("maxclients", 1)
+            for client in own.client_list():
+                if client["name"].startswith("chicory"):
+                    own.client_kill_filter(_id=client["id"])
+            # the app's connection, and the worker's for commands, wake-ups and the keeper
+            await until(lambda: own.info("stats")["rejected_connections"] > 10)
+            own.config_set("maxclients", 100)
+            await run.produce(5)
+            await until_empty(run)
+            assert await run.results() == ["SUCCESS"] * 10
+
+    assert sum(run.runs.values()) == 10  # in both rounds the same five
+    warnings = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(warnings) == 1, warnings
+    assert f"Redis at 127.0.0.1:{server.port}: connection lost" in warnings[0]
 
 
 async def test_verbs_wait_for_a_server_that_is_loading(server):

@@ -10,98 +10,30 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from itertools import count, cycle
 from tempfile import TemporaryDirectory
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
-from msgspec.structs import replace
 from property.test_transport_model import EXAMPLES, TransportModel
+from property.timeless import LONG, StillClock, Timeless
 from servers.nats import NatsServer
 
-from chicory.testing import ManualClock, MemoryTransport
-from chicory.transport import (
-    Publication,
-    Record,
-    Release,
-    Retry,
-    Settlement,
-    TransportSettings,
-    WorkerRecord,
-)
+from chicory.testing import MemoryTransport
+from chicory.transport import Publication, Settlement, TransportSettings
 from chicory_nats import NatsTransport
 
 pytestmark = [pytest.mark.slow, pytest.mark.unfinished]
 
-_LONG = 1e5
-"""Seconds that no test takes."""
 
-
-class _StillClock(ManualClock):
-    def advance(self, seconds: float) -> None:
-        """Stand still."""
-
-
-class _Timeless:
-    """The transport, asked so that nothing comes due or ends."""
-
-    def __init__(self, transport: NatsTransport, now: float) -> None:
-        self._transport = transport
-        self._now = now
-        self._ttl: dict[str, float] = {}
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-    def clone(self) -> Self:
-        return type(self)(self._transport.clone(), self._now)
+class _Singly(Timeless):
+    """Messages one by one: of a batch those come later for which more than one look is needed."""
 
     async def publish(self, publications: Sequence[Publication]) -> Any:
-        # one by one: of a batch those come later for which more than one look is needed
-        return [
-            (await self._transport.publish([self._publication(one)]))[0] for one in publications
-        ]
+        return [(await super(_Singly, self).publish([one]))[0] for one in publications]
 
     async def settle(self, settlements: Sequence[Settlement]) -> Any:
-        return [(await self._transport.settle([self._settlement(one)]))[0] for one in settlements]
-
-    async def cancel(self, records: Sequence[Record]) -> Any:
-        return await self._transport.cancel([_record(one) for one in records])
-
-    async def store(self, records: Sequence[Record]) -> None:
-        await self._transport.store([_record(one) for one in records])
-
-    async def replay(self, items: Sequence[tuple[str, Publication]]) -> Any:
-        return await self._transport.replay([(i, self._publication(one)) for i, one in items])
-
-    async def beat(self, record: WorkerRecord, ttl: float) -> None:
-        await self._transport.beat(record, ttl if ttl <= 0 else _LONG)
-
-    async def workers(self) -> Sequence[WorkerRecord]:
-        return [
-            replace(one, beat_at=0, expires_at=_LONG) for one in await self._transport.workers()
-        ]
-
-    def _publication(self, given: Publication) -> Publication:
-        unique = given.unique and replace(given.unique, ttl=_LONG)
-        return replace(given, not_before=self._time(given.not_before), unique=unique)
-
-    def _settlement(self, given: Settlement) -> Settlement:
-        if isinstance(given, Release):
-            return replace(given, not_before=self._time(given.not_before))
-        record = given.record and _record(given.record)
-        after = tuple(self._publication(one) for one in given.follow_ups)
-        if isinstance(given, Retry):
-            again = self._publication(given.publication)
-            return replace(given, publication=again, record=record, follow_ups=after)
-        return replace(given, record=record, follow_ups=after)
-
-    def _time(self, moment: float) -> float:
-        return 0.0 if moment <= self._now else moment + 4e9
-
-
-def _record(given: Record) -> Record:
-    return replace(given, ttl=_LONG)
+        return [(await super(_Singly, self).settle([one]))[0] for one in settlements]
 
 
 class NatsModel(TransportModel):
@@ -115,17 +47,17 @@ class NatsModel(TransportModel):
         self.letters = []
         self.serial = count(1).__next__
         self.swaps = cycle((True, False, False, True, True))
-        self.clock = _StillClock()
+        self.clock = StillClock()
         self.folder = TemporaryDirectory()
         self.runner = asyncio.Runner()
-        self.model = _Timeless(MemoryTransport(self.settings("memory://")), self.clock.now())
-        self.real = _Timeless(NatsTransport(self._settings()), self.clock.now())
+        self.model = _Singly(MemoryTransport(self.settings("memory://")), self.clock.now())
+        self.real = _Singly(NatsTransport(self._settings()), self.clock.now())
         self.other = self.real.clone()
         for transport in (self.model, self.real, self.other):
             self.runner.run(transport.open())
 
     def _settings(self) -> TransportSettings:
-        return TransportSettings(url=self.url, namespace=uuid4().hex, lease=_LONG)
+        return TransportSettings(url=self.url, namespace=uuid4().hex, lease=LONG)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -178,7 +178,7 @@ async def test_a_result_is_stored_read_and_deleted_by_hand(backend):
 async def test_a_result_is_forgotten_after_its_time(app, clock, backend):
     await backend.store_result("a", outcome("a"))
 
-    clock.advance(app.config.backend.result_ttl + 1)
+    clock.advance(app.result_ttl + 1)
 
     assert await backend.get_result("a") is None
 

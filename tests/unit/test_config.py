@@ -1,4 +1,5 @@
 import re
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import get_type_hints
 
@@ -9,16 +10,20 @@ from chicory.config import (
     BackendConfig,
     BrokerConfig,
     ChicoryConfig,
+    NatsBackendConfig,
     NatsBrokerConfig,
     RedisBackendConfig,
     RedisBrokerConfig,
+    SQLiteBackendConfig,
     SQLiteBrokerConfig,
     WorkerConfig,
 )
+from chicory.discovery import GROUP
 from chicory.environment import Section
 from chicory.errors import ConfigurationError
 from chicory.states import BackendType, BrokerType
 
+TRANSPORTS = {"chicory_sqlite": 1, "chicory_redis": 2, "chicory_nats": 3}
 PAGE = Path(__file__).parents[2] / "docs" / "workers.md"
 
 # name of the variable, without CHICORY_: where it is found, two values that it may have and what
@@ -69,6 +74,11 @@ VARIABLES = {
     "RESULT_DEFAULT_TIMEOUT": (
         "result_default_timeout", "0", 0.0, "5", 5.0, "never", NATURAL,
     ),
+} | {
+    f"BACKEND_{kind}_RESULT_TTL": (
+        f"backend.{kind.lower()}.result_ttl", "60", 60.0, "0.5", 0.5, "0", POSITIVE,
+    )
+    for kind in ("SQLITE", "REDIS", "NATS")
 } | {
     f"{door}_{kind}_{name}": (f"{door.lower()}.{kind.lower()}.{name.lower()}", *values)
     for door in ("BROKER", "BACKEND")
@@ -272,3 +282,35 @@ def test_a_program_may_pass_a_whole_tree():
     assert config.broker.address(BrokerType.REDIS) == "redis://a:6379/0"
     assert config.backend.address(BackendType.REDIS) == "redis://localhost:6379/1"
     assert msgspec.structs.replace(config, lease=3.0).worker.concurrency == 2
+
+
+# -- how long results are kept ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("server", ["sqlite", "redis", "nats"])
+def test_the_ttl_of_a_kind_of_server_wins_over_the_general_one(monkeypatch, server):
+    url = f"{server}://h"
+    assert BackendConfig().ttl(url) == 86_400
+
+    general = BackendConfig(result_ttl=60)
+    assert general.ttl(url) == 60
+    assert general.ttl("memory://") == 60
+
+    monkeypatch.setenv(f"CHICORY_BACKEND_{server.upper()}_RESULT_TTL", "5")
+    special = BackendConfig(result_ttl=60)
+    assert special.ttl(url) == 5
+    assert special.ttl("memory://") == 60
+    assert special.ttl("other://h") == 60
+
+
+def test_every_scheme_of_ours_has_settings_of_its_kind():
+    ours = {one.name: one.module for one in entry_points(group=GROUP) if one.module in TRANSPORTS}
+    backend = BackendConfig(
+        sqlite=SQLiteBackendConfig(result_ttl=1),
+        redis=RedisBackendConfig(result_ttl=2),
+        nats=NatsBackendConfig(result_ttl=3),
+    )
+
+    assert {scheme: backend.ttl(f"{scheme}://h") for scheme in ours} == {
+        scheme: TRANSPORTS[module] for scheme, module in ours.items()
+    }

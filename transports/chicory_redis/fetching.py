@@ -68,10 +68,11 @@ class Fetching:
             return []
         loop = asyncio.get_running_loop()
         until = loop.time() + wait
-        change, deliveries = await self._take(queues, limit, None)
-        if deliveries or wait <= 0:
-            return deliveries
-        waiter = self._waiting.enter()
+        if wait <= 0 or not self._listener.is_up:
+            _, deliveries = await self._take(queues, limit, None)
+            if deliveries or wait <= 0:
+                return deliveries
+        waiter = self._waiting.enter()  # one look both takes what is there and waits for more
         try:
             while True:
                 await self._be_heard()

@@ -24,7 +24,8 @@ from chicory_redis.translation import CLIENT_ERRORS, Lost
 _AT_ONCE = 500
 _PROBE_EVERY = 20.0
 _PROBE_PATIENCE = 5.0
-_SHORTEST, _LONGEST = 0.01, 2.0
+_SHORTEST, _LONGEST = 0.01, 0.5
+"""Seconds between two attempts to connect: a fetch that waits is deaf until then."""
 
 logger = logging.getLogger("chicory.redis")
 

@@ -68,7 +68,7 @@ class RedisTransport:
         if self._client is not None:
             return
         await self._bridge.open()
-        sinks = Sinks(current_loop().call_soon)
+        sinks = Sinks(current_loop().call_soon if self._bridge.crosses else _call)
         client = Client(self._address, self._settings, sinks)
         try:
             await self._bridge.run(client.open)
@@ -196,3 +196,7 @@ class RedisTransport:
         if self._client is None:
             raise BrokerConnectionError(f"the transport to {self._address} is not open")
         return self._client
+
+
+def _call(function: Callable[[], object]) -> None:
+    function()

@@ -27,7 +27,8 @@ class Sinks:
     """Who is to be called for which record. Lives on the user's event loop.
 
     Args:
-        call_soon: has a function called there, from any thread.
+        call_soon: has a function called there, from the thread on which records come; at once,
+            where that is the same.
     """
 
     def __init__(self, call_soon: Callable[..., object]) -> None:

@@ -27,7 +27,7 @@ PATIENT = SimpleNamespace(patience=10.0)
 @pytest.fixture
 def fill(own_server):
     def fill() -> None:
-        own_server.command("CONFIG", "SET", "maxmemory", "1mb")
+        own_server.command("CONFIG", "SET", "maxmemory", "100kb")
 
     yield fill
     own_server.command("CONFIG", "SET", "maxmemory", "0")

@@ -51,6 +51,21 @@ async def test_one_message_wakes_one_of_many(make, registered):
         assert fetched == ["1"]
 
 
+async def test_a_fetch_that_finds_nothing_waits_after_one_call(make, registered):
+    async with make(lease=60) as transport:
+        calls = []
+        for _ in range(2):  # the first one makes the connection to hear by
+            await registered(0)
+            before = transport.calls
+            async with anyio.create_task_group() as group:
+                group.start_soon(transport.fetch, [QUEUE], 1, 60)
+                await registered(1)
+                calls.append(transport.calls - before)
+                group.cancel_scope.cancel()
+
+        assert calls[1] == 1
+
+
 async def test_who_waits_no_more_is_struck_off(make, registered):
     async with make(lease=60) as transport:
         async with anyio.create_task_group() as group:

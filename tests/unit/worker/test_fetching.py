@@ -56,6 +56,35 @@ async def test_queues_with_weights_take_turns_in_going_first(app, working, monke
     assert asked == {("a", "b"), ("b", "a")}
 
 
+async def test_what_ends_at_once_is_settled_before_more_is_asked_for(app, working, monkeypatch):
+    asked = []
+    fetch, settle = MemoryTransport.fetch, MemoryTransport.settle
+
+    async def note_fetch(self, *arguments):
+        asked.append("fetch")
+        return await fetch(self, *arguments)
+
+    async def note_settle(self, settlements):
+        asked.append("settle")
+        return await settle(self, settlements)
+
+    monkeypatch.setattr(MemoryTransport, "fetch", note_fetch)
+    monkeypatch.setattr(MemoryTransport, "settle", note_settle)
+
+    @app.task(name="task")
+    async def task() -> None:
+        pass
+
+    async with working():
+        for _ in range(20):
+            await (await task.delay()).get()
+            with anyio.fail_after(60):
+                while asked[-1] != "fetch":  # the next one, which will find nothing
+                    await anyio.lowlevel.checkpoint()
+
+    assert asked[:41] == ["fetch", *["settle", "fetch"] * 20]
+
+
 async def test_higher_priorities_go_first(app, working):
     run = []
 
