@@ -145,7 +145,9 @@ class Shift:
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         except Exception as error:
             # exceptions, filters and countdowns are of the user's making
-            logger.exception("task %s: what it came to cannot be told", attempt.name)
+            logger.exception(
+                "task %s: what it came to cannot be told", attempt.name, extra=attempt.labels
+            )
             attempt.ending = Refused(DeathReason.FAILED, describe(error).message)
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         self.tally.count(attempt, verdict)
@@ -167,12 +169,14 @@ class Shift:
                     "task %s (%s): its lease was lost before it began, it is not run here",
                     attempt.name,
                     attempt.delivery.task_id,
+                    extra=attempt.labels,
                 )
         elif settled is Settled.FENCED and not isinstance(attempt.ending, GivenBack):
             logger.warning(
                 "task %s (%s): its lease was lost meanwhile, its outcome here does not count",
                 attempt.name,
                 attempt.delivery.task_id,
+                extra=attempt.labels,
             )
 
     # -- the end --------------------------------------------------------------------------
@@ -203,6 +207,7 @@ class Shift:
                 "from ending; it is given back",
                 attempt.name,
                 attempt.delivery.task_id,
+                extra=attempt.labels,
             )
             self._conclude(attempt, GivenBack())
         if self.running:  # the task group will not end by itself
@@ -238,6 +243,7 @@ class Shift:
                 "task %s (%s): its lease is lost, stopping it",
                 attempt.name,
                 attempt.delivery.task_id,
+                extra=attempt.labels,
             )
             attempt.stop(GivenBack())
 
