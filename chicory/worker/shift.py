@@ -185,9 +185,14 @@ class Shift:
         """Fetch no more, give back what has not begun, let the rest finish within ``timeout``."""
         self._intake.stop()
         self._give_back()
+        logger.info(
+            "consuming no more; %d running tasks get %g s", len(self._slots.running), timeout
+        )
         with anyio.move_on_after(timeout):
             await self._until_idle()
-        if self._slots.running:
+        if not self._slots.running:
+            logger.info("no task runs any more")
+        else:
             logger.warning(
                 "giving back %d tasks that did not finish within %g s",
                 len(self._slots.running),
@@ -254,8 +259,8 @@ class Shift:
             attempt.stop(Stopped())
 
     def starving(self, seconds: float) -> tuple[str, ...]:
-        """The queues, if a fetch has been waiting for that long."""
-        since = self._intake.waiting_since
+        """The queues, if for that long there was room and no fetch was answered."""
+        since = self._intake.hungry_since
         return self._queues if since and time.monotonic() - since >= seconds else ()
 
     def refetch(self) -> None:
