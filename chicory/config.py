@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from chicory.environment import Section, setting
 from chicory.errors import ConfigurationError
+from chicory.logs import LogFormat
 from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
 from chicory.transport import DEFAULT_LEASE
 
@@ -57,7 +58,8 @@ class WorkerConfig(Section, kw_only=True):
         heartbeat_interval: seconds between heartbeats.
         heartbeat_ttl: seconds after which a silent worker counts as dead.
         shutdown_timeout: seconds that running tasks get to finish.
-        log_level: of the ``chicory`` logger on the command line.
+        log_level: of what ``chicory worker`` logs on stderr.
+        log_format: of its lines: for people, or one JSON object each.
         max_crashes: deliveries that may end with the death of their worker.
         blocked_loop_warning: seconds; a task that blocks the event loop for longer is reported
             with its stack.
@@ -75,6 +77,7 @@ class WorkerConfig(Section, kw_only=True):
     heartbeat_ttl: PositiveSeconds = setting("WORKER_HEARTBEAT_TTL", PositiveSeconds, 30.0)
     shutdown_timeout: Seconds = setting("WORKER_SHUTDOWN_TIMEOUT", Seconds, 30.0)
     log_level: LogLevel = setting("WORKER_LOG_LEVEL", LogLevel, "INFO")
+    log_format: LogFormat = setting("WORKER_LOG_FORMAT", LogFormat, "text")
     max_crashes: PositiveInt = setting("WORKER_MAX_CRASHES", PositiveInt, 3)
     blocked_loop_warning: PositiveSeconds = setting(
         "WORKER_BLOCKED_LOOP_WARNING", PositiveSeconds, 1.0

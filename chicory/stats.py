@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from typing import Literal
 
 import msgspec
 from msgspec import Struct
@@ -58,6 +59,11 @@ class WorkerStats(Struct, kw_only=True):
     backend: BackendStatus | None = None
     running: list[RunningTask] = []
     loop_lag: float = 0.0
+
+    @property
+    def status(self) -> Literal["running", "stopped"]:
+        """``stopped`` in the last heartbeat of a worker that stopped."""
+        return "running" if self.is_running else "stopped"
 
     @property
     def uptime_seconds(self) -> float:

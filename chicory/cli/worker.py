@@ -24,6 +24,7 @@ from chicory.accepted import accept
 from chicory.cli.locate import AppPath, across_processes, locate
 from chicory.config import LogLevel, WorkerConfig
 from chicory.errors import ConfigurationError
+from chicory.logs import LogFormat, set_up
 from chicory.supervision import Lifeline, Supervisor
 from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
@@ -79,6 +80,9 @@ def worker(
     log_level: Annotated[
         LogLevel | None, Parameter(help="What is logged on stderr.", converter=_level)
     ] = None,
+    log_format: Annotated[
+        LogFormat | None, Parameter(help="Lines for people, or one JSON object each.")
+    ] = None,
     loop: Annotated[EventLoop, Parameter(help="Event loop to run on.")] = "asyncio",
     burst: Annotated[
         bool, Parameter(negative=(), help="End when the queues hold nothing that is due.")
@@ -107,8 +111,9 @@ def worker(
     if burst and recycles:
         raise ConfigurationError("--burst ends a process, --max-tasks and --max-memory replace it")
     if (workers > 1 or reload or recycles) and lifeline is None:
-        finite = burst or max_tasks_total is not None
-        return _supervise(workers, log_level, finite=finite, reload=reload)
+        finite, settings = burst or max_tasks_total is not None, WorkerConfig()
+        set_up(log_level or settings.log_level, log_format or settings.log_format)
+        return _supervise(workers, finite=finite, reload=reload)
     found = across_processes(locate(app))
     given = {
         "concurrency": concurrency,
@@ -117,14 +122,15 @@ def worker(
         "heartbeat_ttl": heartbeat_ttl,
         "shutdown_timeout": shutdown_timeout,
         "log_level": log_level,
+        "log_format": log_format,
         "max_tasks": max_tasks if max_tasks_total is None else max_tasks_total,
         "max_memory": max_memory,
     }
     config = overridden(found.config.worker, given)
-    _log(config.log_level)
     if not found.tasks:
         raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
     runner = Worker(found, config, queues=parse(queue) or None, burst=burst)
+    set_up(config.log_level, config.log_format, runner.worker_id)
     status: TaskStatus[None] = TASK_STATUS_IGNORED
     if lifeline is not None:
         lifeline.shutdown_timeout = config.shutdown_timeout
@@ -151,13 +157,12 @@ def _abandon_threads() -> None:
                 os._exit(0)
 
 
-def _supervise(workers: int, log_level: LogLevel | None, *, finite: bool, reload: bool) -> int:
+def _supervise(workers: int, *, finite: bool, reload: bool) -> int:
     """Have so many processes run this same command; each finds that it has a supervisor."""
     if os.name != "posix":
         raise ConfigurationError("this system runs one worker process per command, unsupervised")
     if reload:
         need_watchfiles()
-    _log(log_level or WorkerConfig().log_level)
     command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
     sources = Path.cwd() if reload else None
     return anyio.run(Supervisor(command, workers, finite=finite, sources=sources).run)
@@ -180,9 +185,3 @@ def overridden(config: WorkerConfig, given: dict[str, Any]) -> WorkerConfig:
 def _need(loop: EventLoop) -> None:
     if loop != "asyncio" and find_spec(loop) is None:
         raise ConfigurationError(f"--loop {loop} needs it: pip install 'chicory[{loop}]'")
-
-
-def _log(level: LogLevel) -> None:
-    # an app that has set up logging itself keeps its handlers
-    logging.basicConfig(format="%(asctime)s %(levelname)-8s %(name)s  %(message)s")
-    logging.getLogger("chicory").setLevel(level)

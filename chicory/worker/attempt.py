@@ -34,6 +34,7 @@ class Attempt:
     Attributes:
         delivery: the leased message.
         fetched_at: monotonic seconds.
+        labels: what log lines say of it, as far as it is known; see ``chicory.logs``.
         envelope: the message decoded, once it could be.
         task: what it calls, once found.
         args, kwargs: its arguments, once validated.
@@ -57,6 +58,7 @@ class Attempt:
         "envelope",
         "fetched_at",
         "kwargs",
+        "labels",
         "on_settled",
         "scope",
         "started_at",
@@ -67,6 +69,7 @@ class Attempt:
     def __init__(self, delivery: Delivery, fetched_at: float) -> None:
         self.delivery = delivery
         self.fetched_at = fetched_at
+        self.labels: dict[str, Any] = {"task_id": delivery.task_id, "queue": delivery.queue}
         self.envelope: Envelope | None = None
         self.task: Task[..., Any] | None = None
         self.args: Any = ()
@@ -129,11 +132,14 @@ class Executor:
 
     def _decode(self, attempt: Attempt) -> None:
         try:
-            attempt.envelope = messages.decode(attempt.delivery.body)
+            envelope = attempt.envelope = messages.decode(attempt.delivery.body)
         except MessageVersionError as error:
             attempt.ending = Refused(DeathReason.NEWER_VERSION, str(error))
         except MessageError as error:
             attempt.ending = Refused(DeathReason.UNDECODABLE, str(error))
+        else:
+            attempt.labels["task"] = envelope.name
+            attempt.labels["attempt"] = envelope.retries + 1
 
     def _count_crashes(self, attempt: Attempt) -> None:
         if crashed(attempt.delivery.deliveries, self._max_crashes):

@@ -37,6 +37,10 @@ class Intake:
     ``accept(deliveries)`` is called with what was fetched, ``give_back()`` when what waits for a
     slot should go back because nothing moves. Where ``exhausted`` is given it does not wait for
     messages: it ends, and calls that, once there are none and all that was fetched is settled.
+
+    Attributes:
+        hungry_since: since when (monotonic seconds) it has had room and no fetch was answered;
+            ``None`` where it has no room.
     """
 
     def __init__(
@@ -49,7 +53,7 @@ class Intake:
         unsettled: Callable[[], int],
         exhausted: Callable[[], None] | None = None,
     ) -> None:
-        self.waiting_since: float | None = None
+        self.hungry_since: float | None = None
         self._transport = transport
         self._rota = rota
         self._slots = slots
@@ -121,16 +125,14 @@ class Intake:
         return min(MAX_FETCH, room, MAX_UNSETTLED - self._unsettled())
 
     async def _fetch(self, room: int) -> None:
-        self.waiting_since = time.monotonic()
+        self.hungry_since = self.hungry_since or time.monotonic()
         was_busy = self._is_busy()
         try:
             deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
-            self.waiting_since = None
             await self._patience.after(error)
             return
-        finally:
-            self.waiting_since = None
+        self.hungry_since = None
         self._patience.over()
         self._accept(deliveries)
         if 0 < len(deliveries) < room:
@@ -149,6 +151,7 @@ class Intake:
             await checkpoint()
 
     async def _wait_for_room(self) -> None:
+        self.hungry_since = None
         before = self._finished
         moved = self._moved = Event()
         with CancelScope(deadline=self._hoarding_at()) as patience:

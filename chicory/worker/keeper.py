@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Awaitable, Callable
-from typing import Any
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
-from chicory.loop import Loop
-from chicory.transport import Lease, Transport, WorkerRecord
+from chicory.transport import Lease, Transport
+from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.memory import resident
 from chicory.worker.patience import Patience
-from chicory.worker.shift import Shift
 
 logger = logging.getLogger("chicory.worker")
 
@@ -36,33 +32,6 @@ SHORTEST_LIMIT = 2.0
 """Seconds that a duty may always take; beyond, half a lease: a renewal must not come too late."""
 LAST_WORDS = 5.0
 """Seconds for the last heartbeat."""
-
-
-class Ward:
-    """The worker as its keeper sees it.
-
-    Attributes:
-        loop: the worker's event loop.
-        thread: the identity of its thread.
-        shift: what it holds, and takes orders; its methods are called on ``loop`` only.
-        record: makes the heartbeat; called on the keeper's thread.
-        retire: has the worker end, with the reason; called on ``loop`` only.
-        lag: seconds that the event loop took to answer, last time.
-    """
-
-    def __init__(
-        self,
-        loop: Loop,
-        shift: Shift,
-        record: Callable[[], WorkerRecord],
-        retire: Callable[[str], None],
-    ) -> None:
-        self.loop = loop
-        self.thread = threading.get_ident()
-        self.shift = shift
-        self.record = record
-        self.retire = retire
-        self.lag = 0.0
 
 
 class Keeper:
@@ -85,8 +54,10 @@ class Keeper:
         self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._is_connected = False
-        self._given_up = False
+        self._is_connected = self._has_beaten = False
+        self._watch = LoopWatch(ward, config)
+        self._deaf_since: float | None = None
+        self._deaf_until = 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -112,7 +83,7 @@ class Keeper:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        duties = asyncio.gather(self._keep(), self._watch_loop())
+        duties = asyncio.gather(self._keep(), self._watch.run())
         await self._stop.wait()
         duties.cancel()
         await asyncio.gather(duties, return_exceptions=True)
@@ -135,6 +106,7 @@ class Keeper:
                 async with asyncio.timeout(LAST_WORDS):
                     if self._is_connected:
                         await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
+                        logger.info("last heartbeat sent: stopped")
                     await transport.close()
             except Exception as error:  # noqa: BLE001  (the others are to be told all the same)
                 logger.warning("the last heartbeat could not be sent: %r", error)
@@ -166,7 +138,7 @@ class Keeper:
     # -- leases ---------------------------------------------------------------------------
 
     async def _renew(self) -> None:
-        if self._given_up:
+        if self._watch.given_up:
             return
         now = time.monotonic()
         # a call that has only just been fetched mostly ends before its lease needs renewing
@@ -194,85 +166,28 @@ class Keeper:
     async def _beat(self) -> None:
         for transport in self._transports:
             await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
+        if not self._has_beaten:
+            self._has_beaten = True
+            every, ttl = self._config.heartbeat_interval, self._config.heartbeat_ttl
+            logger.info("first heartbeat sent: every %g s, for %g s each", every, ttl)
 
     async def _listen(self) -> None:
-        if await self._overlooked():
-            await asyncio.sleep(DEAF_FOR)  # it may be about to fetch them, or another worker
-            if await self._overlooked():
-                logger.error("messages wait and the fetch does not see them: fetching anew")
-                self._ward.loop.call_soon(self._ward.shift.refetch)
+        if not await self._overlooked():
+            self._deaf_since = None
+            return
+        await asyncio.sleep(DEAF_FOR)  # it may be about to fetch them, or another worker
+        if not await self._overlooked():
+            self._deaf_since = None
+            return
+        self._deaf_until = time.monotonic()
+        if self._deaf_since is None:
+            self._deaf_since = self._deaf_until
+            logger.error("messages wait and the fetch does not see them: fetching anew")
+        self._ward.loop.call_soon(self._ward.shift.refetch)
 
     async def _overlooked(self) -> bool:
         queues = self._ward.shift.starving(DEAF_FOR)
-        if not queues:
+        if not queues or self._watch.blocked > DEAF_FOR:  # which is another trouble
             return False
         counts = await self._transports[0].counts(queues)
         return any(count.ready and not count.paused for count in counts.values())
-
-    async def _watch_loop(self) -> None:
-        pause = self._config.blocked_loop_warning / 4
-        while True:
-            asked = time.monotonic()
-            answered = asyncio.Event()
-            if not self._ask(answered):
-                return
-            reported = False
-            while not answered.is_set():
-                try:
-                    async with asyncio.timeout(pause):
-                        await answered.wait()
-                except TimeoutError:
-                    blocked = time.monotonic() - asked
-                    if blocked > self._config.blocked_loop_warning and not reported:
-                        reported = True
-                        self._report_block(blocked)
-                    self._consider_giving_up(blocked)
-            self._ward.lag = time.monotonic() - asked
-            if self._given_up:
-                self._given_up = False
-                logger.warning("the event loop answers again: leases are renewed again")
-            await asyncio.sleep(pause)
-
-    def _ask(self, answered: asyncio.Event) -> bool:
-        loop = self._loop
-        assert loop is not None
-
-        def answer() -> None:
-            try:
-                loop.call_soon_threadsafe(answered.set)
-            except RuntimeError:  # the keeper has been stopped meanwhile
-                return
-
-        return self._ward.loop.call_soon(answer)
-
-    def _consider_giving_up(self, blocked: float) -> None:
-        if blocked > self._config.blocked_loop_limit and not self._given_up:
-            self._given_up = True
-            logger.critical(
-                "the event loop is blocked for %.0f s: giving up the leases of %d tasks, "
-                "they will run elsewhere",
-                blocked,
-                len(self._ward.shift.held),
-            )
-
-    def _report_block(self, blocked: float) -> None:
-        frame: Any = sys._current_frames().get(self._ward.thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
-        if frame is None:
-            return
-        logger.warning(
-            "the event loop is blocked for %.1f s by %s: use a plain def for blocking code, "
-            "or await; leases are renewed meanwhile\n%s",
-            blocked,
-            self._culprit(frame),
-            "".join(traceback.format_stack(frame)),
-        )
-
-    def _culprit(self, frame: Any) -> str:
-        codes: set[object] = set()
-        while frame is not None:
-            codes.add(frame.f_code)
-            frame = frame.f_back
-        for attempt in list(self._ward.shift.held.values()):
-            if attempt.task and getattr(attempt.task.function, "__code__", None) in codes:
-                return f"task {attempt.name} ({attempt.delivery.task_id})"
-        return "something that is no task"

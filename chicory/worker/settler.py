@@ -127,7 +127,11 @@ class Settler:
                 raise
             except ChicoryError:
                 # its lease runs out and it is delivered again
-                logger.exception("task %s: its outcome is refused", item[0].delivery.task_id)
+                logger.exception(
+                    "task %s: its outcome is refused",
+                    item[0].delivery.task_id,
+                    extra=item[0].labels,
+                )
             self._tell([item], answers)
 
     def _tell(self, items: Sequence[_Item], answers: Sequence[Settled]) -> None:
@@ -173,6 +177,7 @@ class Settler:
             "task %s (%s): its retry may be lost with the connection; it runs at most once",
             attempt.name,
             attempt.delivery.task_id,
+            extra=attempt.labels,
         )
         return without_retry(settlement)
 

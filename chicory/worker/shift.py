@@ -145,7 +145,9 @@ class Shift:
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         except Exception as error:
             # exceptions, filters and countdowns are of the user's making
-            logger.exception("task %s: what it came to cannot be told", attempt.name)
+            logger.exception(
+                "task %s: what it came to cannot be told", attempt.name, extra=attempt.labels
+            )
             attempt.ending = Refused(DeathReason.FAILED, describe(error).message)
             verdict, settlement = self._clerk.conclude(attempt, self._now())
         self.tally.count(attempt, verdict)
@@ -167,12 +169,14 @@ class Shift:
                     "task %s (%s): its lease was lost before it began, it is not run here",
                     attempt.name,
                     attempt.delivery.task_id,
+                    extra=attempt.labels,
                 )
         elif settled is Settled.FENCED and not isinstance(attempt.ending, GivenBack):
             logger.warning(
                 "task %s (%s): its lease was lost meanwhile, its outcome here does not count",
                 attempt.name,
                 attempt.delivery.task_id,
+                extra=attempt.labels,
             )
 
     # -- the end --------------------------------------------------------------------------
@@ -181,9 +185,14 @@ class Shift:
         """Fetch no more, give back what has not begun, let the rest finish within ``timeout``."""
         self._intake.stop()
         self._give_back()
+        logger.info(
+            "consuming no more; %d running tasks get %g s", len(self._slots.running), timeout
+        )
         with anyio.move_on_after(timeout):
             await self._until_idle()
-        if self._slots.running:
+        if not self._slots.running:
+            logger.info("no task runs any more")
+        else:
             logger.warning(
                 "giving back %d tasks that did not finish within %g s",
                 len(self._slots.running),
@@ -203,6 +212,7 @@ class Shift:
                 "from ending; it is given back",
                 attempt.name,
                 attempt.delivery.task_id,
+                extra=attempt.labels,
             )
             self._conclude(attempt, GivenBack())
         if self.running:  # the task group will not end by itself
@@ -238,6 +248,7 @@ class Shift:
                 "task %s (%s): its lease is lost, stopping it",
                 attempt.name,
                 attempt.delivery.task_id,
+                extra=attempt.labels,
             )
             attempt.stop(GivenBack())
 
@@ -248,8 +259,8 @@ class Shift:
             attempt.stop(Stopped())
 
     def starving(self, seconds: float) -> tuple[str, ...]:
-        """The queues, if a fetch has been waiting for that long."""
-        since = self._intake.waiting_since
+        """The queues, if for that long there was room and no fetch was answered."""
+        since = self._intake.hungry_since
         return self._queues if since and time.monotonic() - since >= seconds else ()
 
     def refetch(self) -> None:

@@ -19,6 +19,7 @@ import anyio.lowlevel
 from anyio import CancelScope, Event
 from anyio.abc import TaskGroup
 
+from chicory.logs import current
 from chicory.loop import cancellations
 from chicory.outcome import GivenBack, Raised, Returned
 from chicory.worker.attempt import Attempt, timed_out
@@ -112,6 +113,8 @@ class Slots:
             slot.attempt = attempt = self.queue.popleft()
             attempt.scope = scope
             self.running.add(attempt)
+            current.set(attempt.labels)
+            before = contextvars.copy_context()  # to compare with this one is to compare pointers
             await self._guarded(attempt)
             # who stops a call says so in it: the scope itself would ask trio's clock each time
             if attempt.abort or attempt.timed or type(attempt.ending) is not Returned:
@@ -124,7 +127,7 @@ class Slots:
             if strays():  # one that is still to come must not hit the next call
                 await anyio.lowlevel.checkpoint()
                 return
-            if self._is_soiled():
+            if _differs(before):
                 return
             if self.queue and time.monotonic() - self._turn_began > FAIRNESS:
                 await self._give_way()
@@ -186,13 +189,6 @@ class Slots:
             attempt.ending = GivenBack()
         self._report(attempt)
 
-    def _is_soiled(self) -> bool:
-        """Whether a call left context variables changed."""
-        try:
-            return contextvars.copy_context() != self._context
-        except Exception:  # noqa: BLE001  (what they hold is compared, and may not like it)
-            return True
-
     def _ending(self) -> bool:
         """Whether what runs here is cancelled, or all that is around it: nothing may begin then."""
         return (
@@ -207,3 +203,11 @@ class _Slot:
     def __init__(self) -> None:
         self.scope = CancelScope()
         self.attempt: Attempt | None = None
+
+
+def _differs(before: contextvars.Context) -> bool:
+    """Whether a call left context variables changed."""
+    try:
+        return contextvars.copy_context() != before
+    except Exception:  # noqa: BLE001  (what they hold is compared, and may not like it)
+        return True

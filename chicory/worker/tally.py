@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from chicory.logs import Traceback
 from chicory.outcome import (
     Bury,
     Cancel,
@@ -36,41 +37,52 @@ class Tally:
         if isinstance(verdict, GiveBack):
             return
         self.processed += 1
-        if isinstance(verdict, Succeed):
-            if logger.isEnabledFor(logging.DEBUG):
-                logger.debug("task %s (%s) succeeded", attempt.name, attempt.delivery.task_id)
-            return
-        call = (attempt.name, attempt.delivery.task_id)
-        match verdict:
-            case Cancel():
-                logger.info("task %s (%s) was cancelled", *call)
-                return
-            case RetryIn(delay=delay, failure=failure):
-                logger.warning(
-                    "task %s (%s) failed, next attempt in %.3g s: %s: %s",
-                    *call,
-                    delay,
-                    failure.type_name,
-                    failure.message,
-                )
-            case Fail(failure=failure):
-                logger.error(
-                    "task %s (%s) failed: %s: %s\n%s",
-                    *call,
-                    failure.type_name,
-                    failure.message,
-                    failure.traceback,
-                )
-            case Bury(reason=DeathReason.FAILED, failure=failure):
-                logger.error(
-                    "task %s (%s) failed for good and is a dead letter: %s: %s\n%s",
-                    *call,
-                    failure.type_name,
-                    failure.message,
-                    failure.traceback,
-                )
-            case Bury(reason=reason, failure=failure):
-                logger.error(
-                    "task %s (%s) is a dead letter (%s): %s", *call, reason.value, failure.message
-                )
-        self.failed += 1
+        self.failed += not isinstance(verdict, Succeed | Cancel)
+        if not isinstance(verdict, Succeed) or logger.isEnabledFor(logging.DEBUG):
+            _tell(attempt, verdict)
+
+
+def _tell(attempt: Attempt, verdict: Verdict) -> None:
+    call, labels = (attempt.name, attempt.delivery.task_id), attempt.labels
+    match verdict:
+        case Succeed():
+            logger.debug("task %s (%s) succeeded", *call, extra=labels)
+        case Cancel():
+            logger.info("task %s (%s) was cancelled", *call, extra=labels)
+        case RetryIn(delay=delay, failure=failure):
+            logger.warning(
+                "task %s (%s) failed, next attempt in %.3g s: %s: %s",
+                *call,
+                delay,
+                failure.type_name,
+                failure.message,
+                extra=labels,
+            )
+        case Fail(failure=failure):
+            logger.error(
+                "task %s (%s) failed: %s: %s\n%s",
+                *call,
+                failure.type_name,
+                failure.message,
+                failure.traceback,
+                extra=labels | {"failure": Traceback(failure.traceback)},
+            )
+        case Bury(reason=DeathReason.FAILED, failure=failure):
+            logger.error(
+                "task %s (%s) failed for good and is a dead letter: %s: %s\n%s",
+                *call,
+                failure.type_name,
+                failure.message,
+                failure.traceback,
+                extra=labels | {"failure": Traceback(failure.traceback)},
+            )
+        case Bury(reason=reason, failure=failure):
+            logger.error(
+                "task %s (%s) is a dead letter (%s): %s",
+                *call,
+                reason.value,
+                failure.message,
+                extra=labels,
+            )
+        case GiveBack():
+            pass

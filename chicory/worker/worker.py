@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Callable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Self
 
-import anyio
 from anyio import (
     TASK_STATUS_IGNORED,
     CancelScope,
@@ -27,14 +25,16 @@ from anyio.abc import TaskStatus
 from chicory import stats as statistics
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
-from chicory.errors import ChicoryError
 from chicory.loop import current_loop, spawn
 from chicory.message import new_id
 from chicory.stats import RunningTask, WorkerStats
 from chicory.transport import Transport, WorkerRecord
-from chicory.worker.keeper import Keeper, Ward
+from chicory.worker.connections import clones, opened
+from chicory.worker.keeper import Keeper
+from chicory.worker.loopwatch import Ward
 from chicory.worker.rota import Queues, Rota
-from chicory.worker.shift import FAREWELL, Shift
+from chicory.worker.shift import Shift
+from chicory.worker.signals import hear_signals
 from chicory.worker.tally import Tally
 
 SHOWN = 100
@@ -188,8 +188,9 @@ class Worker:
             with self._scope:
                 for task in self.app.tasks.values():
                     _ = task.signature  # what can never be run is told now
-                async with self._opened() as transports:
-                    await self._work(transports)
+                with self._told():
+                    async with opened(self.app, self.worker_id) as transports:
+                        await self._work(transports)
         except Exception as error:  # noqa: BLE001  (raised where run, start or stop is awaited)
             self._error = _plain(error)
             if self._ready.is_set():
@@ -197,50 +198,33 @@ class Worker:
         finally:
             self._end()
 
+    @contextmanager
+    def _told(self) -> Generator[None]:
+        logger.info("worker %s: starting", self.worker_id)
+        try:
+            yield
+        finally:
+            logger.info(
+                "worker %s: stopped after %d tasks, %d of them failed",
+                self.worker_id,
+                self._tally.processed,
+                self._tally.failed,
+            )
+
     async def _serve_with_signals(self) -> None:
         async with create_task_group() as group:
-            await group.start(self._listen)
+            await group.start(hear_signals, self._obey, self._cancel)
             await self._serve()
             group.cancel_scope.cancel()
 
-    async def _listen(self, *, task_status: TaskStatus[None]) -> None:
-        """The first signal stops, the second one cancels, the third one does what it does."""
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
-            task_status.started()
-            told = False
-            async for number in received:
-                running = self.get_stats().active_tasks
-                if told:
-                    logger.warning("second signal: cancelling %d tasks", running)
-                    self._scope.cancel()
-                    return
-                logger.info(
-                    "%s: stopping; %d running tasks get %g s",
-                    signal.Signals(number).name,
-                    running,
-                    self._timeout,
-                )
-                told = True
-                self._request_stop()
+    def _obey(self, name: str) -> None:
+        running = self.get_stats().active_tasks
+        logger.info("%s: stopping; %d running tasks get %g s", name, running, self._timeout)
+        self._request_stop()
 
-    def _transports(self) -> list[Transport]:
-        links = [self.app.broker_link]
-        if self.app.backend_link is not None and self.app.backend_link is not links[0]:
-            links.append(self.app.backend_link)
-        return [link.template.clone() for link in links]
-
-    @asynccontextmanager
-    async def _opened(self) -> AsyncGenerator[list[Transport]]:
-        transports = self._transports()
-        try:
-            for transport in transports:
-                await transport.open()
-            yield transports
-        finally:
-            with anyio.move_on_after(FAREWELL, shield=True):
-                for transport in transports:
-                    with suppress(ChicoryError):  # all is done; a broker that is gone is no error
-                        await transport.close()
+    def _cancel(self) -> None:
+        logger.warning("second signal: cancelling %d tasks", self.get_stats().active_tasks)
+        self._scope.cancel()
 
     async def _work(self, transports: list[Transport]) -> None:
         keeper: Keeper | None = None
@@ -275,7 +259,7 @@ class Worker:
 
     def _keeper(self, shift: Shift) -> Keeper:
         self._ward = Ward(current_loop(), shift, self._heartbeat, self.retire)
-        return Keeper(self._ward, self._transports(), self.app.config.lease, self.config)
+        return Keeper(self._ward, clones(self.app), self.app.config.lease, self.config)
 
     async def _leave(self, keeper: Keeper | None) -> None:
         try:
@@ -286,12 +270,6 @@ class Worker:
             if keeper is not None:  # not in the default threads, which may all be in use for ever
                 await to_thread.run_sync(keeper.stop, limiter=CapacityLimiter(1))
             self._shift = None
-        logger.info(
-            "worker %s: stopped after %d tasks, %d of them failed",
-            self.worker_id,
-            self._tally.processed,
-            self._tally.failed,
-        )
 
     def _say_hello(self) -> None:
         logger.info(

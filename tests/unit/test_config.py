@@ -48,6 +48,9 @@ VARIABLES = {
         "worker.log_level", "DEBUG", "DEBUG", "ERROR", "ERROR", "LOUD",
         "one of CRITICAL, DEBUG, ERROR, INFO, WARNING",
     ),
+    "WORKER_LOG_FORMAT": (
+        "worker.log_format", "json", "json", "text", "text", "xml", "one of json, text",
+    ),
     "WORKER_MAX_CRASHES": ("worker.max_crashes", "1", 1, "9", 9, "1.5", NUMBER),
     "WORKER_BLOCKED_LOOP_WARNING": (
         "worker.blocked_loop_warning", "2", 2.0, "3", 3.0, "0", POSITIVE,

@@ -444,7 +444,7 @@ async def test_run_cancelled_in_any_verb_gives_everything_back(
     app, cable, holding, verb, monkeypatch
 ):
     monkeypatch.setattr("chicory.worker.shift.FAREWELL", 0.1)
-    monkeypatch.setattr("chicory.worker.worker.FAREWELL", 0.1)
+    monkeypatch.setattr("chicory.worker.connections.FAREWELL", 0.1)
     monkeypatch.setattr("chicory.worker.keeper.LAST_WORDS", 0.1)
     worker = Worker(app)
 
@@ -564,7 +564,7 @@ async def test_a_broker_that_never_answers_does_not_keep_a_worker_from_stopping(
     app, cable, holding, monkeypatch, verb
 ):
     monkeypatch.setattr("chicory.worker.shift.FAREWELL", 0.1)
-    monkeypatch.setattr("chicory.worker.worker.FAREWELL", 0.1)
+    monkeypatch.setattr("chicory.worker.connections.FAREWELL", 0.1)
     monkeypatch.setattr("chicory.worker.keeper.LAST_WORDS", 0.1)
     worker = Worker(app)
 

@@ -1,0 +1,144 @@
+"""The watch over the worker's event loop: that it answers, and what keeps it where it does not."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from chicory.config import WorkerConfig
+from chicory.loop import Loop
+from chicory.transport import WorkerRecord
+from chicory.worker.attempt import Attempt
+from chicory.worker.shift import Shift
+
+logger = logging.getLogger("chicory.worker")
+
+
+class Ward:
+    """The worker as its keeper sees it.
+
+    Attributes:
+        loop: the worker's event loop.
+        thread: the identity of its thread.
+        shift: what it holds, and takes orders; its methods are called on ``loop`` only.
+        record: makes the heartbeat; called on the keeper's thread.
+        retire: has the worker end, with the reason; called on ``loop`` only.
+        lag: seconds that the event loop took to answer, last time.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        shift: Shift,
+        record: Callable[[], WorkerRecord],
+        retire: Callable[[str], None],
+    ) -> None:
+        self.loop = loop
+        self.thread = threading.get_ident()
+        self.shift = shift
+        self.record = record
+        self.retire = retire
+        self.lag = 0.0
+
+
+class LoopWatch:
+    """Asks the ward's event loop for an answer, time and again; runs on the keeper's.
+
+    Attributes:
+        given_up: whether it has been blocked for longer than the limit, and still is.
+    """
+
+    def __init__(self, ward: Ward, config: WorkerConfig) -> None:
+        self.given_up = False
+        self._ward = ward
+        self._config = config
+        self._asked_at: float | None = None
+
+    @property
+    def blocked(self) -> float:
+        """Seconds for which the event loop has owed an answer; from any thread."""
+        asked_at = self._asked_at
+        return 0.0 if asked_at is None else time.monotonic() - asked_at
+
+    async def run(self) -> None:
+        """Watch for as long as there is an event loop."""
+        pause = self._config.blocked_loop_warning / 4
+        while True:
+            answered = asyncio.Event()
+            self._asked_at = time.monotonic()
+            if not self._ask(answered):
+                self._asked_at = None
+                return
+            await self._wait(answered, pause)
+            self._ward.lag = self.blocked
+            self._asked_at = None
+            if self.given_up:
+                self.given_up = False
+                logger.warning("the event loop answers again: leases are renewed again")
+            await asyncio.sleep(pause)
+
+    async def _wait(self, answered: asyncio.Event, pause: float) -> None:
+        reported = False
+        while not answered.is_set():
+            try:
+                async with asyncio.timeout(pause):
+                    await answered.wait()
+            except TimeoutError:
+                blocked = self.blocked
+                if blocked > self._config.blocked_loop_warning and not reported:
+                    reported = True
+                    self._report(blocked)
+                self._consider_giving_up(blocked)
+
+    def _ask(self, answered: asyncio.Event) -> bool:
+        loop = asyncio.get_running_loop()
+
+        def answer() -> None:
+            try:
+                loop.call_soon_threadsafe(answered.set)
+            except RuntimeError:  # the keeper has been stopped meanwhile
+                return
+
+        return self._ward.loop.call_soon(answer)
+
+    def _consider_giving_up(self, blocked: float) -> None:
+        if blocked > self._config.blocked_loop_limit and not self.given_up:
+            self.given_up = True
+            logger.critical(
+                "the event loop is blocked for %.0f s: giving up the leases of %d tasks, "
+                "they will run elsewhere",
+                blocked,
+                len(self._ward.shift.held),
+            )
+
+    def _report(self, blocked: float) -> None:
+        frame: Any = sys._current_frames().get(self._ward.thread)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+        if frame is None:
+            return
+        culprit = self._culprit(frame)
+        logger.warning(
+            "the event loop is blocked for %.1f s by %s: use a plain def for blocking code, "
+            "or await; leases are renewed meanwhile\n%s",
+            blocked,
+            f"task {culprit.name} ({culprit.delivery.task_id})"
+            if culprit
+            else "something that is no task",
+            "".join(traceback.format_stack(frame)),
+            extra=culprit.labels if culprit else None,
+        )
+
+    def _culprit(self, frame: Any) -> Attempt | None:
+        codes: set[object] = set()
+        while frame is not None:
+            codes.add(frame.f_code)
+            frame = frame.f_back
+        for attempt in list(self._ward.shift.held.values()):
+            if attempt.task and getattr(attempt.task.function, "__code__", None) in codes:
+                return attempt
+        return None
