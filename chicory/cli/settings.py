@@ -7,13 +7,11 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec.structs import fields
-
 from chicory.accepted import words
 from chicory.cli.locate import Address, reach
 from chicory.cli.output import AsJSON, show
 from chicory.config import ChicoryConfig
-from chicory.environment import Reader, Section, mask
+from chicory.environment import Reader, Section, mask, readers
 
 _ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
 
@@ -31,7 +29,7 @@ def reference() -> Iterator[dict[str, str]]:
     for section, name, reader in _readers(ChicoryConfig()):
         yield {
             "variable": reader.variable,
-            "default": "" if reader.default is None else str(reader.default),
+            "default": reader.default,
             "takes": words(reader.kind),
             "meaning": _meaning(type(section), name),
         }
@@ -53,12 +51,13 @@ def _in_force(address: str) -> Iterator[dict[str, Any]]:
 
 
 def _readers(section: Section) -> Iterator[tuple[Section, str, Reader]]:
-    for field in fields(section):
-        value, reader = getattr(section, field.name), field.default_factory
+    found = readers(type(section))
+    for name in section.__struct_fields__:
+        value = getattr(section, name)
         if isinstance(value, Section):
             yield from _readers(value)
-        elif isinstance(reader, Reader):
-            yield section, field.name, reader
+        elif name in found:
+            yield section, name, found[name]
 
 
 def _meaning(kind: type[Section], name: str) -> str:

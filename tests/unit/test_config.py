@@ -133,7 +133,9 @@ def section_of(config: object, path: str) -> object:
 
 def leaves(section: type[Section], path: str = "") -> set[str]:
     found: set[str] = set()
-    for name, hint in get_type_hints(section).items():
+    hints = get_type_hints(section)
+    for name in section.__struct_fields__:
+        hint = hints[name]
         if isinstance(hint, type) and issubclass(hint, Section):
             found |= leaves(hint, f"{path}{name}.")
         else:
