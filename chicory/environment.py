@@ -1,10 +1,9 @@
-"""Settings from the environment and from ``.env``: each variable read, converted and checked."""
+"""Settings: each one's variable found in the environment or ``.env``, converted and checked."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ from msgspec import Struct
 from msgspec.structs import fields
 
 from chicory.accepted import accept
+from chicory.dotenv import dotenv
 from chicory.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -43,7 +43,7 @@ class Setting:
 
     def __init__(self, default: Any, said: str | None) -> None:
         self.default = default
-        self.said = ("" if default is None else str(default)) if said is None else said
+        self.said = _said(default) if said is None else said
 
     def __call__(self) -> Self:
         """What the field holds at first: this mark."""
@@ -176,39 +176,14 @@ class Reader:
         return f"{self.variable}={shown!r}"
 
 
+def _said(default: Any) -> str:
+    """A default as a variable would say it."""
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
+
+
 def _without_none(kind: Any) -> Any:
     """The kind of what a variable may say: it cannot say ``None``."""
     kinds = [each for each in get_args(kind) if each is not NoneType]
     return kinds[0] if NoneType in get_args(kind) and len(kinds) == 1 else kind
-
-
-_loaded: tuple[object, Mapping[str, str]] = (None, {})
-
-
-def dotenv() -> Mapping[str, str]:
-    """The variables of ``.env`` in the current folder; read again when it has changed.
-
-    Raises ``ConfigurationError`` where it is there and cannot be read.
-    """
-    global _loaded  # noqa: PLW0603  (a cache of one file)
-    try:
-        path = Path.cwd() / ".env"
-        found = path.stat()
-    except OSError:
-        return {}
-    if stat.S_ISDIR(found.st_mode):  # as some virtual environments are called
-        return {}
-    stamp = (path, found.st_ino, found.st_mtime_ns, found.st_size)
-    if _loaded[0] != stamp:
-        _loaded = (stamp, _parse(path))
-    return _loaded[1]
-
-
-def _parse(path: Path) -> Mapping[str, str]:
-    from dotenv import dotenv_values  # noqa: PLC0415  (only who has a .env pays for it)
-
-    try:
-        values = dotenv_values(path)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
-    return {key: value for key, value in values.items() if value is not None}
