@@ -119,7 +119,8 @@ class Backend:
         self, worker_id: str, heartbeat: WorkerStats, ttl: float = 30
     ) -> None:
         """Store a heartbeat for ``ttl`` seconds."""
-        beat = WorkerRecord(worker_id, (heartbeat.queue,), stats.encode(heartbeat))
+        queues = tuple(heartbeat.queues) or (heartbeat.queue,)
+        beat = WorkerRecord(worker_id, queues, stats.encode(heartbeat))
         await (await self._session()).transport.beat(beat, ttl)
 
     async def cleanup_stale_clients(self, stale_seconds: float = 60.0) -> int:
