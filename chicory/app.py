@@ -127,7 +127,7 @@ class Chicory:
         settings = TransportSettings(
             url=url, namespace=self.config.namespace, lease=self.config.lease, clock=self.clock
         )
-        return Link(open_transport(settings), self.clock)
+        return Link(open_transport(settings), self.clock, settings.lease)
 
     @property
     def backend(self) -> Backend:

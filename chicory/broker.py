@@ -13,6 +13,7 @@ from chicory.errors import ChicoryError, MessageError, MessageTooLargeError, Val
 from chicory.health import BrokerStatus
 from chicory.message import TaskMessage
 from chicory.session import Link, Session
+from chicory.stale import remove_stale
 from chicory.transport import (
     MAX_NAME,
     Counts,
@@ -129,13 +130,14 @@ class Broker:
         )
 
     async def cleanup_stale_clients(
-        self, queue: str = DEFAULT_QUEUE, stale_seconds: float = 60.0
+        self, queue: str | None = DEFAULT_QUEUE, stale_seconds: float = 60.0
     ) -> int:
-        """Remove records of this queue's workers that are dead for that long; how many.
+        """Remove records of workers of this queue, or of all, that died that long ago; how many.
 
-        Their tasks need no cleaning up: they run elsewhere once the lease has run out.
+        Only of who is dead and holds nothing: it said that it stopped, or its heartbeat expired,
+        and then its leases. Its tasks need no cleaning up: they run elsewhere from then on.
         """
-        return await remove_stale(await self._session(), self._link, stale_seconds, queue)
+        return await remove_stale(self._link, stale_seconds, queue)
 
     async def purge_queue(self, queue: str = DEFAULT_QUEUE) -> int:
         """Delete all messages that are not leased; how many."""
@@ -212,21 +214,6 @@ class Broker:
 
     async def _workers(self) -> Sequence[WorkerRecord]:
         return await (await self._session()).transport.workers()
-
-
-async def remove_stale(
-    session: Session, link: Link, stale_seconds: float, queue: str | None = None
-) -> int:
-    """Remove the records of workers that stopped beating that many seconds ago; how many."""
-    before = link.clock.now() - stale_seconds
-    stale = [
-        worker
-        for worker in await session.transport.workers()
-        if worker.beat_at < before and (queue is None or queue in worker.queues)
-    ]
-    for worker in stale:
-        await session.transport.beat(worker, 0)
-    return len(stale)
 
 
 def level(priority: int | None) -> Priority:

@@ -73,9 +73,8 @@ def _picture(seen: Rows | str, empty: str) -> RenderableType:
     if isinstance(seen, str) or not seen:
         return Group(heading, Text(harmless(str(seen or empty))))
     # what is too wide is cut at the edge, and not folded: the columns stay columns
-    return Group(
-        heading, *(Text(line, no_wrap=True, overflow="crop") for line in lines(table(seen)))
-    )
+    drawn = (Text.from_ansi(line, no_wrap=True, overflow="crop") for line in lines(table(seen)))
+    return Group(heading, *drawn)
 
 
 def _now() -> str:

@@ -75,7 +75,11 @@ def cleanup(
 
     async def remove() -> int:
         async with reach(app) as opened:
-            return await opened.backend.cleanup_stale_clients(stale_seconds=stale_seconds)
+            removed = await opened.broker.cleanup_stale_clients(None, stale_seconds)
+            if opened.backend_link not in {None, opened.broker_link}:  # each has a record of each
+                results = await opened.backend.cleanup_stale_clients(stale_seconds)
+                removed = max(removed, results)
+            return removed
 
     print(f"{anyio.run(remove)} stale workers removed")
 

@@ -240,19 +240,6 @@ async def test_a_consumer_of_another_version_counts(app, broker):
     assert await broker.get_consumer_count() == 1
 
 
-async def test_records_of_dead_workers_are_removed(app, clock, broker):
-    for name, queue in [("a", "default"), ("b", "default"), ("c", "mail")]:
-        stats = WorkerStats(worker_id=name, hostname="h", pid=1, queue=queue, concurrency=1)
-        await app.backend.store_heartbeat(name, stats, 1000)
-        clock.advance(50)
-
-    assert await broker.cleanup_stale_clients(stale_seconds=200) == 0
-    assert await broker.cleanup_stale_clients(stale_seconds=120) == 1
-    assert await broker.cleanup_stale_clients("none", 0) == 0
-    assert await app.backend.cleanup_stale_clients(stale_seconds=10) == 2
-    assert await app.backend.get_active_workers() == []
-
-
 async def test_a_healthcheck_asks_now(app, broker):
     assert (await broker.healthcheck()).connected
 
