@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from chicory import message as messages
 from chicory import stats
+from chicory.accepted import is_plain
 from chicory.errors import ChicoryError, MessageError, MessageTooLargeError, ValidationError
 from chicory.health import BrokerStatus
 from chicory.message import TaskMessage
@@ -83,7 +84,7 @@ class Broker:
             QueueFullError: the broker has no room; nothing was published.
             ValidationError: the name of the queue is none; nothing was published.
         """
-        read = messages.decode_whole(messages.encode(message))  # as a worker will
+        read = messages.check(message)
         read.eta = _in_utc(read.eta)
         read.first_failure_at = _in_utc(read.first_failure_at)
         await self.enqueue(read, queue)
@@ -229,6 +230,8 @@ def _check_name(queue: str) -> None:
     # what no transport can store must not fail the batch that it would be part of
     if not isinstance(queue, str) or not 0 < len(queue) <= MAX_NAME or not _is_text(queue):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValidationError(f"queue {queue!r:.40}: must be text of 1 to {MAX_NAME} characters")
+    if not is_plain(queue):
+        raise ValidationError(f"queue {queue!r}: must be without control characters")
 
 
 def _is_text(name: str) -> bool:
