@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from chicory.errors import ConfigurationError
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def is_plain(name: str) -> bool:
+    """Whether a name has no control characters, which steer terminals and forge lines of logs."""
+    return not _CONTROL.search(name)
 
 
 def accept(value: Any, kind: Any, shown: str, *, strict: bool = True) -> Any:

@@ -58,6 +58,7 @@ class Chicory:
         validation_mode: of tasks that name none.
         delivery_mode: of tasks that name none.
         clock: the time, for tests.
+        create: whether to make an SQLite file that is not there, or to refuse it when connecting.
 
     Raises:
         ConfigurationError: a URL or a setting is wrong; its scheme is unknown.
@@ -72,6 +73,7 @@ class Chicory:
         delivery_mode: DeliveryMode | None = None,
         *,
         clock: Clock | None = None,
+        create: bool = True,
     ) -> None:
         self.config = ChicoryConfig() if config is None else config
         if not isinstance(self.config, ChicoryConfig):  # pyright: ignore[reportUnnecessaryIsInstance]  (not every caller is type-checked)
@@ -81,6 +83,7 @@ class Chicory:
         self.validation_mode = validation_mode or self.config.validation_mode
         self.delivery_mode = delivery_mode or self.config.delivery_mode
         self.clock = clock or SystemClock()
+        self._create = create
         self.broker_url = self._broker_url(broker)
         self.backend_url = self._backend_url(backend)
         self.broker_link = self._link(self.broker_url)
@@ -123,9 +126,13 @@ class Chicory:
 
     def _link(self, url: str) -> Link:
         settings = TransportSettings(
-            url=url, namespace=self.config.namespace, lease=self.config.lease, clock=self.clock
+            url=url,
+            namespace=self.config.namespace,
+            lease=self.config.lease,
+            clock=self.clock,
+            create=self._create,
         )
-        return Link(open_transport(settings), self.clock)
+        return Link(open_transport(settings), self.clock, settings.lease)
 
     @property
     def backend(self) -> Backend:

@@ -10,11 +10,11 @@ import msgspec
 from anyio import Event, move_on_after
 
 from chicory import codec, record, stats
-from chicory.broker import remove_stale
 from chicory.errors import ChicoryError, MessageError, ValidationError
 from chicory.health import BackendStatus
 from chicory.record import StoredResult, TaskResult
 from chicory.session import Callback, Link, Outcome, Session
+from chicory.stale import remove_stale
 from chicory.states import TaskState
 from chicory.stats import WorkerStats
 from chicory.transport import Record, Stage, WorkerRecord
@@ -119,12 +119,13 @@ class Backend:
         self, worker_id: str, heartbeat: WorkerStats, ttl: float = 30
     ) -> None:
         """Store a heartbeat for ``ttl`` seconds."""
-        beat = WorkerRecord(worker_id, (heartbeat.queue,), stats.encode(heartbeat))
+        queues = tuple(heartbeat.queues) or (heartbeat.queue,)
+        beat = WorkerRecord(worker_id, queues, stats.encode(heartbeat))
         await (await self._session()).transport.beat(beat, ttl)
 
     async def cleanup_stale_clients(self, stale_seconds: float = 60.0) -> int:
-        """Remove records of workers that are dead for that long; how many."""
-        return await remove_stale(await self._session(), self._link, stale_seconds)
+        """Remove records of workers that died that long ago; how many. As the broker's does."""
+        return await remove_stale(self._link, stale_seconds)
 
     async def healthcheck(self) -> BackendStatus:
         """Ask the server now."""

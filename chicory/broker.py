@@ -9,10 +9,12 @@ from msgspec import Struct
 
 from chicory import message as messages
 from chicory import stats
+from chicory.accepted import is_plain
 from chicory.errors import ChicoryError, MessageError, MessageTooLargeError, ValidationError
 from chicory.health import BrokerStatus
 from chicory.message import TaskMessage
 from chicory.session import Link, Session
+from chicory.stale import remove_stale
 from chicory.transport import (
     MAX_NAME,
     Counts,
@@ -82,7 +84,7 @@ class Broker:
             QueueFullError: the broker has no room; nothing was published.
             ValidationError: the name of the queue is none; nothing was published.
         """
-        read = messages.decode_whole(messages.encode(message))  # as a worker will
+        read = messages.check(message)
         read.eta = _in_utc(read.eta)
         read.first_failure_at = _in_utc(read.first_failure_at)
         await self.enqueue(read, queue)
@@ -129,13 +131,14 @@ class Broker:
         )
 
     async def cleanup_stale_clients(
-        self, queue: str = DEFAULT_QUEUE, stale_seconds: float = 60.0
+        self, queue: str | None = DEFAULT_QUEUE, stale_seconds: float = 60.0
     ) -> int:
-        """Remove records of this queue's workers that are dead for that long; how many.
+        """Remove records of workers of this queue, or of all, that died that long ago; how many.
 
-        Their tasks need no cleaning up: they run elsewhere once the lease has run out.
+        Only of who is dead and holds nothing: it said that it stopped, or its heartbeat expired,
+        and then its leases. Its tasks need no cleaning up: they run elsewhere from then on.
         """
-        return await remove_stale(await self._session(), self._link, stale_seconds, queue)
+        return await remove_stale(self._link, stale_seconds, queue)
 
     async def purge_queue(self, queue: str = DEFAULT_QUEUE) -> int:
         """Delete all messages that are not leased; how many."""
@@ -214,21 +217,6 @@ class Broker:
         return await (await self._session()).transport.workers()
 
 
-async def remove_stale(
-    session: Session, link: Link, stale_seconds: float, queue: str | None = None
-) -> int:
-    """Remove the records of workers that stopped beating that many seconds ago; how many."""
-    before = link.clock.now() - stale_seconds
-    stale = [
-        worker
-        for worker in await session.transport.workers()
-        if worker.beat_at < before and (queue is None or queue in worker.queues)
-    ]
-    for worker in stale:
-        await session.transport.beat(worker, 0)
-    return len(stale)
-
-
 def level(priority: int | None) -> Priority:
     """The level that a message's priority means. Raises ``ValidationError`` for none."""
     if priority is None:
@@ -242,6 +230,8 @@ def _check_name(queue: str) -> None:
     # what no transport can store must not fail the batch that it would be part of
     if not isinstance(queue, str) or not 0 < len(queue) <= MAX_NAME or not _is_text(queue):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise ValidationError(f"queue {queue!r:.40}: must be text of 1 to {MAX_NAME} characters")
+    if not is_plain(queue):
+        raise ValidationError(f"queue {queue!r}: must be without control characters")
 
 
 def _is_text(name: str) -> bool:

@@ -1,20 +1,24 @@
-"""Settings from the environment and from ``.env``: each variable read, converted and checked."""
+"""Settings: each one's variable found in the environment or ``.env``, converted and checked."""
 
 from __future__ import annotations
 
 import os
 import re
-import stat
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any, get_type_hints
+from types import NoneType
+from typing import Any, ClassVar, Self, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import fields
 
 from chicory.accepted import accept
+from chicory.dotenv import dotenv
 from chicory.errors import ConfigurationError
 
+T = TypeVar("T")
 _SECRET = frozenset({"password", "token"})
 # A password that was not escaped may hold "/" and "@": hide too much rather than too little.
 _LOGIN = re.compile(r"(://)(?!/).*@", re.DOTALL)
@@ -29,15 +33,50 @@ def mask(url: str) -> str:
     return _OPTION.sub(r"\1***", _NO_URL.sub("***@", _LOGIN.sub(r"\1***@", url)))
 
 
+class Setting:
+    """The default of a field, which stands in it until its section has looked for the value.
+
+    Attributes:
+        default: the value where nobody sets one.
+        said: the default in words, where it is not the same on every machine.
+    """
+
+    def __init__(self, default: Any, said: str | None) -> None:
+        self.default = default
+        self.said = _said(default) if said is None else said
+
+    def __call__(self) -> Self:
+        """What the field holds at first: this mark."""
+        return self
+
+
+def setting(default: T, *, said: str | None = None) -> T:
+    """A field of a ``Section`` that its variable may set: ``CHICORY_<prefix>_<FIELD>``.
+
+    Or the contents of the file that ``CHICORY_<prefix>_<FIELD>_FILE`` names, as Docker and
+    Kubernetes hand out secrets.
+    """
+    return cast("T", msgspec.field(default_factory=Setting(default, said)))
+
+
 class Section(Struct, kw_only=True):
-    """A group of settings; what is not given comes from its variable, else from its default."""
+    """A group of settings; what is not given comes from its variable, else from its default.
+
+    Attributes:
+        prefix: what the variables of this section begin with, after ``CHICORY_``.
+    """
+
+    prefix: ClassVar[str] = ""
 
     def __post_init__(self) -> None:
-        hints = get_type_hints(type(self), include_extras=True)
+        found, hints = readers(type(self)), _hints(type(self))
         for name in self.__struct_fields__:
             value, kind = getattr(self, name), hints[name]
-            if isinstance(value, Section) and kind in type(value).__mro__:
+            if isinstance(value, Setting):
+                value = found[name]()
+            elif isinstance(value, Section) and kind in type(value).__mro__:
                 continue
+            setattr(self, name, value)
             shown = f"{type(self).__name__}({name}={self._shown(name)!r})"
             setattr(self, name, accept(value, kind, shown))
 
@@ -59,13 +98,24 @@ class Section(Struct, kw_only=True):
         return [(name, self._shown(name)) for name in self.__struct_fields__]
 
 
-def setting(variable: str, kind: Any, default: Any) -> Any:
-    """A field of a ``Section`` that the variable ``CHICORY_<variable>`` may set.
+@cache
+def _hints(section: type[Section]) -> Mapping[str, Any]:
+    return get_type_hints(section, include_extras=True)
 
-    Or the contents of the file that ``CHICORY_<variable>_FILE`` names, as Docker and Kubernetes
-    hand out secrets.
-    """
-    return msgspec.field(default_factory=Reader(f"CHICORY_{variable}", kind, default))
+
+@cache
+def readers(section: type[Section]) -> Mapping[str, Reader]:
+    """Who finds the settings of a section, by field; without those of the sections within it."""
+    hints = _hints(section)
+    return {
+        field.name: Reader(
+            "_".join(filter(None, ("CHICORY", section.prefix, field.name.upper()))),
+            hints[field.name],
+            field.default_factory,
+        )
+        for field in fields(section)
+        if isinstance(field.default_factory, Setting)
+    }
 
 
 class Reader:
@@ -73,14 +123,15 @@ class Reader:
 
     Attributes:
         variable: the environment variable that sets it.
-        kind: what it may be.
-        default: what it is where nobody sets it.
+        kind: what it may be; ``None``, where it may be that, stands in no variable.
+        default: the default in words.
     """
 
-    def __init__(self, variable: str, kind: Any, default: Any) -> None:
+    def __init__(self, variable: str, kind: Any, setting: Setting) -> None:
         self.variable = variable
-        self.kind = kind
-        self.default = default
+        self.kind = _without_none(kind)
+        self.default = setting.said
+        self._setting = setting
 
     def __call__(self) -> Any:
         """The value. Raises ``ConfigurationError`` that names the variable and what it takes."""
@@ -88,7 +139,7 @@ class Reader:
             found = self._find(variables)
             if found is not None:
                 return accept(found, self.kind, self._shown(found), strict=False)
-        return self.default
+        return self._setting.default
 
     def source(self) -> str:
         """Where the value comes from: the environment, ``.env``, or the default."""
@@ -125,33 +176,14 @@ class Reader:
         return f"{self.variable}={shown!r}"
 
 
-_loaded: tuple[object, Mapping[str, str]] = (None, {})
+def _said(default: Any) -> str:
+    """A default as a variable would say it."""
+    if default is None:
+        return ""
+    return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def dotenv() -> Mapping[str, str]:
-    """The variables of ``.env`` in the current folder; read again when it has changed.
-
-    Raises ``ConfigurationError`` where it is there and cannot be read.
-    """
-    global _loaded  # noqa: PLW0603  (a cache of one file)
-    try:
-        path = Path.cwd() / ".env"
-        found = path.stat()
-    except OSError:
-        return {}
-    if stat.S_ISDIR(found.st_mode):  # as some virtual environments are called
-        return {}
-    stamp = (path, found.st_ino, found.st_mtime_ns, found.st_size)
-    if _loaded[0] != stamp:
-        _loaded = (stamp, _parse(path))
-    return _loaded[1]
-
-
-def _parse(path: Path) -> Mapping[str, str]:
-    from dotenv import dotenv_values  # noqa: PLC0415  (only who has a .env pays for it)
-
-    try:
-        values = dotenv_values(path)
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{path} cannot be read: {error}") from None
-    return {key: value for key, value in values.items() if value is not None}
+def _without_none(kind: Any) -> Any:
+    """The kind of what a variable may say: it cannot say ``None``."""
+    kinds = [each for each in get_args(kind) if each is not NoneType]
+    return kinds[0] if NoneType in get_args(kind) and len(kinds) == 1 else kind

@@ -15,6 +15,7 @@ import msgspec
 from msgspec import Meta, Raw, Struct
 
 from chicory import codec
+from chicory.accepted import is_plain
 from chicory.errors import MessageError, MessageVersionError
 from chicory.transport import MAX_NAME
 
@@ -114,6 +115,34 @@ def decode_whole(body: bytes) -> TaskMessage:
         return _message.decode(body)
     except codec.DECODE_ERRORS as error:
         raise MessageError(f"arguments of {envelope.name!r} cannot be read: {error}") from error
+
+
+def check(message: TaskMessage) -> TaskMessage:
+    """The message as a worker will read it.
+
+    Raises ``MessageError`` that names the attribute for which no worker could, or should.
+    """
+    for name in ("id", "name"):
+        value: object = getattr(message, name)
+        if isinstance(value, str) and not is_plain(value):
+            raise MessageError(f"TaskMessage({name}={value!r}): must be without control characters")
+    body = encode(message)
+    try:
+        return decode_whole(body)
+    except MessageVersionError:
+        raise
+    except MessageError as error:
+        raise _with_attribute(error) from error
+
+
+def _with_attribute(error: MessageError) -> MessageError:
+    """The same, with the name of the attribute in place of its number."""
+    text, found, rest = str(error).rpartition(" - at `$[")
+    number, _, _ = rest.partition("]")
+    if not found or not number.isdecimal():
+        return error
+    attribute = TaskMessage.__struct_fields__[int(number)]
+    return MessageError(f"TaskMessage({attribute}=...): {text.rpartition(': ')[2]}")
 
 
 def _refuse_newer(body: bytes) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Optional
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
-from chicory.accepted import accept
+from chicory.accepted import accept, is_plain
 from chicory.errors import ConfigurationError
 from chicory.retry import NO_RETRIES, RetryPolicy
 from chicory.states import DeliveryMode, ValidationMode
@@ -58,6 +58,11 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             shown = repr(value)[:_SHOWN]
             force_setattr(self, name, accept(value, kind, f"@app.task({name}={shown})"))
+        for name in ("name", "queue"):
+            if not is_plain(getattr(self, name) or ""):
+                raise ConfigurationError(
+                    f"@app.task({name}={getattr(self, name)!r}): must be without control characters"
+                )
         if not isinstance(self.retry_policy, RetryPolicy | None):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(
                 f"@app.task(retry_policy={self.retry_policy!r}): must be a RetryPolicy(...)"

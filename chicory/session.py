@@ -13,7 +13,7 @@ from chicory.coalescer import Coalescer
 from chicory.errors import BrokerConnectionError, ChicoryError, MessageError
 from chicory.loop import Loop, current_loop
 from chicory.record import StoredResult
-from chicory.transport import Publication, PublishOutcome, Transport
+from chicory.transport import DEFAULT_LEASE, Publication, PublishOutcome, Transport
 
 MAX_BATCH = 256
 
@@ -112,11 +112,18 @@ class ResultWatch:
 
 
 class Link:
-    """One address, opened when it is first used, once on each event loop that uses it."""
+    """One address, opened when it is first used, once on each event loop that uses it.
 
-    def __init__(self, template: Transport, clock: Clock) -> None:
+    Attributes:
+        template: what is opened, as often as need be.
+        clock: the time.
+        lease: seconds after which what a worker held is held no more, if it is dead.
+    """
+
+    def __init__(self, template: Transport, clock: Clock, lease: float = DEFAULT_LEASE) -> None:
         self.template = template
         self.clock = clock
+        self.lease = lease
         self._sessions: dict[object, Session] = {}
         self._gates: dict[object, tuple[Loop, Lock]] = {}
 

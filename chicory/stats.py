@@ -30,7 +30,8 @@ class WorkerStats(Struct, kw_only=True):
         worker_id: unique for each start.
         hostname: where it runs.
         pid: its process.
-        queue: the queue consumed.
+        queue: the queue consumed; several with commas between them.
+        queues: the queues consumed.
         concurrency: tasks that may run at once.
         tasks_processed: attempts that came to an end, failed ones included.
         tasks_failed: attempts that failed, whether or not they are retried.
@@ -59,6 +60,7 @@ class WorkerStats(Struct, kw_only=True):
     backend: BackendStatus | None = None
     running: list[RunningTask] = []
     loop_lag: float = 0.0
+    queues: list[str] = []
 
     @property
     def status(self) -> Literal["running", "stopped"]:

@@ -68,12 +68,15 @@ class TransportSettings(Struct, frozen=True, kw_only=True):
         namespace: keeps several applications on one broker apart.
         lease: seconds after which a delivery that nobody renews is fetched by another worker.
         clock: the time for leases and delays, where the broker has none of its own.
+        create: whether ``open`` makes a store that is not there; otherwise ``ConfigurationError``.
+            For transports to a server, which is there or not, it means nothing.
     """
 
     url: str
     namespace: str = "chicory"
     lease: float = DEFAULT_LEASE
     clock: Clock = SystemClock()
+    create: bool = True
 
 
 class Unique(Struct, frozen=True):

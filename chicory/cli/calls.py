@@ -12,7 +12,7 @@ from cyclopts.validators import Number
 
 from chicory.app import Chicory
 from chicory.cli.locate import Address, AppPath, across_processes, locate, reach
-from chicory.cli.output import AsJSON, json_text, print_json, show_one
+from chicory.cli.output import AsJSON, harmless, json_text, print_json, show_one
 from chicory.errors import ConfigurationError, TaskError
 from chicory.record import TaskResult
 from chicory.result import AsyncResult
@@ -83,7 +83,7 @@ async def _print_value(handle: AsyncResult[Any], timeout: float | None) -> int: 
     try:
         print_json(await handle.get(timeout))
     except TaskError as error:
-        print(error)
+        print(harmless(str(error), kept="\n\t"))
         return 1
     return 0
 

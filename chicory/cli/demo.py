@@ -61,7 +61,7 @@ async def _demo() -> None:
                 taken = await tour.take(paths, lambda: progress.advance(bar))
     findings.print_findings(out, taken)
     findings.print_figures(out, taken)
-    findings.print_next(out, taken, address)
+    findings.print_next(out, taken, tour.app.broker_url)
 
 
 def _progress(out: Console) -> Progress:

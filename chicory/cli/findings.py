@@ -14,6 +14,7 @@ from chicory.cli.output import print_whole
 from chicory.demo.source import Function
 from chicory.demo.tasks import DATABASE, LOST
 from chicory.demo.tour import Tour, percentile
+from chicory.environment import mask
 
 TOP = 5
 
@@ -69,6 +70,15 @@ def _latency(values: list[float]) -> str:
     return f"p50 {p50:,.1f} ms, p99 {p99:,.1f} ms"
 
 
+def _export(broker: str) -> str:
+    """The command that has the next ones use this broker; its login is not shown."""
+    shown = mask(broker)
+    if shown == broker:
+        return f"export CHICORY_BROKER_URL={quote(broker)}"
+    blank = shown.replace("***", "LOGIN")
+    return f"export CHICORY_BROKER_URL={quote(blank)}  # with yours for LOGIN: it is not shown"
+
+
 def print_next(out: Console, taken: Tour, broker: str) -> None:
     """Commands that look at what is left, and mend it."""
     run = "uv run chicory" if "UV_RUN_RECURSION_DEPTH" in os.environ else "chicory"
@@ -87,7 +97,7 @@ def print_next(out: Console, taken: Tour, broker: str) -> None:
         ]
     out.print("\n[bold]Next[/], in this folder:")
     if broker != DATABASE:
-        out.print(f"  export CHICORY_BROKER_URL={quote(broker)}", soft_wrap=True, markup=False)
+        out.print(f"  {_export(broker)}", soft_wrap=True, markup=False)
     width = max(len(command) for _, command in steps)
     for purpose, line in steps:
         out.print(f"  {line:{width}}  # {purpose}", soft_wrap=True, markup=False)

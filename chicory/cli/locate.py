@@ -41,9 +41,11 @@ def locate(path: str) -> Chicory:
 def reach(address: str) -> Chicory:
     """The app at that path; for a broker's URL, an app without tasks on that broker.
 
+    To look at a file that is not there must not make it: its name is mistyped.
+
     Raises as ``locate`` and ``across_processes``.
     """
-    return across_processes(Chicory(address) if "://" in address else locate(address))
+    return across_processes(Chicory(address, create=False) if "://" in address else locate(address))
 
 
 def across_processes(app: Chicory) -> Chicory:

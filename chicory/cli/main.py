@@ -12,6 +12,7 @@ from cyclopts import App, CycloptsError
 
 from chicory.cli import calls, dlq, queues, settings, worker, workers
 from chicory.cli.demo import demo
+from chicory.cli.output import harmless
 from chicory.errors import (
     ChicoryError,
     ConfigurationError,
@@ -76,7 +77,7 @@ def _print_anything() -> None:
 
 
 def _complain(text: str, code: int) -> int:
-    print(f"chicory: {text}", file=sys.stderr)
+    print(f"chicory: {harmless(text)}", file=sys.stderr)
     return code
 
 

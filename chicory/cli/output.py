@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from cyclopts import Parameter
@@ -27,11 +27,16 @@ def console() -> Console:
 
 def print_whole(table: Table) -> None:
     """Print a table without cutting or folding a cell: an id that is cut is of no use."""
+    for line in lines(table):
+        print(line)
+
+
+def lines(table: Table) -> list[str]:
+    """The lines of a table, as wide as they need to be."""
     wide = Console(highlight=False, width=UNBOUNDED)
     with wide.capture() as captured:
         wide.print(table)
-    for line in captured.get().splitlines():
-        print(line.rstrip())
+    return [line.rstrip() for line in captured.get().splitlines()]
 
 
 def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> None:
@@ -39,7 +44,7 @@ def show(rows: Sequence[Mapping[str, Any]], *, as_json: bool, empty: str) -> Non
     if as_json:
         print_json(rows)
     elif rows:
-        print_whole(_table(rows))
+        print_whole(table(rows))
     else:
         print(empty)
 
@@ -86,14 +91,32 @@ def harmless(text: str, kept: str = "") -> str:
     )
 
 
-def _table(rows: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
+def span(seconds: float) -> str:
+    """A length of time in its two largest units: ``3 h 20 min``."""
+    rest = max(0, round(seconds))
+    parts: list[str] = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        number, rest = divmod(rest, size)
+        if number or parts:
+            parts.append(f"{number} {unit}" if number else "")
+    return " ".join(filter(None, parts[:2])) or "0 s"
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> Table:
+    """A table of rows of one shape."""
+    made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0))
     for name, value in rows[0].items():
         right = isinstance(value, int | float) and not isinstance(value, bool)
-        table.add_column(name.replace("_", " "), justify="right" if right else "left")
+        made.add_column(name.replace("_", " "), justify="right" if right else "left")
     for row in rows:
-        table.add_row(*(Text(harmless(_text(value))) for value in row.values()))
-    return table
+        made.add_row(*(Text(_cell(value)) for value in row.values()))
+    return made
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        return "\n".join(harmless(_text(each)) for each in cast("list[object]", value))
+    return harmless(_text(value))
 
 
 def _text(value: object) -> str:

@@ -2,20 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from msgspec.structs import fields
-
-from chicory.accepted import words
 from chicory.cli.locate import Address, reach
 from chicory.cli.output import AsJSON, show
-from chicory.config import ChicoryConfig
-from chicory.environment import Reader, Section, mask
-
-_ATTRIBUTE = re.compile(r"^ {4}(\w+): (.+(?:\n {8}.+)*)", re.MULTILINE)
+from chicory.cli.reference import entries, settings
+from chicory.environment import mask
 
 
 def config(app: Address | None = None, /, *, as_json: AsJSON = False) -> None:
@@ -23,17 +16,17 @@ def config(app: Address | None = None, /, *, as_json: AsJSON = False) -> None:
 
     Without an app: every variable, its default, and what it takes.
     """
-    show(list(reference() if app is None else _in_force(app)), as_json=as_json, empty="")
+    show(list(_all() if app is None else _in_force(app)), as_json=as_json, empty="")
 
 
-def reference() -> Iterator[dict[str, str]]:
-    """Every variable: its default, what it takes, and what it means."""
-    for section, name, reader in _readers(ChicoryConfig()):
+def _all() -> Iterator[dict[str, str]]:
+    for entry in entries():
         yield {
-            "variable": reader.variable,
-            "default": "" if reader.default is None else str(reader.default),
-            "takes": words(reader.kind),
-            "meaning": _meaning(type(section), name),
+            "variable": entry.variable,
+            "default": entry.default,
+            "takes": entry.takes,
+            "option": " ".join(entry.options),
+            "meaning": entry.meaning,
         }
 
 
@@ -42,7 +35,7 @@ def _in_force(address: str) -> Iterator[dict[str, Any]]:
     yield {"variable": "", "value": mask(found.broker_url), "from": "the broker in use"}
     results = mask(found.backend_url or "none")
     yield {"variable": "", "value": results, "from": "the results in use"}
-    for section, name, reader in _readers(found.config):
+    for section, name, reader in settings(found.config):
         value = getattr(section, name)
         shown = dict(section.__rich_repr__())[name]
         yield {
@@ -50,21 +43,3 @@ def _in_force(address: str) -> Iterator[dict[str, Any]]:
             "value": None if value is None else str(shown),
             "from": reader.source() if reader() == value else "the program",
         }
-
-
-def _readers(section: Section) -> Iterator[tuple[Section, str, Reader]]:
-    for field in fields(section):
-        value, reader = getattr(section, field.name), field.default_factory
-        if isinstance(value, Section):
-            yield from _readers(value)
-        elif isinstance(reader, Reader):
-            yield section, field.name, reader
-
-
-def _meaning(kind: type[Section], name: str) -> str:
-    """What the docstring of a section, or of one that it extends, says of a field."""
-    for cls in kind.__mro__:
-        for attribute, text in _ATTRIBUTE.findall(inspect.cleandoc(cls.__doc__ or "")):
-            if attribute == name:
-                return " ".join(text.split()).rstrip(".")
-    return ""

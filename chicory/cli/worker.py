@@ -7,139 +7,69 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Sequence
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_type_hints
+from typing import Annotated
 
 import anyio
 import msgspec
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
-from cyclopts import Parameter, Token
-from cyclopts.validators import Number
+from cyclopts import Parameter
 
-from chicory.accepted import accept
 from chicory.cli.locate import AppPath, across_processes, locate
-from chicory.config import LogLevel, WorkerConfig
+from chicory.cli.options import Course, EventLoop, Settings, check
+from chicory.config import WorkerConfig
 from chicory.errors import ConfigurationError
-from chicory.logs import LogFormat, set_up
+from chicory.logs import set_up
 from chicory.supervision import Lifeline, Supervisor
 from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
 from chicory.worker.rota import parse
 
-EventLoop = Literal["asyncio", "uvloop", "trio"]
-LEVELS = get_args(LogLevel)
-_SOME = Number(gte=1)
+_AS_USUAL, _NONE_GIVEN = Course(), Settings()
 STUCK = 0.5
 """Seconds after which a thread that still runs is left to its fate."""
 
 logger = logging.getLogger("chicory.worker")
 
 
-def _level(_: object, tokens: Sequence[Token]) -> str:
-    level = tokens[0].value.upper()
-    if level not in LEVELS:
-        raise ValueError(f"choose from {', '.join(LEVELS)}")
-    return level
-
-
 def worker(
     app: AppPath,
     /,
     *,
-    workers: Annotated[
-        int,
-        Parameter(name=["--workers", "-w"], validator=_SOME, help="Worker processes."),
-    ] = 1,
-    concurrency: Annotated[
-        int | None, Parameter(name=["--concurrency", "-c"], help="Tasks that run at once.")
-    ] = None,
-    queue: Annotated[
-        tuple[str, ...],
-        Parameter(
-            name=["--queue", "-q"],
-            negative=(),
-            show_default=False,
-            consume_multiple=False,
-            help="Queue to consume; several: in strict order, or shared by weight (high=3).",
-        ),
-    ] = (),
-    dlq: Annotated[bool | None, Parameter(help="Keep exhausted calls as dead letters.")] = None,
-    heartbeat_interval: Annotated[
-        float | None, Parameter(help="Seconds between heartbeats.")
-    ] = None,
-    heartbeat_ttl: Annotated[
-        float | None, Parameter(help="Seconds after which a silent worker counts as dead.")
-    ] = None,
-    shutdown_timeout: Annotated[
-        float | None, Parameter(help="Seconds that running tasks get to finish.")
-    ] = None,
-    log_level: Annotated[
-        LogLevel | None, Parameter(help="What is logged on stderr.", converter=_level)
-    ] = None,
-    log_format: Annotated[
-        LogFormat | None, Parameter(help="Lines for people, or one JSON object each.")
-    ] = None,
-    loop: Annotated[EventLoop, Parameter(help="Event loop to run on.")] = "asyncio",
-    burst: Annotated[
-        bool, Parameter(negative=(), help="End when the queues hold nothing that is due.")
-    ] = False,
-    max_tasks: Annotated[
-        int | None,
-        Parameter(help="Tasks after which a process is replaced by a new one.", validator=_SOME),
-    ] = None,
-    max_memory: Annotated[
-        int | None, Parameter(help="MiB of memory, likewise.", validator=_SOME)
-    ] = None,
-    max_tasks_total: Annotated[
-        int | None,
-        Parameter(help="Tasks after which a process ends, and is not replaced.", validator=_SOME),
-    ] = None,
-    reload: Annotated[
-        bool, Parameter(negative=(), help="Replace the processes when Python files here change.")
-    ] = False,
+    course: Annotated[Course, Parameter(name="*")] = _AS_USUAL,
+    settings: Annotated[Settings, Parameter(name="*")] = _NONE_GIVEN,
 ) -> int:
     """Run tasks until SIGTERM or SIGINT; what is not finished then is given back."""
-    _need(loop)
+    check(course, settings)
+    _need(course.loop)
     lifeline = Lifeline.inherited()
-    if max_tasks is not None and max_tasks_total is not None:
-        raise ConfigurationError("--max-tasks replaces a process, --max-tasks-total does not: one")
-    recycles = max_tasks is not None or max_memory is not None
-    if burst and recycles:
-        raise ConfigurationError("--burst ends a process, --max-tasks and --max-memory replace it")
-    if (workers > 1 or reload or recycles) and lifeline is None:
-        finite, settings = burst or max_tasks_total is not None, WorkerConfig()
-        set_up(log_level or settings.log_level, log_format or settings.log_format)
-        return _supervise(workers, finite=finite, reload=reload)
-    found = across_processes(locate(app))
-    given = {
-        "concurrency": concurrency,
-        "use_dead_letter_queue": dlq,
-        "heartbeat_interval": heartbeat_interval,
-        "heartbeat_ttl": heartbeat_ttl,
-        "shutdown_timeout": shutdown_timeout,
-        "log_level": log_level,
-        "log_format": log_format,
-        "max_tasks": max_tasks if max_tasks_total is None else max_tasks_total,
-        "max_memory": max_memory,
-    }
-    config = overridden(found.config.worker, given)
-    if not found.tasks:
-        raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
-    runner = Worker(found, config, queues=parse(queue) or None, burst=burst)
-    set_up(config.log_level, config.log_format, runner.worker_id)
+    if lifeline is None and (course.workers > 1 or course.reload or settings.recycles):
+        return _supervise(course, settings)
+    runner = _runner(app, course, settings)
     status: TaskStatus[None] = TASK_STATUS_IGNORED
     if lifeline is not None:
-        lifeline.shutdown_timeout = config.shutdown_timeout
+        lifeline.shutdown_timeout = runner.config.shutdown_timeout
         status = lifeline
-    backend = "trio" if loop == "trio" else "asyncio"
-    options = {"use_uvloop": True} if loop == "uvloop" else {}
+    backend = "trio" if course.loop == "trio" else "asyncio"
+    options = {"use_uvloop": True} if course.loop == "uvloop" else {}
     anyio.run(partial(runner.run, task_status=status), backend=backend, backend_options=options)
     _abandon_threads()
     return 0
+
+
+def _runner(app: str, course: Course, settings: Settings) -> Worker:
+    found = across_processes(locate(app))
+    config = settings.over(found.config.worker)
+    if course.max_tasks_total is not None:
+        config = msgspec.structs.replace(config, max_tasks=course.max_tasks_total)
+    if not found.tasks:
+        raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
+    runner = Worker(found, config, queues=parse(course.queue) or None, burst=course.burst)
+    set_up(config.log_level, config.log_format, runner.worker_id)
+    return runner
 
 
 def _abandon_threads() -> None:
@@ -157,29 +87,18 @@ def _abandon_threads() -> None:
                 os._exit(0)
 
 
-def _supervise(workers: int, *, finite: bool, reload: bool) -> int:
+def _supervise(course: Course, settings: Settings) -> int:
     """Have so many processes run this same command; each finds that it has a supervisor."""
     if os.name != "posix":
         raise ConfigurationError("this system runs one worker process per command, unsupervised")
-    if reload:
+    if course.reload:
         need_watchfiles()
+    config = settings.over(WorkerConfig())
+    set_up(config.log_level, config.log_format)
     command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
-    sources = Path.cwd() if reload else None
-    return anyio.run(Supervisor(command, workers, finite=finite, sources=sources).run)
-
-
-def overridden(config: WorkerConfig, given: dict[str, Any]) -> WorkerConfig:
-    """The settings with those that were given on the command line in their place.
-
-    Raises ``ConfigurationError`` that names the option and what it takes.
-    """
-    options = {"use_dead_letter_queue": "dlq"}
-    hints = get_type_hints(WorkerConfig, include_extras=True)
-    changes = {name: value for name, value in given.items() if value is not None}
-    for name, value in changes.items():
-        option = options.get(name, name).replace("_", "-")
-        accept(value, hints[name], f"--{option} {value}")
-    return msgspec.structs.replace(config, **changes)
+    sources = Path.cwd() if course.reload else None
+    team = Supervisor(command, course.workers, finite=course.finite, sources=sources)
+    return anyio.run(team.run)
 
 
 def _need(loop: EventLoop) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Mapping, Sequence
 
+from chicory.accepted import is_plain
 from chicory.errors import ConfigurationError
 from chicory.transport import MAX_NAME
 
@@ -47,12 +48,16 @@ class Rota:
 def parse(words: Sequence[str]) -> Queues:
     """What ``--queue`` said: ``name`` for strict order, or ``name=weight`` for each.
 
-    Raises ``ConfigurationError`` where only some have a weight.
+    Raises ``ConfigurationError`` where only some have a weight, or what stands for one is none.
     """
     weights: dict[str, int] = {}
     for word in words:
         name, equals, weight = word.rpartition("=")
-        if equals and weight.isdecimal():
+        if equals:
+            if not weight.isdecimal() or not name:
+                raise ConfigurationError(
+                    f"--queue {word}: write name=weight, the weight a whole number, 1 or more"
+                )
             if name in weights:
                 raise ConfigurationError(f"--queue {name} is given twice")
             weights[name] = int(weight)
@@ -73,6 +78,8 @@ def _check(names: Sequence[str], weights: Mapping[str, int]) -> None:
             raise ConfigurationError(
                 f"queue {name[:40]!r}: a queue name has 1 to {MAX_NAME} characters"
             )
+        if not is_plain(name):
+            raise ConfigurationError(f"queue {name!r}: must be without control characters")
     if len(set(names)) < len(names):
         raise ConfigurationError(f"queues {', '.join(names)}: one of them is given twice")
     for name, weight in weights.items():

@@ -291,6 +291,7 @@ class Worker:
             hostname=socket.gethostname(),
             pid=os.getpid(),
             queue=",".join(self.queues),
+            queues=list(self.queues),
             concurrency=self.config.concurrency,
             tasks_processed=self._tally.processed,
             tasks_failed=self._tally.failed,

@@ -12,8 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from servers.brokers import broker, nats_url, redis_url
 
 from chicory.cli import main
+
+__all__ = ["broker", "nats_url", "redis_url"]  # fixtures
 
 TASKS = """
 import os

@@ -52,5 +52,6 @@ def test_without_an_app_every_variable_is_explained(rows):
         "variable": "CHICORY_WORKER_HEARTBEAT_TTL",
         "default": "30.0",
         "takes": "a number above 0",
+        "option": "--heartbeat-ttl",
         "meaning": "seconds after which a silent worker counts as dead",
     }

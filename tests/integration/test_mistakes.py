@@ -67,6 +67,12 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("worker tasks --burst --max-tasks 5", "--burst ends a process"),
         ("worker tasks --max-tasks 0", "--max-tasks. Must be >= 1"),
         ("worker tasks -c many", '"many"'),
+        ("worker tasks -q high=x", "--queue high=x: write name=weight, the weight a whole number"),
+        ("worker tasks -q high=0", "queue high=0: a weight is 1 or more"),
+        ("queues sqlite:///typo.db", "there is no file typo.db: check the name"),
+        ("dlq list sqlite:///typo.db", "there is no file typo.db: check the name"),
+        ("queues ta\x1b[2Jsks", r"there is no module 'ta\x1b[2Jsks'"),
+        ("result sqlite:///ty\x9bpo.db id", r"there is no file ty\x9bpo.db"),
         ("worker tasks --heartbeat-ttl 5", "must be more than heartbeat_interval (10 s,"),
         (
             "worker tasks --shutdown-timeout -1",
@@ -91,7 +97,7 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("dlq purge tasks", "--queue NAME, or --all"),
     ],
 )
-def test_a_wrong_word_is_one_line(chicory, words, told):
+def test_a_wrong_word_is_one_line(chicory, folder, words, told):
     said = chicory(*words.split())
 
     assert said.out == ""
@@ -99,6 +105,7 @@ def test_a_wrong_word_is_one_line(chicory, words, told):
     assert said.err.count("\n") == 1
     assert told in said.err
     assert said.code == 2
+    assert not {path.name for path in folder.glob("*.db")} - {"chicory.db"}
 
 
 @pytest.mark.parametrize(

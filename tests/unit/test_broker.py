@@ -147,6 +147,31 @@ async def test_a_message_that_no_worker_could_read_is_refused(broker, wrong):
     assert await broker.counts() == {}
 
 
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        ({"id": ""}, r"TaskMessage(id=...): Expected `str` of length >= 1"),
+        ({"name": None}, r"TaskMessage(name=...): Expected `str`, got `None`"),
+        ({"retries": -1}, r"TaskMessage(retries=...): Expected `int` >= 0"),
+        ({"headers": {"a": 1}}, r"TaskMessage(headers=...): Expected `str`, got `int`"),
+        ({"id": "a\nb"}, r"TaskMessage(id='a\nb'): must be without control characters"),
+        ({"name": "\x1b[2J"}, r"TaskMessage(name='\x1b[2J'): must be without control characters"),
+    ],
+    ids=str,
+)
+async def test_what_is_wrong_with_a_message_is_said_by_its_attribute(broker, wrong, told):
+    with pytest.raises(MessageError) as caught:
+        await broker.publish(TaskMessage(**{"id": "a", "name": "t", **wrong}))
+
+    assert str(caught.value) == told
+
+
+@pytest.mark.parametrize("queue", ["a\nb", "\x1b[2J", "\x7f", "\x9b1m", "\u2028"])
+async def test_a_queue_whose_name_steers_terminals_is_refused(broker, queue):
+    with pytest.raises(ValidationError, match=r"must be without control characters"):
+        await broker.publish(TaskMessage(id="a", name="t"), queue)
+
+
 @pytest.mark.parametrize("queue", ["", "q" * 256, "\ud800", None, 5])
 async def test_a_queue_that_has_no_name_is_refused(broker, queue):
     with pytest.raises(ValidationError, match=r"queue .*: must be text of 1 to 255 characters"):
@@ -238,19 +263,6 @@ async def test_a_consumer_of_another_version_counts(app, broker):
     await (await transport(app)).beat(WorkerRecord("new", ("default",), b"\xc1"), 30)
 
     assert await broker.get_consumer_count() == 1
-
-
-async def test_records_of_dead_workers_are_removed(app, clock, broker):
-    for name, queue in [("a", "default"), ("b", "default"), ("c", "mail")]:
-        stats = WorkerStats(worker_id=name, hostname="h", pid=1, queue=queue, concurrency=1)
-        await app.backend.store_heartbeat(name, stats, 1000)
-        clock.advance(50)
-
-    assert await broker.cleanup_stale_clients(stale_seconds=200) == 0
-    assert await broker.cleanup_stale_clients(stale_seconds=120) == 1
-    assert await broker.cleanup_stale_clients("none", 0) == 0
-    assert await app.backend.cleanup_stale_clients(stale_seconds=10) == 2
-    assert await app.backend.get_active_workers() == []
 
 
 async def test_a_healthcheck_asks_now(app, broker):

@@ -1,6 +1,5 @@
 import re
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import get_type_hints
 
 import msgspec
@@ -24,7 +23,6 @@ from chicory.errors import ConfigurationError
 from chicory.states import BackendType, BrokerType
 
 TRANSPORTS = {"chicory_sqlite": 1, "chicory_redis": 2, "chicory_nats": 3}
-PAGE = Path(__file__).parents[2] / "docs" / "workers.md"
 
 # name of the variable, without CHICORY_: where it is found, two values that it may have and what
 # they mean, one that it may not have, and what is accepted (None where any text is)
@@ -146,7 +144,9 @@ def section_of(config: object, path: str) -> object:
 
 def leaves(section: type[Section], path: str = "") -> set[str]:
     found: set[str] = set()
-    for name, hint in get_type_hints(section).items():
+    hints = get_type_hints(section)
+    for name in section.__struct_fields__:
+        hint = hints[name]
         if isinstance(hint, type) and issubclass(hint, Section):
             found |= leaves(hint, f"{path}{name}.")
         else:
@@ -182,6 +182,35 @@ def test_the_program_is_over_the_environment_over_dotenv_over_the_default(
 
 
 @pytest.mark.parametrize(("name", "path", "a", "a_means", "b", "b_means", "bad", "accepted"), CASES)
+def test_a_file_stands_where_its_variable_would(
+    monkeypatch, tmp_path, name, path, a, a_means, b, b_means, bad, accepted
+):
+    variable = f"CHICORY_{name}"
+    (tmp_path / "a").write_text(f"{a}\n")
+    (tmp_path / "b").write_text(b)
+
+    (tmp_path / ".env").write_text(f"{variable}_FILE=b")
+    assert at(ChicoryConfig(), path) == b_means  # file named in .env > default
+
+    monkeypatch.setenv(variable, a)
+    assert at(ChicoryConfig(), path) == a_means  # environment > file named in .env
+    monkeypatch.delenv(variable)
+
+    monkeypatch.setenv(f"{variable}_FILE", "a")
+    assert at(ChicoryConfig(), path) == a_means  # file named in the environment > the one in .env
+    (tmp_path / ".env").write_text(f"{variable}={b}")
+    assert at(ChicoryConfig(), path) == a_means  # file named in the environment > .env
+
+    section, field = type(section_of(ChicoryConfig(), path)), path.rpartition(".")[2]
+    assert getattr(section(**{field: b_means}), field) == b_means  # program > file
+
+    (tmp_path / ".env").write_text(f"{variable}={a}\n{variable}_FILE=b")
+    monkeypatch.delenv(f"{variable}_FILE")
+    with pytest.raises(ConfigurationError, match=f"{variable} and {variable}_FILE are both set"):
+        ChicoryConfig()
+
+
+@pytest.mark.parametrize(("name", "path", "a", "a_means", "b", "b_means", "bad", "accepted"), CASES)
 def test_a_bad_value_is_named_with_its_variable_and_what_is_accepted(
     monkeypatch, tmp_path, name, path, a, a_means, b, b_means, bad, accepted
 ):
@@ -198,11 +227,10 @@ def test_a_bad_value_is_named_with_its_variable_and_what_is_accepted(
     with pytest.raises(ConfigurationError, match=expected):
         ChicoryConfig()
 
-
-def test_every_variable_of_the_page_exists():
-    printed = re.findall(r"`CHICORY_(\w+)`", PAGE.read_text())
-
-    assert set(printed) <= VARIABLES.keys()
+    (tmp_path / "bad").write_text(bad)
+    (tmp_path / ".env").write_text(f"CHICORY_{name}_FILE=bad")
+    with pytest.raises(ConfigurationError, match=expected):
+        ChicoryConfig()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chicory.config import ChicoryConfig, RedisBrokerConfig, WorkerConfig
-from chicory.environment import dotenv, mask
+from chicory.dotenv import dotenv
+from chicory.environment import mask
 from chicory.errors import ConfigurationError
 
 

@@ -75,3 +75,11 @@ def test_the_app_s_modes_hold_for_tasks_that_name_none():
 
     assert (a.options.validation_mode, a.options.delivery_mode) == ("strict", "at_most_once")
     assert (b.options.validation_mode, b.options.delivery_mode) == ("none", "at_least_once")
+
+
+@pytest.mark.parametrize("field", ["name", "queue"])
+def test_a_name_that_steers_terminals_is_refused(field):
+    with pytest.raises(
+        ConfigurationError, match=rf"^@app.task\({field}='a.x1bb'\): must be without"
+    ):
+        TaskOptions(**{field: "a\x1bb"})

@@ -28,15 +28,20 @@ _SQL = load("session")
 _creation = threading.Lock()
 
 
-def connect(address: Address) -> sqlite3.Connection:
+def connect(address: Address, *, create: bool = True) -> sqlite3.Connection:
     """Open the database for writing, creating file and tables where they are missing.
 
     Raises:
-        ConfigurationError: it cannot be used as it is; then it has not been touched.
+        ConfigurationError: it cannot be used as it is; then it has not been touched. Or it is
+            not there, and ``create`` is False.
         sqlite3.Error: anything that SQLite says.
     """
     _check_library()
     _check_path(address.path)
+    if not create and not address.path.exists():
+        raise ConfigurationError(
+            f"there is no file {address.path}: check the name; a producer or a worker makes it"
+        )
     with _creation:
         _create_file(address.path)
         db = _connect(address)

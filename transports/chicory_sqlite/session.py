@@ -28,7 +28,7 @@ class Session:
     """
 
     def __init__(self, address: Address, settings: TransportSettings) -> None:
-        self._db = connect(address)
+        self._db = connect(address, create=settings.create)
         self._clock = settings.clock
         self._turn = turn(address.path)
         self._queues: dict[str, int] = {}

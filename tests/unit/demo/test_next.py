@@ -17,6 +17,10 @@ NOTHING = Tour(reports=[], seconds=1, enqueuing=1, latencies=[], idle_latencies=
             "export CHICORY_BROKER_URL='sqlite:///my [b]x[/b].db?a=b'",
         ),
         ("sqlite:///chicory-demo2.db", "export CHICORY_BROKER_URL=sqlite:///chicory-demo2.db"),
+        (
+            "redis://me:hush@host/0",
+            "export CHICORY_BROKER_URL=redis://LOGIN@host/0  # with yours for LOGIN: it is",
+        ),
     ],
 )
 def test_the_broker_is_told_to_the_shell_as_the_shell_takes_it(broker, line):

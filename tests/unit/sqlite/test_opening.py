@@ -176,3 +176,17 @@ async def test_eight_processes_open_a_fresh_file_at_once(make, path):
     assert [process.communicate()[1] for process in processes] == [b""] * 8
     async with make() as transport:
         assert (await transport.counts(["q"]))["q"].ready == 8
+
+
+async def test_what_is_not_there_is_not_made_where_that_is_not_wanted(tmp_path):
+    path = tmp_path / "typo.db"
+    settings = TransportSettings(url=f"sqlite:///{path}", create=False)
+
+    with pytest.raises(ConfigurationError, match=r"there is no file .*typo\.db: check the name"):
+        await SQLiteTransport(settings).open()
+    assert list(tmp_path.iterdir()) == []
+
+    async with transport_on(path):
+        ...
+    async with SQLiteTransport(settings) as transport:
+        await transport.ping()
