@@ -235,7 +235,11 @@ def _check_name(queue: str) -> None:
 
 
 def _is_text(name: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in name)
+    try:
+        name.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return True
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

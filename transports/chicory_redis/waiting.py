@@ -38,7 +38,7 @@ class Waiter:
         """Until woken, or for so long."""
         timer = self._loop.call_later(seconds, self.wake)
         try:
-            await asyncio.wait([self._woken])
+            await self._woken  # cancelled with who waits, who then leaves
         finally:
             timer.cancel()
 
