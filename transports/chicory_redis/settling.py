@@ -48,23 +48,27 @@ async def settle(server: Server, settlements: Sequence[Settlement]) -> list[Sett
 async def _settle(server: Server, settlements: Sequence[Settlement]) -> list[Any]:
     queues: dict[str, int] = {}
     arguments: list[Any] = []
-    consumer = ""
+    consumer, said = "", None
     for settlement in settlements:
         ticket = settlement.receipt
         assert isinstance(ticket, Ticket)
         consumer = ticket.consumer
+        record = _NO_RECORD if isinstance(settlement, Release) else encode_record(settlement.record)
         number = queues.setdefault(ticket.queue, len(queues))
-        arguments += _encode(settlement, ticket, number)
+        common = (ticket.priority, number, ticket.counter, record[0])
+        if common != said:  # for most of a batch they are the same
+            arguments += ("=", *common)
+            said = common
+        arguments += _encode(settlement, ticket, record[1])
     return await server.run_once(
         "settle", consumer, len(settlements), len(queues), *queues, *arguments
     )
 
 
-def _encode(settlement: Settlement, ticket: Ticket, queue: int) -> list[Any]:
-    record = _NO_RECORD if isinstance(settlement, Release) else encode_record(settlement.record)
-    place = (ticket.priority, queue, ticket.entry, ticket.counter, ticket.task_id, *record)
+def _encode(settlement: Settlement, ticket: Ticket, record: Any) -> Sequence[Any]:
     if isinstance(settlement, Done) and not ticket.key and not settlement.follow_ups:
-        return ["d", *place]
+        return ("d", ticket.entry, ticket.task_id, record)
+    place = (ticket.entry, ticket.task_id, record)
     kind, particulars = _particulars(settlement, ticket)
     follow_ups = () if isinstance(settlement, Release) else settlement.follow_ups
     arguments = [kind, *place, ticket.key, len(follow_ups), len(particulars), *particulars]

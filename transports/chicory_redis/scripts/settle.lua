@@ -2,11 +2,13 @@
 -- include: keys once place leave records letters
 -- KEYS  base
 -- ARGV  memo, turn, again, a consumer that most leases are held by, number of settlements, number
---       of queues, the queues; then for each settlement its kind and
---         d  priority, queue number, entry id, counter, id, ttl of record, record
+--       of queues, the queues; then, before the first settlement and wherever they change,
+--         =  priority, queue number, counter, ttl of record
+--       and for each settlement its kind and
+--         d  entry id, id, record
 --       and for all other kinds
---            priority, queue number, entry id, counter, id, ttl of record, record, unique key,
---            number of follow-ups, number of particulars, particulars, follow-ups
+--            entry id, id, record, unique key, number of follow-ups, number of particulars,
+--            particulars, follow-ups
 --         D  done
 --         R  retry; particulars: queue, priority, due ms, body
 --         L  dead; particulars: letter id, letter's queue, packed letter
@@ -134,20 +136,26 @@ local function settle(kind, a, i, particulars, follow_ups)
   return 1
 end
 
+local function carry_out(i, p, queue, counter, ttl)
+  local kind = ARGV[i]
+  local a = {p = p, queue = queue, entry = ARGV[i + 1], counter = counter, id = ARGV[i + 2],
+    ttl = ttl, record = ARGV[i + 3]}
+  if kind == 'd' then return i + 4, pcall(done, a) end
+  a.key = ARGV[i + 4]
+  local follow_ups, particulars = tonumber(ARGV[i + 5]), tonumber(ARGV[i + 6])
+  return i + 7 + particulars + 7 * follow_ups,
+    pcall(settle, kind, a, i + 7, particulars, follow_ups)
+end
+
 local answers, i = {}, last + 1
+local p, queue, counter, ttl
 while i <= #ARGV do
-  local kind, ok, answer = ARGV[i], nil, nil
-  local a = {p = ARGV[i + 1], queue = queues[tonumber(ARGV[i + 2])], entry = ARGV[i + 3],
-    counter = tonumber(ARGV[i + 4]), id = ARGV[i + 5], ttl = ARGV[i + 6], record = ARGV[i + 7]}
-  if kind == 'd' then
-    ok, answer = pcall(done, a)
-    i = i + 8
-  else
-    a.key = ARGV[i + 8]
-    local follow_ups, particulars = tonumber(ARGV[i + 9]), tonumber(ARGV[i + 10])
-    ok, answer = pcall(settle, kind, a, i + 11, particulars, follow_ups)
-    i = i + 11 + particulars + 7 * follow_ups
+  if ARGV[i] == '=' then
+    p, queue, counter, ttl = ARGV[i + 1], queues[tonumber(ARGV[i + 2])], tonumber(ARGV[i + 3]), ARGV[i + 4]
+    i = i + 5
   end
+  local ok, answer
+  i, ok, answer = carry_out(i, p, queue, counter, ttl)
   if not ok and type(answer) == 'table' then answer = answer.err end
   answers[#answers + 1] = answer
 end
