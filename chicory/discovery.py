@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from chicory.environment import mask
 from chicory.errors import ConfigurationError
+from chicory.masking import mask
 from chicory.transport import Transport, TransportSettings
 
 if TYPE_CHECKING:

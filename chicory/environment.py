@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -11,26 +10,14 @@ from types import NoneType
 from typing import Any, ClassVar, Self, TypeVar, cast, get_args, get_type_hints
 
 import msgspec
-from msgspec import Struct
 from msgspec.structs import fields
 
 from chicory.accepted import accept
 from chicory.dotenv import dotenv
 from chicory.errors import ConfigurationError
+from chicory.masking import SECRETS, Discreet, mask
 
 T = TypeVar("T")
-_SECRET = frozenset({"password", "token"})
-# A password that was not escaped may hold "/" and "@": hide too much rather than too little.
-_LOGIN = re.compile(r"(://)(?!/).*@", re.DOTALL)
-_NO_URL = re.compile(r"^(?!.*://).*@", re.DOTALL)
-_OPTION = re.compile(
-    r"((?:^|[?&;])[^=&;]*(?:password|passwd|secret|token)[^=&;]*=)[^&;]*", re.IGNORECASE
-)
-
-
-def mask(url: str) -> str:
-    """A URL fit to be shown: without user and password, also where it is malformed."""
-    return _OPTION.sub(r"\1***", _NO_URL.sub("***@", _LOGIN.sub(r"\1***@", url)))
 
 
 class Setting:
@@ -59,7 +46,7 @@ def setting(default: T, *, said: str | None = None) -> T:
     return cast("T", msgspec.field(default_factory=Setting(default, said)))
 
 
-class Section(Struct, kw_only=True):
+class Section(Discreet, msgspec.Struct, kw_only=True):
     """A group of settings; what is not given comes from its variable, else from its default.
 
     Attributes:
@@ -82,20 +69,9 @@ class Section(Struct, kw_only=True):
 
     def _shown(self, name: str) -> Any:
         value: object = getattr(self, name)
-        if value is None or isinstance(value, bool | int | float | Section):
-            return value
-        if name in _SECRET:
-            return "***"
-        # what else it is may hold a secret
-        return mask(value) if isinstance(value, str) else type(value).__name__
-
-    def __repr__(self) -> str:
-        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
-        return f"{type(self).__name__}({shown})"
-
-    def __rich_repr__(self) -> list[tuple[str, Any]]:
-        """What is shown, by rich as by ``repr``: no secret."""
-        return [(name, self._shown(name)) for name in self.__struct_fields__]
+        if value is None or isinstance(value, bool | int | float | str | Section):
+            return super()._shown(name)
+        return "***" if name in SECRETS else type(value).__name__  # it may hold a secret
 
 
 @cache
@@ -152,7 +128,7 @@ class Reader:
     @property
     def is_secret(self) -> bool:
         """Whether its value must never be shown."""
-        return self.variable.rpartition("_")[2].lower() in _SECRET
+        return self.variable.rpartition("_")[2].lower() in SECRETS
 
     @property
     def _file_variable(self) -> str:

@@ -31,6 +31,7 @@ from typing import Protocol, Self, TypeAlias
 from msgspec import Struct
 
 from chicory.clock import Clock, SystemClock
+from chicory.masking import Discreet
 
 MAX_NAME = 255
 """Characters of a queue name, an id, a unique key."""
@@ -60,7 +61,7 @@ class Abilities(Struct, frozen=True):
     durable: bool
 
 
-class TransportSettings(Struct, frozen=True, kw_only=True):
+class TransportSettings(Discreet, Struct, frozen=True, kw_only=True):
     """How to open a transport.
 
     Attributes:

@@ -19,8 +19,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from chicory.cli.locate import across_processes
 from chicory.cli.output import console
-from chicory.environment import mask
 from chicory.errors import ChicoryError
+from chicory.masking import mask
 
 WORKERS = min(2, os.cpu_count() or 1)
 FAREWELL = 10.0

@@ -14,7 +14,7 @@ from chicory.cli.output import print_whole
 from chicory.demo.source import Function
 from chicory.demo.tasks import DATABASE, LOST
 from chicory.demo.tour import Tour, percentile
-from chicory.environment import mask
+from chicory.masking import mask
 
 TOP = 5
 

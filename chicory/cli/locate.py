@@ -12,8 +12,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from chicory.app import Chicory
-from chicory.environment import mask
 from chicory.errors import ChicoryError, ConfigurationError
+from chicory.masking import mask
 
 AppPath = Annotated[
     str, Parameter(help="Where the app is: module:name, or module if it holds just one.")

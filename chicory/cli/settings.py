@@ -8,7 +8,7 @@ from typing import Any
 from chicory.cli.locate import Address, reach
 from chicory.cli.output import AsJSON, show
 from chicory.cli.reference import entries, settings
-from chicory.environment import mask
+from chicory.masking import mask
 
 
 def config(app: Address | None = None, /, *, as_json: AsJSON = False) -> None:

@@ -9,8 +9,8 @@ from contextlib import asynccontextmanager, suppress
 import anyio
 
 from chicory.app import Chicory
-from chicory.environment import mask
 from chicory.errors import ChicoryError
+from chicory.masking import mask
 from chicory.transport import Transport
 
 FAREWELL = 10.0

@@ -13,6 +13,9 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from fleet import Fleet
+from servers.brokers import broker, nats_url, no_settings, redis_url
+
+__all__ = ["broker", "nats_url", "no_settings", "redis_url"]  # fixtures
 
 LEASE = 2.0
 
@@ -33,11 +36,9 @@ def chance() -> random.Random:
 
 
 @pytest.fixture
-async def fleet(tmp_path, anyio_backend, monkeypatch) -> AsyncIterator[Fleet]:
-    for name in [name for name in os.environ if name.startswith("CHICORY_")]:
-        monkeypatch.delenv(name)
+async def fleet(broker, tmp_path, anyio_backend, monkeypatch) -> AsyncIterator[Fleet]:
     monkeypatch.setenv("CHICORY_LEASE", str(LEASE))
-    fleet = Fleet(tmp_path, anyio_backend)
+    fleet = Fleet(broker, tmp_path, anyio_backend)
     async with fleet.app:
         try:
             yield fleet

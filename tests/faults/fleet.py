@@ -1,4 +1,4 @@
-"""Worker processes on one SQLite file, and a ledger of what they did that no kill can falsify."""
+"""Worker processes on one broker, and a ledger of what they did that no kill can falsify."""
 
 from __future__ import annotations
 
@@ -89,9 +89,8 @@ class Ledger:
 class Fleet:
     """Starts workers and ends them by their handles; none outlives it."""
 
-    def __init__(self, folder: Path, backend: str) -> None:
-        self._file = folder / "queue.db"
-        self.url = f"sqlite:///{self._file}"
+    def __init__(self, url: str, folder: Path, backend: str) -> None:
+        self.url = url
         self.ledger = Ledger()
         self.killed: dict[int, float] = {}
         self.app: Chicory = make_app(self.url, lambda *_: None)
@@ -120,7 +119,7 @@ class Fleet:
         await self.ledger.has("ready", pid=worker.pid)
 
     def stop(self, worker: subprocess.Popen[bytes]) -> None:
-        """Make a worker stand still, between two of its transactions.
+        """Make a worker stand still; on SQLite, between two of its transactions.
 
         A process that stands still within one keeps the file's lock, as SQLite documents: no
         other worker gets on until it goes on or ends.
@@ -133,7 +132,10 @@ class Fleet:
             worker.send_signal(signal.SIGCONT)
 
     def _is_writable(self) -> bool:
-        with closing(sqlite3.connect(self._file, timeout=0.1, isolation_level=None)) as database:
+        scheme, _, path = self.url.partition(":///")
+        if scheme != "sqlite":
+            return True
+        with closing(sqlite3.connect(path, timeout=0.1, isolation_level=None)) as database:
             try:
                 database.execute("BEGIN IMMEDIATE")
             except sqlite3.OperationalError:

@@ -6,16 +6,26 @@ import signal
 
 import anyio
 import pytest
+from servers.brokers import BROKERS
 
 from chicory import TaskState
+
+KINDS = ("hold", "hold_in_thread")
+on_each_broker = pytest.mark.parametrize("broker", BROKERS, indirect=True)
 
 
 async def exit_code(worker) -> int:
     return await anyio.to_thread.run_sync(worker.wait)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("kind", ["hold", "hold_in_thread"])
+STOPS = [
+    *(("sqlite", kind, number) for kind in KINDS for number in (signal.SIGTERM, signal.SIGINT)),
+    ("redis", "hold", signal.SIGTERM),
+    pytest.param("nats", "hold", signal.SIGTERM, marks=pytest.mark.unfinished),
+]
+
+
+@pytest.mark.parametrize(("broker", "kind", "number"), STOPS, indirect=["broker"])
 async def test_a_worker_told_to_stop_finishes_what_runs_and_leaves_the_rest(
     fleet, tmp_path, kind, number
 ):
@@ -37,6 +47,7 @@ async def test_a_worker_told_to_stop_finishes_what_runs_and_leaves_the_rest(
     assert len(fleet.ledger.of("started")) == 3
 
 
+@on_each_broker
 async def test_a_second_signal_gives_back_at_once_what_runs(fleet, tmp_path):
     with anyio.fail_after(60):
         for number in range(5):
@@ -57,6 +68,7 @@ async def test_a_second_signal_gives_back_at_once_what_runs(fleet, tmp_path):
     assert len(fleet.ledger.of("cancelled")) == 3
 
 
+@on_each_broker
 async def test_what_outlasts_the_shutdown_timeout_is_given_back(fleet, tmp_path):
     gate = tmp_path / "gate"
     with anyio.fail_after(60):
@@ -75,6 +87,7 @@ async def test_what_outlasts_the_shutdown_timeout_is_given_back(fleet, tmp_path)
     assert await fleet.app.broker.get_dlq_count() == 0
 
 
+@on_each_broker
 async def test_workers_replaced_under_load_lose_nothing_and_run_nothing_twice(fleet, chance):
     codes, enough = [], anyio.Event()
     with anyio.fail_after(60):

@@ -1,7 +1,6 @@
 """A folder with a module of tasks in it, as a user has one."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -12,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from servers.brokers import broker, nats_url, redis_url
+from servers.brokers import broker, nats_url, no_settings, redis_url
 
 from chicory.cli import main
 
-__all__ = ["broker", "nats_url", "redis_url"]  # fixtures
+__all__ = ["broker", "nats_url", "no_settings", "redis_url"]  # fixtures
 
 TASKS = """
 import os
@@ -64,12 +63,10 @@ async def linger(path: str) -> str:
 
 
 @pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_settings: None) -> Iterator[Path]:
     (tmp_path / "tasks.py").write_text(TASKS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    for name in [name for name in os.environ if name.startswith("CHICORY_")]:
-        monkeypatch.delenv(name)
     known = set(sys.modules)
     yield tmp_path
     for name in set(sys.modules) - known:
@@ -100,7 +97,7 @@ def beating(chicory: Callable[..., Said]) -> Callable[[int], list[dict[str, Any]
     """The workers, once so many have sent a heartbeat: they work before their first one."""
 
     def ask(count: int) -> list[dict[str, Any]]:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 90
         while len(rows := json.loads(chicory("workers", "tasks", "--json").out)) < count:
             assert time.monotonic() < deadline
         return rows

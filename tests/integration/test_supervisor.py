@@ -13,9 +13,11 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from servers.brokers import BROKERS
 
 pytestmark = pytest.mark.slow
-LONG = "30"
+on_each_broker = pytest.mark.parametrize("broker", BROKERS, indirect=True)
+LONG = "90"
 STARTED = r"worker process (\d): pid (\d+)$"
 READY = r"worker \S+: \d+ tasks known"
 
@@ -110,6 +112,57 @@ def test_processes_share_a_queue_and_stop_together(chicory, supervise, beating):
     assert not any(_alive(pid) for pid in pids)
 
 
+SHARED = """
+from pathlib import Path
+
+def note(name: str) -> None:
+    with open("ledger", "a") as ledger:
+        ledger.write(f"{name} {os.getpid()}\\n")
+
+@app.task()
+async def meet(others: int) -> None:
+    note("met")
+    while len({line.split()[1] for line in open("ledger")}) < others:
+        await anyio.sleep(0.01)
+
+@app.task()
+async def mark(name: str) -> None:
+    note(name)
+"""
+ENQUEUE = """
+import anyio
+import tasks
+
+async def main() -> None:
+    async with tasks.app:
+        meetings = [await tasks.meet.delay(4) for _ in range(4)]
+        await tasks.app.gather(meetings, timeout=60)
+        marks = [await tasks.mark.delay(f"mark-{number}") for number in range(200)]
+        await tasks.app.gather(marks, timeout=60)
+
+anyio.run(main)
+"""
+
+
+@on_each_broker
+def test_four_processes_share_a_queue_and_each_message_runs_once(broker, folder, supervise):
+    with (folder / "tasks.py").open("a") as module:
+        module.write(SHARED)
+    team = supervise("tasks", "--workers", "4", "--concurrency", "1")
+    pids = team.until_ready(4)
+
+    # four that wait for one another, one at a time in each process: all four are at work
+    subprocess.run([sys.executable, "-c", ENQUEUE], cwd=folder, check=True, timeout=180)
+    team.send(signal.SIGTERM)
+    team.until_all_have_ended()
+
+    ran = [line.split() for line in (folder / "ledger").read_text().splitlines()]
+    assert sorted(int(pid) for name, pid in ran if name == "met") == sorted(pids)
+    marks = [name for name, _ in ran if name != "met"]
+    assert sorted(marks) == sorted(f"mark-{number}" for number in range(200))
+    assert team.process.wait() == 0
+
+
 def test_one_that_is_killed_is_replaced_and_the_others_go_on(chicory, supervise):
     team = supervise("tasks", "-w", "2")
     first, second = team.until_ready(2)
@@ -141,7 +194,8 @@ def test_a_task_that_ends_its_process_does_not_end_the_others(chicory, supervise
     assert team.process.wait() == 0
 
 
-def test_a_second_signal_kills(chicory, supervise, folder):
+@on_each_broker
+def test_a_second_signal_kills(broker, chicory, supervise, folder):
     team = supervise("tasks", "-w", "2", "-q", "slow", "--shutdown-timeout", "600")
     team.until_ready(2)
     chicory("call", "tasks", "tasks.linger", "begun")
@@ -156,7 +210,8 @@ def test_a_second_signal_kills(chicory, supervise, folder):
     assert team.process.wait() == 1
 
 
-def test_a_hangup_replaces_them_one_by_one_without_a_gap(chicory, supervise):
+@on_each_broker
+def test_a_hangup_replaces_them_one_by_one_without_a_gap(broker, chicory, supervise):
     team = supervise("tasks", "-w", "2")
     old = team.until_ready(2)
 

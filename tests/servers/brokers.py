@@ -28,11 +28,21 @@ def nats_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 
 @pytest.fixture
-def broker(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The URL of a broker that this test has to itself; ``Chicory()`` opens it, here and below."""
-    kind = getattr(request, "param", "sqlite")
+def no_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What whoever runs the tests has set must not decide how they end."""
     for name in [name for name in os.environ if name.startswith("CHICORY_")]:
         monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def broker(
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    no_settings: None,
+) -> str:
+    """The URL of a broker that this test has to itself; ``Chicory()`` opens it, here and below."""
+    kind = getattr(request, "param", "sqlite")
     if kind == "sqlite":
         url = f"sqlite:///{tmp_path / 'chicory.db'}"
     else:

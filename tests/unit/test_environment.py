@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from chicory.config import ChicoryConfig, RedisBrokerConfig, WorkerConfig
 from chicory.dotenv import dotenv
-from chicory.environment import mask
 from chicory.errors import ConfigurationError
+from chicory.masking import mask
 
 
 @pytest.mark.parametrize(

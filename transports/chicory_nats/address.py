@@ -11,6 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
+from chicory.masking import Discreet
 
 Storage = Literal["file", "memory"]
 
@@ -22,7 +23,7 @@ _OPTIONS = (
 _REPLICAS = ("1", "3", "5")
 
 
-class Address(Struct, frozen=True, kw_only=True):
+class Address(Discreet, Struct, frozen=True, kw_only=True):
     """Where the servers are, how to log in, and how the stream is kept.
 
     Attributes:

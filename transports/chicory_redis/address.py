@@ -11,6 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
+from chicory.masking import Discreet
 
 DEFAULT_PORT = 6379
 
@@ -52,7 +53,7 @@ class Node(Struct, frozen=True):
     port: int = DEFAULT_PORT
 
 
-class Address(Struct, frozen=True):
+class Address(Discreet, Struct, frozen=True):
     """Where the server is and how it is used.
 
     Attributes:

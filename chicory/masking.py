@@ -1,0 +1,42 @@
+"""Keeping secrets out of what is shown: logs, errors, tracebacks, ``repr``."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, ClassVar
+
+SECRETS = frozenset({"password", "token", "sentinel_password"})
+"""Names of what must never be shown."""
+
+# A password that was not escaped may hold "/" and "@": hide too much rather than too little.
+_LOGIN = re.compile(r"(://)(?!/).*@", re.DOTALL)
+_NO_URL = re.compile(r"^(?!.*://).*@", re.DOTALL)
+_OPTION = re.compile(
+    r"((?:^|[?&;])[^=&;]*(?:password|passwd|secret|token)[^=&;]*=)[^&;]*", re.IGNORECASE
+)
+
+
+def mask(url: str) -> str:
+    """A URL fit to be shown: without user and password, also where it is malformed."""
+    return _OPTION.sub(r"\1***", _NO_URL.sub("***@", _LOGIN.sub(r"\1***@", url)))
+
+
+class Discreet:
+    """A ``Struct`` that is this, too, shows its secrets neither in its ``repr`` nor to rich."""
+
+    __slots__ = ()
+    __struct_fields__: ClassVar[tuple[str, ...]]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(f"{name}={value!r}" for name, value in self.__rich_repr__())
+        return f"{type(self).__name__}({shown})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        """What is shown."""
+        return [(name, self._shown(name)) for name in self.__struct_fields__]
+
+    def _shown(self, name: str) -> Any:
+        value: object = getattr(self, name)
+        if value is not None and name in SECRETS:
+            return "***"
+        return mask(value) if isinstance(value, str) else value
