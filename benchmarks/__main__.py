@@ -9,11 +9,14 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 from rich.console import Console
 
-from benchmarks import report
+from benchmarks import comparison, report
+from benchmarks.contender import against
 from benchmarks.measure import MEASURES
 from benchmarks.run import run
-from benchmarks.scale import FULL, QUICK
+from benchmarks.scale import COMPARISON, FULL, QUICK, QUICK_COMPARISON
 from benchmarks.variant import SERVERLESS, Broker, Loop, Variant, loops
+
+_COMPARED = ("drain", "work", "enqueue", "latency", "idle", "traffic")
 
 app = cyclopts.App(help="Measure chicory on this machine.")
 
@@ -51,6 +54,47 @@ def measure(
             lambda doing, variant: status.update(f"{doing}, {variant.broker} on {variant.loop}"),
         )
     report.show(found, columns, console)
+    console.print(f"written to {report.save(found)}")
+
+
+@app.command
+def compare(
+    *,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    rounds: int | None = None,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    brokers: Annotated[list[Broker] | None, Parameter(consume_multiple=True, negative="")] = None,
+    on: Annotated[list[Loop] | None, Parameter(consume_multiple=True, negative="")] = None,
+    peers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+) -> None:
+    """Measure chicory beside other queues and bare clients, alternating, on the same servers.
+
+    Args:
+        quick: a rough picture: what is drained by whom, one round.
+        rounds: how often everything is measured.
+        only: measurements: drain, work, enqueue, latency, idle, traffic.
+        brokers: redis, nats, sqlite; redis by default.
+        on: event loops of chicory.
+        peers: those to compare with; all by default.
+    """
+    scale = QUICK_COMPARISON if quick else COMPARISON
+    scale = replace(scale, rounds=rounds or scale.rounds)
+    variants: list[Variant] = []
+    for broker in brokers or ["redis"]:
+        ours = [Variant(broker, loop) for loop in on or loops()]
+        theirs = [one for one in against(broker) if one.name in (peers or [one.name])]
+        for one in theirs:
+            one.command()  # makes its environment before anything is measured
+        variants += [*ours, *(one.variant for one in theirs)]
+    console = Console()
+    with console.status("") as status:
+        found = run(
+            scale,
+            variants,
+            only or (("drain",) if quick else _COMPARED),
+            lambda doing, variant: status.update(f"{doing}, {variant.who} on {variant.broker}"),
+        )
+    comparison.show(found, console)
     console.print(f"written to {report.save(found)}")
 
 

@@ -25,7 +25,7 @@ _PAUSES = (0.01, 0.05)
 async def fill(job: Job) -> Figures:
     """Put calls on the queue."""
     async with workload(job.url).app:
-        await workload(job.url).send(job.count, MANY)
+        await workload(job.url).send(job, job.count, MANY)
     return {}
 
 
@@ -33,11 +33,11 @@ async def enqueue(job: Job) -> Figures:
     """Rates of enqueuing, nobody consuming."""
     load = workload(job.url)
     async with load.app:
-        await load.send(100, 1)
+        await load.send(job, 100, 1)
         return {
-            "enqueue single": job.count / await load.send(job.count, 1),
-            "enqueue 32": 4 * job.count / await load.send(4 * job.count, 32),
-            "enqueue bulk": 16 * job.count / await load.send(16 * job.count, MANY),
+            "enqueue single": job.count / await load.send(job, job.count, 1),
+            "enqueue 32": 4 * job.count / await load.send(job, 4 * job.count, 32),
+            "enqueue bulk": 16 * job.count / await load.send(job, 16 * job.count, MANY),
         }
 
 
@@ -45,7 +45,7 @@ async def drain(job: Job) -> Figures:
     """From the start of a worker on a full queue to its end, when all results are durable."""
     load = workload(job.url)
     async with load.app:
-        await load.send(job.count, MANY)
+        await load.send(job, job.count, MANY)
         worker = load.worker(job.concurrency)
         begin, busy = time.perf_counter(), time.process_time()
         async with worker:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-from benchmarks.variant import Loop
+from benchmarks.variant import Scheduling
 
 Figures: TypeAlias = dict[str, float]
 """Values by the name that ``benchmarks.figure`` knows them by."""
+
+Task: TypeAlias = Literal["noop", "nap", "blob", "plain"]
+"""What is run: nothing, a wait, nothing with 10 KiB of arguments, nothing in a thread."""
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -22,11 +25,15 @@ class Job(Struct, frozen=True, kw_only=True):
         count: calls to make or to expect.
         seconds: how long to look.
         concurrency: tasks that a worker runs at once.
+        task: what a queue is drained of.
+        nap: seconds that it waits.
     """
 
     errand: str
     url: str
-    loop: Loop
+    loop: Scheduling
     count: int = 0
     seconds: float = 0.0
     concurrency: int = 32
+    task: Task = "noop"
+    nap: float = 0.0

@@ -9,14 +9,27 @@ import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from tempfile import TemporaryDirectory
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
-from benchmarks import place, process
+from benchmarks import meter, place, process
+from benchmarks.contender import command, share
 from benchmarks.job import Figures, Job
 from benchmarks.scale import Scale
-from benchmarks.variant import Variant
+from benchmarks.variant import CHICORY, Variant
 
 Measure: TypeAlias = Callable[[Variant, Scale], Figures]
+
+_SETTLING_DOWN = 2.0
+_WORK: Mapping[str, Mapping[str, Any]] = {
+    "1 ms each": {"task": "nap", "nap": 0.001},
+    "10 ms each": {"task": "nap", "nap": 0.01},
+    "10 ms, 256 at once": {"task": "nap", "nap": 0.01, "concurrency": 256},
+    "1 at once": {"concurrency": 1},
+    "256 at once": {"concurrency": 256},
+    "in threads": {"task": "plain"},
+    "10 KiB each": {"task": "blob"},
+}
+"""What differs from a drain of no-ops."""
 
 _FIRST_USE = "from chicory import Chicory, Worker; Chicory()"
 _DEPENDENCIES = "import anyio, asyncio, importlib.metadata, msgspec"
@@ -24,12 +37,12 @@ _DEPENDENCIES = "import anyio, asyncio, importlib.metadata, msgspec"
 
 def drain(variant: Variant, scale: Scale) -> Figures:
     """No-ops from a full queue, by one worker of concurrency 32, results stored."""
-    return _alone(variant, partial(Job, errand="drain", count=scale.drained))
+    return _alone(variant, partial(Job, errand="drain", count=share(variant, scale.drained)))
 
 
 def enqueue(variant: Variant, scale: Scale) -> Figures:
     """Calls made durable by one process."""
-    return _alone(variant, partial(Job, errand="enqueue", count=scale.enqueued))
+    return _alone(variant, partial(Job, errand="enqueue", count=share(variant, scale.enqueued)))
 
 
 def idle(variant: Variant, scale: Scale) -> Figures:
@@ -42,9 +55,36 @@ def latency(variant: Variant, scale: Scale) -> Figures:
     if variant.broker == "memory":
         return _alone(variant, partial(Job, errand="echo_alone", count=scale.echoes))
     with place.fresh(variant.broker) as url:
-        job = partial(Job, url=url, loop=variant.loop, count=scale.echoes)
-        with process.served(job(errand="serve")):
-            return process.run(job(errand="echo"))
+        program = command(variant)
+        job = partial(Job, url=url, loop=variant.loop, count=_echoes(variant, scale))
+        with process.served(job(errand="serve"), program):
+            return process.run(job(errand="echo"), program)
+
+
+def traffic(variant: Variant, scale: Scale) -> Figures:
+    """What a worker that waits asks of its server, its heartbeats among it."""
+    if variant.broker not in {"redis", "nats"}:
+        return {}
+    with place.fresh(variant.broker) as url:
+        job = Job(errand="serve", url=url, loop=variant.loop)
+        with process.served(job, command(variant)):
+            time.sleep(_SETTLING_DOWN)
+            seen = meter.seen(url, scale.watched)
+    inside = sum(count for name, count in seen.items() if name.startswith("lua "))
+    return {
+        "idle requests": (seen.total() - inside) / scale.watched,
+        "idle in scripts": inside / scale.watched,
+    }
+
+
+def work(variant: Variant, scale: Scale) -> Figures:
+    """Queues of other tasks, and other numbers of tasks at once."""
+    found: Figures = {}
+    for name, differently in _WORK.items():
+        count = share(variant, scale.worked)
+        job = partial(Job, errand="drain", count=count, **differently)
+        found[name] = _alone(variant, job)["drain"]
+    return found
 
 
 def soak(variant: Variant, scale: Scale) -> Figures:
@@ -76,13 +116,19 @@ def imports(variant: Variant, scale: Scale) -> Figures:
 
 
 MEASURES: Mapping[str, Measure] = {
-    measure.__name__: measure for measure in (drain, enqueue, latency, idle, soak, imports)
+    measure.__name__: measure
+    for measure in (drain, work, enqueue, latency, idle, traffic, soak, imports)
 }
 
 
 def _alone(variant: Variant, job: Callable[..., Job]) -> Figures:
     with place.fresh(variant.broker) as url:
-        return process.run(job(url=url, loop=variant.loop))
+        return process.run(job(url=url, loop=variant.loop), command(variant))
+
+
+def _echoes(variant: Variant, scale: Scale) -> int:
+    # those that poll for results take a second for each
+    return scale.echoes if variant.who == CHICORY else max(10, scale.echoes // 4)
 
 
 def _start(program: str, folder: str) -> float:

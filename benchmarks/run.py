@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 from msgspec import Struct, field
 
+from benchmarks.contender import takes_part
 from benchmarks.job import Figures
 from benchmarks.machine import describe
 from benchmarks.measure import MEASURES
@@ -41,6 +42,10 @@ class Run(Struct, kw_only=True):
     scale: Scale
     machine: dict[str, str]
     samples: list[Sample] = field(default_factory=list[Sample])
+
+    def variants(self) -> list[Variant]:
+        """Those that were measured, in the order of the first round."""
+        return list(dict.fromkeys(sample.variant for sample in self.samples))
 
     def values(self, figure: str, variant: Variant) -> dict[int, float]:
         """A figure's value in each round."""
@@ -76,6 +81,8 @@ def run(
             if name not in only or (name in _ONCE and turn):
                 continue
             for variant in (*variants[first:], *variants[:first]):
+                if not takes_part(variant, name):
+                    continue
                 tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
                 figures = measure(variant, scale)
                 made.samples.append(Sample(turn, name, variant, figures))

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
 
 import anyio
 from msgspec import Struct
 
+from benchmarks.job import Job
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
-from chicory.task import AsyncTask
+from chicory.task import AsyncTask, SyncTask
 
 MANY = 256
 """Concurrent callers that make up a bulk: nobody can send more in one round trip."""
+
+_BLOB = "x" * 10_240
 
 
 class Workload(Struct, frozen=True):
@@ -20,23 +24,30 @@ class Workload(Struct, frozen=True):
     Attributes:
         app: the app.
         noop: does nothing and returns nothing; its result is stored.
+        plain: the same in a thread.
+        nap: waits for so many seconds.
+        blob: returns the length of its argument.
         since: given a time, returns the seconds from then to its own begin.
     """
 
     app: Chicory
     noop: AsyncTask[[], None]
+    plain: SyncTask[[], None]
+    nap: AsyncTask[[float], None]
+    blob: AsyncTask[[str], int]
     since: AsyncTask[[float], float]
 
     def worker(self, concurrency: int) -> Worker:
         """A worker for it."""
         return Worker(self.app, WorkerConfig(concurrency=concurrency))
 
-    async def send(self, count: int, callers: int) -> float:
-        """Enqueue no-ops by that many callers at once; seconds until all are durable."""
+    async def send(self, job: Job, count: int, callers: int) -> float:
+        """Enqueue the job's task by that many callers at once; seconds until all are durable."""
+        enqueue = self._caller(job)
 
         async def call(times: int) -> None:
             for _ in range(times):
-                await self.noop.send()
+                await enqueue()
 
         begin = time.perf_counter()
         async with anyio.create_task_group() as group:
@@ -44,15 +55,41 @@ class Workload(Struct, frozen=True):
                 group.start_soon(call, len(range(caller, count, callers)))
         return time.perf_counter() - begin
 
+    def _caller(self, job: Job) -> Callable[[], Awaitable[str]]:
+        match job.task:
+            case "noop":
+                return self.noop.send
+            case "plain":
+                return self.plain.send
+            case "nap":
+                return lambda: self.nap.send(job.nap)
+            case "blob":
+                return lambda: self.blob.send(_BLOB)
+
 
 def workload(url: str) -> Workload:
     """The workload on the broker of that URL."""
     app = Chicory(url, config=ChicoryConfig())
-    return Workload(app, app.task(name="noop")(_noop), app.task(name="since")(_since))
+    return Workload(
+        app,
+        app.task(name="noop")(_noop),
+        app.task(name="plain")(_plain),
+        app.task(name="nap")(anyio.sleep),
+        app.task(name="blob")(_blob),
+        app.task(name="since")(_since),
+    )
 
 
 async def _noop() -> None:
     pass
+
+
+def _plain() -> None:
+    pass
+
+
+async def _blob(body: str) -> int:
+    return len(body)
 
 
 async def _since(moment: float) -> float:
