@@ -9,7 +9,7 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 from rich.console import Console
 
-from benchmarks import comparison, report
+from benchmarks import comparison, plot, report
 from benchmarks.contender import against
 from benchmarks.measure import MEASURES
 from benchmarks.run import run
@@ -66,6 +66,7 @@ def compare(
     brokers: Annotated[list[Broker] | None, Parameter(consume_multiple=True, negative="")] = None,
     on: Annotated[list[Loop] | None, Parameter(consume_multiple=True, negative="")] = None,
     peers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    patience: float = 0.0,
 ) -> None:
     """Measure chicory beside other queues and bare clients, alternating, on the same servers.
 
@@ -76,6 +77,7 @@ def compare(
         brokers: redis, nats, sqlite; redis by default.
         on: event loops of chicory.
         peers: those to compare with; all by default.
+        patience: seconds for which a measurement waits for a machine that others leave alone.
     """
     scale = QUICK_COMPARISON if quick else COMPARISON
     scale = replace(scale, rounds=rounds or scale.rounds)
@@ -93,9 +95,11 @@ def compare(
             variants,
             only or (("drain",) if quick else _COMPARED),
             lambda doing, variant: status.update(f"{doing}, {variant.who} on {variant.broker}"),
+            patience,
         )
     comparison.show(found, console)
-    console.print(f"written to {report.save(found)}")
+    path = report.save(found)
+    console.print(f"written to {path} and {plot.save(found, path.with_suffix('.svg'))}")
 
 
 if __name__ == "__main__":

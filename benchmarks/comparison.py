@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 
 from rich.console import Console
@@ -23,6 +24,11 @@ def show(run: Run, console: Console) -> None:
     console.print(
         f"Medians of {run.scale.rounds} rounds, in [] the least and the most. A ratio is chicory's "
         "figure, on that loop, to theirs: the median of the ratios of the rounds."
+    )
+    others = run.disturbances()
+    console.print(
+        f"While one was measured, others took {statistics.median(others):.0%} of the processors, "
+        f"at worst {others[-1]:.0%}."
     )
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))
 

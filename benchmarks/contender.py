@@ -46,6 +46,10 @@ class Contender(Struct, frozen=True):
         )
         return [interpreter, "-m", f"benchmarks.peers.{self.program}"]
 
+    def versions(self) -> dict[str, str]:
+        """What its environment holds; nothing where that is the benchmark's own."""
+        return environment.versions(self.name, self.requirements) if self.requirements else {}
+
 
 _FLOOR = ("drain", "enqueue")
 _UVLOOP = "uvloop==0.23.0"

@@ -13,6 +13,7 @@ from anyio import to_thread
 
 from benchmarks.footprint import cpu_share, resident
 from benchmarks.job import Figures, Job
+from benchmarks.processor import spent
 from benchmarks.spread import percentile
 from benchmarks.workload import MANY, Workload, workload
 from chicory import Worker
@@ -47,12 +48,17 @@ async def drain(job: Job) -> Figures:
     async with load.app:
         await load.send(job, job.count, MANY)
         worker = load.worker(job.concurrency)
-        begin, busy = time.perf_counter(), time.process_time()
+        begin, busy, served = time.perf_counter(), time.process_time(), spent(job.server)
         async with worker:
             await _processed(worker, job.count)
         seconds, busy = time.perf_counter() - begin, time.process_time() - busy
+        served = spent(job.server) - served
         await _check_empty(load)
-    return {"drain": job.count / seconds, "drain cpu": 1e6 * busy / job.count}
+    return {
+        "drain": job.count / seconds,
+        "drain cpu": 1e6 * busy / job.count,
+        **({"server cpu": 1e6 * served / job.count} if served else {}),
+    }
 
 
 async def soak(job: Job) -> Figures:

@@ -48,6 +48,7 @@ FIGURES = (
         compared=True,
     ),
     Figure("drain cpu", "µs/task", digits=1, compared=True),
+    Figure("server cpu", "µs/task", digits=1, compared=True),
     Figure("1 ms each", "tasks/s", compared=True),
     Figure("10 ms each", "tasks/s", compared=True),
     Figure("10 ms, 256 at once", "tasks/s", compared=True),

@@ -21,6 +21,7 @@ class Job(Struct, frozen=True, kw_only=True):
     Attributes:
         errand: the name of a function in ``benchmarks.errands``.
         url: the broker.
+        server: its process; 0 where there is none.
         loop: the event loop.
         count: calls to make or to expect.
         seconds: how long to look.
@@ -31,6 +32,7 @@ class Job(Struct, frozen=True, kw_only=True):
 
     errand: str
     url: str
+    server: int = 0
     loop: Scheduling
     count: int = 0
     seconds: float = 0.0

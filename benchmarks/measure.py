@@ -54,9 +54,9 @@ def latency(variant: Variant, scale: Scale) -> Figures:
     """One call at a time; the worker in another process where the broker allows for one."""
     if variant.broker == "memory":
         return _alone(variant, partial(Job, errand="echo_alone", count=scale.echoes))
-    with place.fresh(variant.broker) as url:
+    with place.fresh(variant.broker) as where:
         program = command(variant)
-        job = partial(Job, url=url, loop=variant.loop, count=_echoes(variant, scale))
+        job = partial(Job, url=where.url, loop=variant.loop, count=_echoes(variant, scale))
         with process.served(job(errand="serve"), program):
             return process.run(job(errand="echo"), program)
 
@@ -65,11 +65,11 @@ def traffic(variant: Variant, scale: Scale) -> Figures:
     """What a worker that waits asks of its server, its heartbeats among it."""
     if variant.broker not in {"redis", "nats"}:
         return {}
-    with place.fresh(variant.broker) as url:
-        job = Job(errand="serve", url=url, loop=variant.loop)
+    with place.fresh(variant.broker) as where:
+        job = Job(errand="serve", url=where.url, loop=variant.loop)
         with process.served(job, command(variant)):
             time.sleep(_SETTLING_DOWN)
-            seen = meter.seen(url, scale.watched)
+            seen = meter.seen(where.url, scale.watched)
     inside = sum(count for name, count in seen.items() if name.startswith("lua "))
     return {
         "idle requests": (seen.total() - inside) / scale.watched,
@@ -91,8 +91,8 @@ def soak(variant: Variant, scale: Scale) -> Figures:
     """The memory of one worker over many tasks; without a broker outside it means nothing."""
     if variant.broker == "memory":
         return {}
-    with place.fresh(variant.broker) as url:
-        job = partial(Job, url=url, loop=variant.loop, count=scale.soaked)
+    with place.fresh(variant.broker) as where:
+        job = partial(Job, url=where.url, loop=variant.loop, count=scale.soaked)
         process.run(job(errand="fill"))
         return process.run(job(errand="soak"))
 
@@ -122,8 +122,10 @@ MEASURES: Mapping[str, Measure] = {
 
 
 def _alone(variant: Variant, job: Callable[..., Job]) -> Figures:
-    with place.fresh(variant.broker) as url:
-        return process.run(job(url=url, loop=variant.loop), command(variant))
+    with place.fresh(variant.broker) as where:
+        return process.run(
+            job(url=where.url, server=where.server, loop=variant.loop), command(variant)
+        )
 
 
 def _echoes(variant: Variant, scale: Scale) -> int:

@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 
 from msgspec import Struct, field
 
-from benchmarks.contender import takes_part
+from benchmarks import quiet
+from benchmarks.contender import find, takes_part
 from benchmarks.job import Figures
 from benchmarks.machine import describe
 from benchmarks.measure import MEASURES
@@ -26,12 +27,21 @@ METHOD = (
 
 
 class Sample(Struct, frozen=True):
-    """The figures of one measurement in one round."""
+    """The figures of one measurement in one round.
+
+    Attributes:
+        round: from 0.
+        measure: what was done.
+        variant: by whom.
+        figures: what came of it.
+        others: the share of the processors that other people's processes took meanwhile.
+    """
 
     round: int
     measure: str
     variant: Variant
     figures: Figures
+    others: float
 
 
 class Run(Struct, kw_only=True):
@@ -41,11 +51,16 @@ class Run(Struct, kw_only=True):
     begun: datetime
     scale: Scale
     machine: dict[str, str]
+    versions: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     samples: list[Sample] = field(default_factory=list[Sample])
 
     def variants(self) -> list[Variant]:
         """Those that were measured, in the order of the first round."""
         return list(dict.fromkeys(sample.variant for sample in self.samples))
+
+    def disturbances(self) -> list[float]:
+        """What others took of the processors, measurement by measurement, least first."""
+        return sorted(sample.others for sample in self.samples)
 
     def values(self, figure: str, variant: Variant) -> dict[int, float]:
         """A figure's value in each round."""
@@ -72,18 +87,33 @@ def run(
     variants: Sequence[Variant],
     only: Collection[str],
     tell: Callable[[str, Variant], None],
+    patience: float = 0.0,
 ) -> Run:
-    """Measure; ``tell`` is called before each measurement."""
-    made = Run(begun=datetime.now(UTC), scale=scale, machine=describe())
+    """Measure; ``tell`` is called before each measurement.
+
+    ``patience`` is how many seconds each measurement waits for others to leave the machine.
+    """
+    made = Run(
+        begun=datetime.now(UTC),
+        scale=scale,
+        machine=describe(),
+        versions={one.name: one.versions() for variant in variants if (one := find(variant))},
+    )
     for turn in range(scale.rounds):
         first = turn % len(variants)
-        for name, measure in MEASURES.items():
+        for name in MEASURES:
             if name not in only or (name in _ONCE and turn):
                 continue
             for variant in (*variants[first:], *variants[:first]):
                 if not takes_part(variant, name):
                     continue
                 tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
-                figures = measure(variant, scale)
-                made.samples.append(Sample(turn, name, variant, figures))
+                quiet.wait(patience)
+                made.samples.append(_sample(turn, name, variant, scale))
     return made
+
+
+def _sample(turn: int, name: str, variant: Variant, scale: Scale) -> Sample:
+    others = quiet.Others()
+    figures = MEASURES[name](variant, scale)
+    return Sample(turn, name, variant, figures, others.share())

@@ -50,7 +50,7 @@ class RawNats(Queue):
             ConsumerConfig(durable_name=_DURABLE, filter_subject="q.>", max_ack_pending=100_000),
         )
         self._inbox = self._client.new_inbox()
-        self._waiting: dict[str, asyncio.Future[None] | Msg] = {}
+        self._waiting: dict[str, Any] = {}
         await self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
 
     async def send(self, name: str, *args: Any) -> None:
@@ -61,7 +61,7 @@ class RawNats(Queue):
         """As many as a window allows for, then their answers."""
         for first in range(0, count, _WINDOW):
             share = min(_WINDOW, count - first)
-            stored = [await self._sent(name, args) for _ in range(share)]
+            stored: list[Any] = [await self._sent(name, args) for _ in range(share)]
             await asyncio.gather(*stored)
 
     async def ask(self, name: str, *args: Any) -> Any:
@@ -70,7 +70,7 @@ class RawNats(Queue):
 
     async def work(self) -> None:
         """Run what comes."""
-        tasks = {task.__name__: task for task in work.ON_THE_LOOP}
+        tasks: dict[str, Any] = {task.__name__: task for task in work.ON_THE_LOOP}
         deliveries = self._client.new_inbox()
         credit = 0
 

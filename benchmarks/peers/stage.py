@@ -15,6 +15,7 @@ from typing import TypeAlias
 
 from benchmarks.peers.queue import Queue
 from benchmarks.peers.work import TALLY
+from benchmarks.processor import spent
 from benchmarks.spread import percentile
 
 Figures: TypeAlias = dict[str, float]
@@ -30,14 +31,17 @@ async def drain(queue: Queue, job: Job) -> Figures:
     """From the first task that runs to the last one: what starting takes is not counted."""
     await queue.send_many(job.count, job.task, *_arguments(job))
     TALLY.expect(job.count)
+    served = spent(job.server)
     async with _working(queue):
         # to tell of the end would cost a task time, too
         while not TALLY.end[0]:  # noqa: ASYNC110
             await asyncio.sleep(_GLANCE)
+    served = spent(job.server) - served
     (begin, idle), (end, busy) = TALLY.begin, TALLY.end
     return {
         "drain": (job.count - 1) / (end - begin),
         "drain cpu": 1e6 * (busy - idle) / (job.count - 1),
+        **({"server cpu": 1e6 * served / job.count} if served else {}),
     }
 
 
