@@ -33,9 +33,10 @@ def measure(
     """Measure all variants in rounds.
 
     Args:
-        quick: a rough picture, in less than a minute.
+        quick: a rough picture, in some minutes.
         rounds: how often everything is measured.
-        only: measurements: drain, enqueue, latency, idle, soak, imports.
+        only: measurements: drain, pair, work, enqueue, latency, delay, recovery, idle, traffic,
+            soak, imports.
         brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
     """

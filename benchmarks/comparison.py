@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Sequence
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.figure import FIGURES, Figure
@@ -30,6 +31,8 @@ def show(run: Run, console: Console) -> None:
         f"While one was measured, others took {statistics.median(others):.0%} of the processors, "
         f"at worst {others[-1]:.0%}."
     )
+    for failure in run.failures:
+        console.print(f"[red]failed:[/] {escape(failure)}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))
 
 

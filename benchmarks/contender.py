@@ -30,7 +30,7 @@ class Contender(Struct, frozen=True):
     loop: Scheduling = "uvloop"
     requirements: tuple[str, ...] = ()
     share: float = 0.1
-    measures: tuple[str, ...] = ("drain", "enqueue", "latency", "idle", "traffic")
+    measures: tuple[str, ...] = ("drain", "work", "enqueue", "latency", "idle", "traffic")
 
     @property
     def variant(self) -> Variant:

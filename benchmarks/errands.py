@@ -16,9 +16,11 @@ from benchmarks.job import Figures, Job
 from benchmarks.processor import spent
 from benchmarks.spread import percentile
 from benchmarks.workload import MANY, Workload, workload
-from chicory import Worker
+from chicory import AsyncResult, Worker
 
 _SETTLING_DOWN = 1.0
+_APART = (0.03, 0.2)
+"""Seconds between the moments that two delayed tasks are due."""
 _PAUSES = (0.01, 0.05)
 """Seconds between two calls of which each is to find everybody asleep."""
 
@@ -106,6 +108,49 @@ async def echo_alone(job: Job) -> Figures:
         return await _echo(load, job.count)
 
 
+async def delay(job: Job) -> Figures:
+    """How late delayed tasks begin, with a worker in another process that waits for them."""
+    load = workload(job.url)
+    async with load.app:
+        await (await load.since.delay(0.0)).get(timeout=10)
+        due = 0.5
+        results: list[AsyncResult[float]] = []
+        for _ in range(job.count):
+            due += random.uniform(*_APART)
+            results.append(await load.later(due))
+        late = sorted([1000 * await result.get(timeout=due + 10) for result in results])
+    return {
+        "late p50": percentile(late, 50),
+        "late p99": percentile(late, 99),
+        "late max": late[-1],
+        "late least": late[0],
+    }
+
+
+async def strand(job: Job) -> Figures:
+    """Enqueue a task that does not end."""
+    load = workload(job.url)
+    async with load.app:
+        await load.strand.send(job.path)
+    return {}
+
+
+async def partake(job: Job) -> Figures:
+    """Help to drain a queue that another process has filled; the moments of begin and end."""
+    load = workload(job.url)
+    async with load.app:
+        print("ready", flush=True)
+        await to_thread.run_sync(sys.stdin.read)
+        begin = end = time.monotonic()
+        async with load.worker(job.concurrency) as worker:
+            done = 0
+            while (now := worker.get_stats().tasks_processed) > done or not await _empty(load):
+                if now > done:
+                    done, end = now, time.monotonic()
+                await anyio.sleep(0.01)
+    return {"begin": begin, "end": end, "done": done}
+
+
 async def _echo(load: Workload, count: int) -> Figures:
     await (await load.since.delay(0.0)).get(timeout=10)
     woken: list[float] = []
@@ -137,9 +182,16 @@ async def _check_empty(load: Workload) -> None:
         raise RuntimeError(f"this measurement is void, work was left over: {counts}")
 
 
+async def _empty(load: Workload) -> bool:
+    return not (await load.app.broker.counts(["default"]))["default"].ready
+
+
 ERRANDS: Mapping[str, Callable[[Job], Awaitable[Figures]]] = {
     errand.__name__: errand
-    for errand in (fill, enqueue, drain, soak, idle, serve, echo, echo_alone)
+    for errand in (
+        *(fill, enqueue, drain, partake, soak, idle),
+        *(serve, echo, echo_alone, delay, strand),
+    )
 }
 
 

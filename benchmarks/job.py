@@ -28,6 +28,7 @@ class Job(Struct, frozen=True, kw_only=True):
         concurrency: tasks that a worker runs at once.
         task: what a queue is drained of.
         nap: seconds that it waits.
+        path: a file that tasks write to.
     """
 
     errand: str
@@ -39,3 +40,4 @@ class Job(Struct, frozen=True, kw_only=True):
     concurrency: int = 32
     task: Task = "noop"
     nap: float = 0.0
+    path: str = ""

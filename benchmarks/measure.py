@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from functools import partial
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, TypeAlias
 
@@ -20,6 +22,7 @@ from benchmarks.variant import CHICORY, Variant
 Measure: TypeAlias = Callable[[Variant, Scale], Figures]
 
 _SETTLING_DOWN = 2.0
+_GLANCE = 0.002
 _WORK: Mapping[str, Mapping[str, Any]] = {
     "1 ms each": {"task": "nap", "nap": 0.001},
     "10 ms each": {"task": "nap", "nap": 0.01},
@@ -87,6 +90,42 @@ def work(variant: Variant, scale: Scale) -> Figures:
     return found
 
 
+def delay(variant: Variant, scale: Scale) -> Figures:
+    """How late a worker that waits begins delayed tasks."""
+    if variant.broker == "memory":
+        return {}
+    with place.fresh(variant.broker) as where:
+        job = partial(Job, url=where.url, loop=variant.loop, count=scale.delayed)
+        with process.served(job(errand="serve")):
+            return process.run(job(errand="delay"))
+
+
+def recovery(variant: Variant, scale: Scale) -> Figures:
+    """Seconds from the SIGKILL of a worker until its task begins in another one that waits."""
+    if variant.broker == "memory":
+        return {}
+    with place.fresh(variant.broker) as where, TemporaryDirectory() as folder:
+        marks = Path(folder) / "marks"
+        job = partial(Job, url=where.url, loop=variant.loop, path=str(marks))
+        with process.served(job(errand="serve")) as victim:
+            process.run(job(errand="strand"))
+            _line(marks, 0, scale.patience)
+            with process.served(job(errand="serve")):
+                victim.kill()
+                killed = time.monotonic()
+                return {"recovery": _line(marks, 1, scale.patience) - killed}
+
+
+def pair(variant: Variant, scale: Scale) -> Figures:
+    """Two worker processes on one queue, and one on as many tasks."""
+    if variant.broker == "memory":
+        return {}
+    return {
+        "1 process": _together(1, variant, scale.drained),
+        "2 processes": _together(2, variant, scale.drained),
+    }
+
+
 def soak(variant: Variant, scale: Scale) -> Figures:
     """The memory of one worker over many tasks; without a broker outside it means nothing."""
     if variant.broker == "memory":
@@ -117,7 +156,10 @@ def imports(variant: Variant, scale: Scale) -> Figures:
 
 MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
-    for measure in (drain, work, enqueue, latency, idle, traffic, soak, imports)
+    for measure in (
+        *(drain, pair, work, enqueue, latency, delay, recovery),
+        *(idle, traffic, soak, imports),
+    )
 }
 
 
@@ -131,6 +173,32 @@ def _alone(variant: Variant, job: Callable[..., Job]) -> Figures:
 def _echoes(variant: Variant, scale: Scale) -> int:
     # those that poll for results take a second for each
     return scale.echoes if variant.who == CHICORY else max(10, scale.echoes // 4)
+
+
+def _together(workers: int, variant: Variant, count: int) -> float:
+    with place.fresh(variant.broker) as where, ExitStack() as stack:
+        job = partial(Job, url=where.url, loop=variant.loop, count=count)
+        process.run(job(errand="fill"))
+        children = [
+            stack.enter_context(process.served(job(errand="partake"))) for _ in range(workers)
+        ]
+        for child in children:
+            process.end_input(child)
+        shares = [process.answer(child) for child in children]
+    if sum(share["done"] for share in shares) != count:
+        raise RuntimeError(f"this measurement is void: {shares}")
+    begin, end = min(share["begin"] for share in shares), max(share["end"] for share in shares)
+    return count / (end - begin)
+
+
+def _line(path: Path, number: int, patience: float) -> float:
+    end = time.monotonic() + patience
+    while time.monotonic() < end:
+        lines = path.read_text(encoding="ascii").splitlines() if path.exists() else []
+        if len(lines) > number:
+            return float(lines[number])
+        time.sleep(_GLANCE)
+    raise RuntimeError(f"no task began within {patience} seconds")
 
 
 def _start(program: str, folder: str) -> float:

@@ -36,8 +36,8 @@ def run(job: Job, command: Sequence[str] = CHICORY) -> Figures:
 
 
 @contextmanager
-def served(job: Job, command: Sequence[str] = CHICORY) -> Generator[None]:
-    """While a worker process is ready and waits."""
+def served(job: Job, command: Sequence[str] = CHICORY) -> Generator[subprocess.Popen[bytes]]:
+    """While a process that has said that it is ready waits for the end of its input."""
     with (
         TemporaryFile() as said,
         subprocess.Popen(
@@ -52,11 +52,24 @@ def served(job: Job, command: Sequence[str] = CHICORY) -> Generator[None]:
             assert child.stdout is not None
             if child.stdout.readline() != b"ready\n":
                 said.seek(0)
-                raise RuntimeError(f"the worker process did not start:\n{said.read().decode()}")
-            yield
-            child.communicate(timeout=_LIMIT)
+                raise RuntimeError(f"{command[-1]} did not start:\n{said.read().decode()}")
+            yield child
+            end_input(child)
+            child.wait(timeout=_LIMIT)
         finally:
             child.kill()
+
+
+def end_input(child: subprocess.Popen[bytes]) -> None:
+    """Tell a served process to come to its end."""
+    assert child.stdin is not None
+    child.stdin.close()
+
+
+def answer(child: subprocess.Popen[bytes]) -> Figures:
+    """What a served process answers, its input having ended."""
+    assert child.stdout is not None
+    return json.decode(child.stdout.read().splitlines()[-1], type=Figures)
 
 
 def _told(command: Sequence[str], job: Job) -> list[str]:

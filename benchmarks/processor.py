@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def spent(process: int) -> float:
-    """Seconds of all its threads; 0 where there is none, or the system does not tell as Linux does."""
+    """Seconds of all its threads; 0 where there is none, or no ``/proc`` to tell."""
     try:
         stat = Path(f"/proc/{process}/stat").read_text(encoding="ascii")
     except OSError:

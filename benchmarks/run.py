@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import subprocess
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 
@@ -52,6 +53,7 @@ class Run(Struct, kw_only=True):
     scale: Scale
     machine: dict[str, str]
     versions: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    failures: list[str] = field(default_factory=list[str])
     samples: list[Sample] = field(default_factory=list[Sample])
 
     def variants(self) -> list[Variant]:
@@ -109,7 +111,10 @@ def run(
                     continue
                 tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
                 quiet.wait(patience)
-                made.samples.append(_sample(turn, name, variant, scale))
+                try:
+                    made.samples.append(_sample(turn, name, variant, scale))
+                except (RuntimeError, subprocess.SubprocessError) as failure:
+                    made.failures.append(f"{name} of {variant.label}: {failure}")
     return made
 
 

@@ -18,6 +18,8 @@ class Scale(Struct, frozen=True, kw_only=True):
         soaked: tasks that one worker runs while its memory is watched.
         watched: seconds for which the messages of a waiting worker are counted.
         worked: tasks in the queue where they are other than no-ops.
+        delayed: tasks whose lateness is measured.
+        patience: seconds that a task may take to begin in another worker.
         imports: interpreters started to time an import.
     """
 
@@ -29,6 +31,8 @@ class Scale(Struct, frozen=True, kw_only=True):
     soaked: int
     watched: float
     worked: int
+    delayed: int
+    patience: float
     imports: int
 
 
@@ -41,6 +45,8 @@ QUICK = Scale(
     soaked=10_000,
     watched=10.0,
     worked=2_000,
+    delayed=30,
+    patience=60.0,
     imports=2,
 )
 FULL = Scale(
@@ -52,6 +58,8 @@ FULL = Scale(
     soaked=200_000,
     watched=20.0,
     worked=10_000,
+    delayed=200,
+    patience=60.0,
     imports=7,
 )
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
 
 import anyio
 from msgspec import Struct
 
 from benchmarks.job import Job
-from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
+from chicory import AsyncResult, Chicory, ChicoryConfig, TaskMessage, Worker, WorkerConfig
 from chicory.task import AsyncTask, SyncTask
 
 MANY = 256
@@ -28,6 +30,7 @@ class Workload(Struct, frozen=True):
         nap: waits for so many seconds.
         blob: returns the length of its argument.
         since: given a time, returns the seconds from then to its own begin.
+        strand: writes its begin into a file; the first one to do so never comes to an end.
     """
 
     app: Chicory
@@ -36,6 +39,7 @@ class Workload(Struct, frozen=True):
     nap: AsyncTask[[float], None]
     blob: AsyncTask[[str], int]
     since: AsyncTask[[float], float]
+    strand: AsyncTask[[str], None]
 
     def worker(self, concurrency: int) -> Worker:
         """A worker for it."""
@@ -54,6 +58,13 @@ class Workload(Struct, frozen=True):
             for caller in range(callers):
                 group.start_soon(call, len(range(caller, count, callers)))
         return time.perf_counter() - begin
+
+    async def later(self, seconds: float) -> AsyncResult[float]:
+        """Have ``since`` run in so many seconds, asked for the time that it is late."""
+        due = datetime.now(UTC) + timedelta(seconds=seconds)
+        moment = time.monotonic() + seconds
+        message = TaskMessage(id=uuid4().hex, name=self.since.name, args=[moment], eta=due)
+        return self.app.result(await self.app.broker.publish(message))
 
     def _caller(self, job: Job) -> Callable[[], Awaitable[str]]:
         match job.task:
@@ -77,6 +88,7 @@ def workload(url: str) -> Workload:
         app.task(name="nap")(anyio.sleep),
         app.task(name="blob")(_blob),
         app.task(name="since")(_since),
+        app.task(name="strand")(_strand),
     )
 
 
@@ -95,3 +107,12 @@ async def _blob(body: str) -> int:
 async def _since(moment: float) -> float:
     # one clock for all processes of a machine
     return time.monotonic() - moment
+
+
+async def _strand(path: str) -> None:
+    async with await anyio.open_file(path, "a+", encoding="ascii") as marks:
+        await marks.seek(0)
+        first = not await marks.read()
+        await marks.write(f"{time.monotonic()}\n")
+    if first:
+        await anyio.sleep_forever()

@@ -21,7 +21,8 @@ class Dramatiq(ThreadedQueue):
 
     async def open(self) -> None:
         self._broker = RedisBroker(url=self.url)
-        self._broker.add_middleware(Results(backend=RedisBackend(url=self.url)))
+        self._results = RedisBackend(url=self.url)
+        self._broker.add_middleware(Results(backend=self._results))
         self._tasks = {
             name: actor(actor_name=name, broker=self._broker, store_results=True)(task)
             for name, task in work.IN_THREADS.items()
@@ -31,7 +32,8 @@ class Dramatiq(ThreadedQueue):
         self._tasks[name].send(*args)
 
     def get(self, name: str, *args: Any) -> Any:
-        return self._tasks[name].send(*args).get_result(block=True, timeout=10_000)
+        message = self._tasks[name].send(*args)
+        return message.get_result(backend=self._results, block=True, timeout=10_000)
 
     async def work(self) -> None:
         Worker(self._broker, worker_threads=self.concurrency).start()
