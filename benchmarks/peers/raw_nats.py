@@ -70,7 +70,6 @@ class RawNats(Queue):
 
     async def work(self) -> None:
         """Run what comes."""
-        tasks: dict[str, Any] = {task.__name__: task for task in work.ON_THE_LOOP}
         deliveries = self._client.new_inbox()
         credit = 0
 
@@ -86,8 +85,9 @@ class RawNats(Queue):
             if not message.reply:
                 return
             credit -= 1
+            work.TALLY.start()
             name, args = json.loads(message.data)
-            result = json.dumps(await tasks[name](*args)).encode()
+            result = json.dumps(await work.BARE[name](*args)).encode()
             mark = uuid.uuid4().hex
             self._waiting[mark] = message
             answer_to = f"{self._inbox}.{mark}"
@@ -117,6 +117,7 @@ class RawNats(Queue):
             raise RuntimeError(f"not stored: {message.data!r}")
         if isinstance(waiting, Msg):
             await self._client.publish(waiting.reply)
+            work.TALLY.note()
         elif not waiting.done():
             waiting.set_result(None)
 

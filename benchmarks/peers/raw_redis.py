@@ -49,17 +49,19 @@ class RawRedis(Queue):
 
     async def work(self) -> None:
         """Batch after batch."""
-        tasks = {task.__name__: task for task in work.ON_THE_LOOP}
         while True:
             answer: Any = await self.redis.xreadgroup(
                 CONSUMER_GROUP, "consumer", {STREAM: ">"}, count=_BATCH, block=1000
             )
             if answer:
+                work.TALLY.start()
                 results = [
-                    (entry, fields[b"i"], await _run(tasks, fields[b"d"]))
+                    (entry, fields[b"i"], await _run(fields[b"d"]))
                     for entry, fields in answer[0][1]
                 ]
                 await self.settle(results)
+                for _ in results:
+                    work.TALLY.note()
 
     async def settle(self, results: list[tuple[bytes, bytes, bytes]]) -> None:
         """Store the results, acknowledge and delete."""
@@ -75,9 +77,9 @@ def _entry(name: str, args: Any) -> dict[Any, Any]:
     return {"i": uuid.uuid4().hex, "d": json.dumps([name, args])}
 
 
-async def _run(tasks: Any, body: bytes) -> bytes:
+async def _run(body: bytes) -> bytes:
     name, args = json.loads(body)
-    return json.dumps(await tasks[name](*args)).encode()
+    return json.dumps(await work.BARE[name](*args)).encode()
 
 
 if __name__ == "__main__":

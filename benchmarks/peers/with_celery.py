@@ -24,6 +24,7 @@ class CeleryQueue(ThreadedQueue):
 
     async def open(self) -> None:
         self._app = Celery("bench", broker=self.url, backend=self.url)
+        self._app.set_default()  # as its command does: other threads must find it, too
         self._app.conf.update(task_acks_late=True, worker_hijack_root_logger=False)
         self._tasks = {
             name: self._app.task(name=name)(task) for name, task in work.IN_THREADS.items()

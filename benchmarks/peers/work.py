@@ -26,11 +26,16 @@ class Tally:
         self._expected = count
         self.begin = self.end = (0.0, 0.0)
 
+    def start(self) -> None:
+        """The first task is about to run; where this is not called, it is when it has run."""
+        if not self.begin[0]:
+            self.begin = _now()
+
     def note(self) -> None:
         """A task has run."""
         number = next(self._numbers)
         if number == 1:
-            self.begin = _now()
+            self.start()
         if number == self._expected:
             self.end = _now()
 
@@ -51,6 +56,11 @@ async def noop() -> int:
 def plain() -> int:
     """The same in a thread."""
     TALLY.note()
+    return 0
+
+
+async def bare() -> int:
+    """Do nothing, uncounted: bare clients count what they have settled."""
     return 0
 
 
@@ -91,6 +101,7 @@ def plain_since(moment: float) -> float:
 
 
 ON_THE_LOOP = (noop, plain, nap, blob, since)
+BARE = {"noop": bare}
 IN_THREADS = {
     "noop": plain,
     "plain": plain,
