@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from importlib.util import find_spec
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from rich.console import Console
@@ -44,7 +44,7 @@ def test_the_table_has_a_row_for_each_with_the_ratio_and_the_spread(found):
 
 
 def test_the_plot_is_a_picture_of_all_that_were_compared(found, tmp_path):
-    picture = ElementTree.parse(plot.save(found, tmp_path / "plot.svg"))
+    picture = ET.parse(plot.save(found, tmp_path / "plot.svg"))
     text = [one.text for one in picture.iter("{http://www.w3.org/2000/svg}text")]
     assert text == [
         "redis: drain, tasks/s (logarithmic)",
@@ -56,7 +56,7 @@ def test_the_plot_is_a_picture_of_all_that_were_compared(found, tmp_path):
 
 def test_the_plot_leaves_out_what_only_one_was_measured_for(found, tmp_path):
     found.samples = found.samples[:1]
-    picture = ElementTree.parse(plot.save(found, tmp_path / "plot.svg"))
+    picture = ET.parse(plot.save(found, tmp_path / "plot.svg"))
     assert not list(picture.iter("{http://www.w3.org/2000/svg}text"))
 
 
