@@ -23,7 +23,7 @@ def show(run: Run, console: Console) -> None:
             if measured:
                 console.print(table(run, figure, measured), "")
     console.print(
-        f"Medians of {run.scale.rounds} rounds, in [] the least and the most. A ratio is chicory's "
+        f"Medians of {run.rounds()} rounds, in [] the least and the most. A ratio is chicory's "
         "figure, on that loop, to theirs: the median of the ratios of the rounds."
     )
     others = run.disturbances()

@@ -40,7 +40,7 @@ def show(run: Run, loops: Sequence[Loop], console: Console) -> None:
                 table.add_row(*_row(run, figure, variants))
         if table.rows:
             console.print(table)
-    console.print(f"Medians of {run.scale.rounds} rounds, in [] the least and the most.")
+    console.print(f"Medians of {run.rounds()} rounds, in [] the least and the most.")
     for failure in run.failures:
         console.print(f"[red]failed:[/] {escape(failure)}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))

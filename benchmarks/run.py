@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import statistics
 import subprocess
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from msgspec import Struct, field
@@ -60,6 +61,10 @@ class Run(Struct, kw_only=True):
         """Those that were measured, in the order of the first round."""
         return list(dict.fromkeys(sample.variant for sample in self.samples))
 
+    def rounds(self) -> int:
+        """How many have begun."""
+        return 1 + max((sample.round for sample in self.samples), default=-1)
+
     def disturbances(self) -> list[float]:
         """What others took of the processors, measurement by measurement, least first."""
         return sorted(sample.others for sample in self.samples)
@@ -94,6 +99,7 @@ def run(
     """Measure; ``tell`` is called before each measurement.
 
     ``patience`` is how many seconds each measurement waits for others to leave the machine.
+    Interrupted, it gives what there is by then.
     """
     made = Run(
         begun=datetime.now(UTC),
@@ -101,21 +107,27 @@ def run(
         machine=describe(),
         versions={one.name: one.versions() for variant in variants if (one := find(variant))},
     )
+    with suppress(KeyboardInterrupt):
+        for turn, name, variant in _plan(scale, variants, only):
+            tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
+            quiet.wait(patience)
+            try:
+                made.samples.append(_sample(turn, name, variant, scale))
+            except (RuntimeError, subprocess.SubprocessError) as failure:
+                made.failures.append(f"{name} of {variant.label}: {failure}")
+    return made
+
+
+def _plan(
+    scale: Scale, variants: Sequence[Variant], only: Collection[str]
+) -> Iterator[tuple[int, str, Variant]]:
     for turn in range(scale.rounds):
         first = turn % len(variants)
         for name in MEASURES:
-            if name not in only or (name in _ONCE and turn):
-                continue
-            for variant in (*variants[first:], *variants[:first]):
-                if not takes_part(variant, name):
-                    continue
-                tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
-                quiet.wait(patience)
-                try:
-                    made.samples.append(_sample(turn, name, variant, scale))
-                except (RuntimeError, subprocess.SubprocessError) as failure:
-                    made.failures.append(f"{name} of {variant.label}: {failure}")
-    return made
+            if name in only and not (name in _ONCE and turn):
+                for variant in (*variants[first:], *variants[:first]):
+                    if takes_part(variant, name):
+                        yield turn, name, variant
 
 
 def _sample(turn: int, name: str, variant: Variant, scale: Scale) -> Sample:
