@@ -55,11 +55,12 @@ def _command(line: bytes) -> str | None:
 
 
 async def nats(url: str, seconds: float) -> Counter[str]:
-    """The messages of the next seconds, by the first two tokens of their subjects."""
+    """The messages of the next seconds, by the first tokens of their subjects."""
     messages: Counter[str] = Counter()
 
     async def note(message: Msg) -> None:
-        messages[".".join(message.subject.split(".")[:2])] += 1
+        tokens = message.subject.split(".")
+        messages[".".join(tokens[: 4 if tokens[0] == "$JS" else 1])] += 1
 
     client = Client()
     await client.connect(url)
