@@ -9,11 +9,14 @@ from cyclopts import Parameter
 from msgspec.structs import replace
 from rich.console import Console
 
-from benchmarks import report
+from benchmarks import comparison, plot, report
+from benchmarks.contender import against
 from benchmarks.measure import MEASURES
 from benchmarks.run import run
-from benchmarks.scale import FULL, QUICK
+from benchmarks.scale import COMPARISON, FULL, QUICK, QUICK_COMPARISON
 from benchmarks.variant import SERVERLESS, Broker, Loop, Variant, loops
+
+_COMPARED = ("drain", "work", "enqueue", "latency", "idle", "traffic")
 
 app = cyclopts.App(help="Measure chicory on this machine.")
 
@@ -30,9 +33,10 @@ def measure(
     """Measure all variants in rounds.
 
     Args:
-        quick: a rough picture, in less than a minute.
+        quick: a rough picture, in some minutes.
         rounds: how often everything is measured.
-        only: measurements: drain, enqueue, latency, idle, soak, imports.
+        only: measurements: drain, pair, work, enqueue, latency, delay, recovery, idle, traffic,
+            soak, imports.
         brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
     """
@@ -52,6 +56,51 @@ def measure(
         )
     report.show(found, columns, console)
     console.print(f"written to {report.save(found)}")
+
+
+@app.command
+def compare(
+    *,
+    quick: Annotated[bool, Parameter(negative="")] = False,
+    rounds: int | None = None,
+    only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    brokers: Annotated[list[Broker] | None, Parameter(consume_multiple=True, negative="")] = None,
+    on: Annotated[list[Loop] | None, Parameter(consume_multiple=True, negative="")] = None,
+    peers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
+    patience: float = 0.0,
+) -> None:
+    """Measure chicory beside other queues and bare clients, alternating, on the same servers.
+
+    Args:
+        quick: a rough picture: what is drained by whom, one round.
+        rounds: how often everything is measured.
+        only: measurements: drain, work, enqueue, latency, idle, traffic.
+        brokers: redis, nats, sqlite; redis by default.
+        on: event loops of chicory.
+        peers: those to compare with; all by default.
+        patience: seconds for which a measurement waits for a machine that others leave alone.
+    """
+    scale = QUICK_COMPARISON if quick else COMPARISON
+    scale = replace(scale, rounds=rounds or scale.rounds)
+    variants: list[Variant] = []
+    for broker in brokers or ["redis"]:
+        ours = [Variant(broker, loop) for loop in on or loops()]
+        theirs = [one for one in against(broker) if one.name in (peers or [one.name])]
+        for one in theirs:
+            one.command()  # makes its environment before anything is measured
+        variants += [*ours, *(one.variant for one in theirs)]
+    console = Console()
+    with console.status("") as status:
+        found = run(
+            scale,
+            variants,
+            only or (("drain",) if quick else _COMPARED),
+            lambda doing, variant: status.update(f"{doing}, {variant.who} on {variant.broker}"),
+            patience,
+        )
+    comparison.show(found, console)
+    path = report.save(found)
+    console.print(f"written to {path} and {plot.save(found, path.with_suffix('.svg'))}")
 
 
 if __name__ == "__main__":

@@ -2,138 +2,21 @@
 
 from __future__ import annotations
 
-import random
-import sys
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import anyio
-from anyio import to_thread
 
-from benchmarks.footprint import cpu_share, resident
+from benchmarks import draining, waiting
 from benchmarks.job import Figures, Job
-from benchmarks.spread import percentile
-from benchmarks.workload import MANY, Workload, workload
-from chicory import Worker
-
-_SETTLING_DOWN = 1.0
-_PAUSES = (0.01, 0.05)
-"""Seconds between two calls of which each is to find everybody asleep."""
-
-
-async def fill(job: Job) -> Figures:
-    """Put calls on the queue."""
-    async with workload(job.url).app:
-        await workload(job.url).send(job.count, MANY)
-    return {}
-
-
-async def enqueue(job: Job) -> Figures:
-    """Rates of enqueuing, nobody consuming."""
-    load = workload(job.url)
-    async with load.app:
-        await load.send(100, 1)
-        return {
-            "enqueue single": job.count / await load.send(job.count, 1),
-            "enqueue 32": 4 * job.count / await load.send(4 * job.count, 32),
-            "enqueue bulk": 16 * job.count / await load.send(16 * job.count, MANY),
-        }
-
-
-async def drain(job: Job) -> Figures:
-    """From the start of a worker on a full queue to its end, when all results are durable."""
-    load = workload(job.url)
-    async with load.app:
-        await load.send(job.count, MANY)
-        worker = load.worker(job.concurrency)
-        begin, busy = time.perf_counter(), time.process_time()
-        async with worker:
-            await _processed(worker, job.count)
-        seconds, busy = time.perf_counter() - begin, time.process_time() - busy
-        await _check_empty(load)
-    return {"drain": job.count / seconds, "drain cpu": 1e6 * busy / job.count}
-
-
-async def soak(job: Job) -> Figures:
-    """The memory of a worker that runs what another process has put on the queue."""
-    load = workload(job.url)
-    begin = resident()
-    async with load.app:
-        async with load.worker(job.concurrency) as worker:
-            await _processed(worker, job.count // 4)
-            warm = resident()
-            await _processed(worker, job.count)
-            end = resident()
-        await _check_empty(load)
-    return {"rss start": begin, "rss quarter": warm, "rss end": end, "rss growth": end - warm}
-
-
-async def idle(job: Job) -> Figures:
-    """The CPU time of a worker that waits."""
-    load = workload(job.url)
-    async with load.app, load.worker(job.concurrency):
-        await anyio.sleep(_SETTLING_DOWN)
-        return {"idle cpu": await cpu_share(job.seconds)}
-
-
-async def serve(job: Job) -> Figures:
-    """Work until standard input is closed."""
-    load = workload(job.url)
-    async with load.app, load.worker(job.concurrency):
-        print("ready", flush=True)
-        await to_thread.run_sync(sys.stdin.read, abandon_on_cancel=True)
-    return {}
-
-
-async def echo(job: Job) -> Figures:
-    """Latencies of single calls, with a worker in another process."""
-    load = workload(job.url)
-    async with load.app:
-        return await _echo(load, job.count)
-
-
-async def echo_alone(job: Job) -> Figures:
-    """The same with the worker in this process."""
-    load = workload(job.url)
-    async with load.app, load.worker(job.concurrency):
-        return await _echo(load, job.count)
-
-
-async def _echo(load: Workload, count: int) -> Figures:
-    await (await load.since.delay(0.0)).get(timeout=10)
-    woken: list[float] = []
-    answered: list[float] = []
-    for _ in range(count):
-        await anyio.sleep(random.uniform(*_PAUSES))
-        begin = time.monotonic()
-        result = await load.since.delay(begin)
-        woken.append(1000 * await result.get(timeout=10))
-        answered.append(1000 * (time.monotonic() - begin))
-    return {
-        "latency p50": percentile(answered, 50),
-        "latency p99": percentile(answered, 99),
-        "wake-up p50": percentile(woken, 50),
-        "wake-up p99": percentile(woken, 99),
-        "wake-up max": max(woken),
-    }
-
-
-async def _processed(worker: Worker, count: int) -> None:
-    # a task that told of its end would cost time, too
-    while worker.get_stats().tasks_processed < count:  # noqa: ASYNC110
-        await anyio.sleep(0.01)
-
-
-async def _check_empty(load: Workload) -> None:
-    counts = (await load.app.broker.counts(["default"]))["default"]
-    if counts.ready or counts.leased or counts.dead:
-        raise RuntimeError(f"this measurement is void, work was left over: {counts}")
-
 
 ERRANDS: Mapping[str, Callable[[Job], Awaitable[Figures]]] = {
     errand.__name__: errand
-    for errand in (fill, enqueue, drain, soak, idle, serve, echo, echo_alone)
+    for errand in (
+        *(draining.fill, draining.enqueue, draining.drain, draining.partake, draining.soak),
+        *(waiting.idle, waiting.serve, waiting.echo, waiting.echo_alone),
+        *(waiting.delay, waiting.strand),
+    )
 }
 
 

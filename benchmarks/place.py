@@ -8,19 +8,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import server
+from benchmarks.server import Place
 from benchmarks.variant import Broker
 
 
 @contextmanager
-def fresh(broker: Broker) -> Generator[str]:
-    """The URL of an empty database, or of a server that has just been started, while it runs."""
+def fresh(broker: Broker) -> Generator[Place]:
+    """An empty database, or a server that has just been started, while it runs."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         match broker:
             case "memory":
-                yield "memory://"
+                yield Place("memory://")
             case "sqlite":
-                yield f"sqlite:///{folder / 'queue.db'}"
+                yield Place(f"sqlite:///{folder / 'queue.db'}")
             case "redis":
                 yield stack.enter_context(server.redis(folder))
             case "nats":

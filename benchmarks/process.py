@@ -1,12 +1,16 @@
-"""Child processes: a fresh interpreter for each measurement, ended by its own handle."""
+"""Child processes: a fresh interpreter for each measurement, ended by its own handle.
+
+A command is told its job as one more argument, in JSON.
+"""
 
 from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 
 from msgspec import json
 
@@ -17,29 +21,56 @@ _LIMIT = 300.0
 """Seconds that no errand needs."""
 
 
-def run(job: Job) -> Figures:
-    """Have a child do the errand; raises ``CalledProcessError`` where it fails."""
+CHICORY = (sys.executable, "-m", "benchmarks.child")
+"""The command of chicory's own errands."""
+
+
+def run(job: Job, command: Sequence[str] = CHICORY) -> Figures:
+    """Have a child do the errand; raises ``RuntimeError`` with what it said where it fails."""
     done = subprocess.run(
-        _command(job), cwd=_ROOT, stdout=subprocess.PIPE, timeout=_LIMIT, check=True
+        _told(command, job), cwd=_ROOT, capture_output=True, timeout=_LIMIT, check=False
     )
+    if done.returncode:
+        raise RuntimeError(f"{command[-1]} failed at {job.errand}:\n{done.stderr.decode()}")
     return json.decode(done.stdout.splitlines()[-1], type=Figures)
 
 
 @contextmanager
-def served(job: Job) -> Generator[None]:
-    """While a worker process is ready and waits."""
-    with subprocess.Popen(
-        _command(job), cwd=_ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as child:
+def served(job: Job, command: Sequence[str] = CHICORY) -> Generator[subprocess.Popen[bytes]]:
+    """While a process that has said that it is ready waits for the end of its input."""
+    with (
+        TemporaryFile() as said,
+        subprocess.Popen(
+            _told(command, job),
+            cwd=_ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=said,
+        ) as child,
+    ):
         try:
             assert child.stdout is not None
             if child.stdout.readline() != b"ready\n":
-                raise RuntimeError("the worker process did not start")
-            yield
-            child.communicate(timeout=_LIMIT)
+                said.seek(0)
+                raise RuntimeError(f"{command[-1]} did not start:\n{said.read().decode()}")
+            yield child
+            end_input(child)
+            child.wait(timeout=_LIMIT)
         finally:
             child.kill()
 
 
-def _command(job: Job) -> list[str]:
-    return [sys.executable, "-m", "benchmarks.child", json.encode(job).decode()]
+def end_input(child: subprocess.Popen[bytes]) -> None:
+    """Tell a served process to come to its end."""
+    assert child.stdin is not None
+    child.stdin.close()
+
+
+def answer(child: subprocess.Popen[bytes]) -> Figures:
+    """What a served process answers, its input having ended."""
+    assert child.stdout is not None
+    return json.decode(child.stdout.read().splitlines()[-1], type=Figures)
+
+
+def _told(command: Sequence[str], job: Job) -> list[str]:
+    return [*command, json.encode(job).decode()]

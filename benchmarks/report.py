@@ -7,6 +7,7 @@ from pathlib import Path
 
 from msgspec import json
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.figure import FIGURES, LOOP_AIM, Figure
@@ -39,7 +40,9 @@ def show(run: Run, loops: Sequence[Loop], console: Console) -> None:
                 table.add_row(*_row(run, figure, variants))
         if table.rows:
             console.print(table)
-    console.print(f"Medians of {run.scale.rounds} rounds, in [] the least and the most.")
+    console.print(f"Medians of {run.rounds()} rounds, in [] the least and the most.")
+    for failure in run.failures:
+        console.print(f"[red]failed:[/] {escape(failure)}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))
 
 

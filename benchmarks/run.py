@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Collection, Sequence
+import subprocess
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from msgspec import Struct, field
 
+from benchmarks import quiet
+from benchmarks.contender import find, takes_part
 from benchmarks.job import Figures
 from benchmarks.machine import describe
 from benchmarks.measure import MEASURES
@@ -25,12 +29,21 @@ METHOD = (
 
 
 class Sample(Struct, frozen=True):
-    """The figures of one measurement in one round."""
+    """The figures of one measurement in one round.
+
+    Attributes:
+        round: from 0.
+        measure: what was done.
+        variant: by whom.
+        figures: what came of it.
+        others: the share of the processors that other people's processes took meanwhile.
+    """
 
     round: int
     measure: str
     variant: Variant
     figures: Figures
+    others: float
 
 
 class Run(Struct, kw_only=True):
@@ -40,7 +53,21 @@ class Run(Struct, kw_only=True):
     begun: datetime
     scale: Scale
     machine: dict[str, str]
+    versions: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
+    failures: list[str] = field(default_factory=list[str])
     samples: list[Sample] = field(default_factory=list[Sample])
+
+    def variants(self) -> list[Variant]:
+        """Those that were measured, in the order of the first round."""
+        return list(dict.fromkeys(sample.variant for sample in self.samples))
+
+    def rounds(self) -> int:
+        """How many have begun."""
+        return 1 + max((sample.round for sample in self.samples), default=-1)
+
+    def disturbances(self) -> list[float]:
+        """What others took of the processors, measurement by measurement, least first."""
+        return sorted(sample.others for sample in self.samples)
 
     def values(self, figure: str, variant: Variant) -> dict[int, float]:
         """A figure's value in each round."""
@@ -67,16 +94,43 @@ def run(
     variants: Sequence[Variant],
     only: Collection[str],
     tell: Callable[[str, Variant], None],
+    patience: float = 0.0,
 ) -> Run:
-    """Measure; ``tell`` is called before each measurement."""
-    made = Run(begun=datetime.now(UTC), scale=scale, machine=describe())
+    """Measure; ``tell`` is called before each measurement.
+
+    ``patience`` is how many seconds each measurement waits for others to leave the machine.
+    Interrupted, it gives what there is by then.
+    """
+    made = Run(
+        begun=datetime.now(UTC),
+        scale=scale,
+        machine=describe(),
+        versions={one.name: one.versions() for variant in variants if (one := find(variant))},
+    )
+    with suppress(KeyboardInterrupt):
+        for turn, name, variant in _plan(scale, variants, only):
+            tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
+            quiet.wait(patience)
+            try:
+                made.samples.append(_sample(turn, name, variant, scale))
+            except (RuntimeError, subprocess.SubprocessError) as failure:
+                made.failures.append(f"{name} of {variant.label}: {failure}")
+    return made
+
+
+def _plan(
+    scale: Scale, variants: Sequence[Variant], only: Collection[str]
+) -> Iterator[tuple[int, str, Variant]]:
     for turn in range(scale.rounds):
         first = turn % len(variants)
-        for name, measure in MEASURES.items():
-            if name not in only or (name in _ONCE and turn):
-                continue
-            for variant in (*variants[first:], *variants[:first]):
-                tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
-                figures = measure(variant, scale)
-                made.samples.append(Sample(turn, name, variant, figures))
-    return made
+        for name in MEASURES:
+            if name in only and not (name in _ONCE and turn):
+                for variant in (*variants[first:], *variants[:first]):
+                    if takes_part(variant, name):
+                        yield turn, name, variant
+
+
+def _sample(turn: int, name: str, variant: Variant, scale: Scale) -> Sample:
+    others = quiet.Others()
+    figures = MEASURES[name](variant, scale)
+    return Sample(turn, name, variant, figures, others.share())

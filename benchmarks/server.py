@@ -13,33 +13,47 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 
+from msgspec import Struct
+
 _PATIENCE = 20.0
 _GLANCE = 0.01
 
 
+class Place(Struct, frozen=True):
+    """Where a queue is.
+
+    Attributes:
+        url: as chicory and its peers are told it.
+        server: the process that keeps it; 0 where there is none.
+    """
+
+    url: str
+    server: int = 0
+
+
 @contextmanager
-def redis(folder: Path) -> Generator[str]:
-    """The URL of a Redis that appends to its file and syncs every second."""
+def redis(folder: Path) -> Generator[Place]:
+    """A Redis that appends to its file and syncs every second."""
     port = _free_port()
     command = (
         *(_redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
     )
-    with _running(command, folder, port, b"PING\r\n", b"+PONG"):
-        yield f"redis://127.0.0.1:{port}"
+    with _running(command, folder, port, b"PING\r\n", b"+PONG") as server:
+        yield Place(f"redis://127.0.0.1:{port}", server)
 
 
 @contextmanager
-def nats(folder: Path) -> Generator[str]:
-    """The URL of a NATS whose streams are files, synced as the server does by default."""
+def nats(folder: Path) -> Generator[Place]:
+    """A NATS whose streams are files, synced as the server does by default."""
     port = _free_port()
     config = folder / "nats.conf"
     config.write_text(
         f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder / "store"}" }}\n',
         encoding="utf-8",
     )
-    with _running((_nats_binary(), "-c", str(config)), folder, port, b"", b"INFO"):
-        yield f"nats://127.0.0.1:{port}"
+    with _running((_nats_binary(), "-c", str(config)), folder, port, b"", b"INFO") as server:
+        yield Place(f"nats://127.0.0.1:{port}", server)
 
 
 def _redis_binary() -> str:
@@ -67,7 +81,7 @@ def _binary(name: str, inside: str | None) -> str:
 @contextmanager
 def _running(
     command: Sequence[str], folder: Path, port: int, greeting: bytes, answer: bytes
-) -> Generator[None]:
+) -> Generator[int]:
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     try:
@@ -77,7 +91,7 @@ def _running(
                 said = (folder / "log").read_text(encoding="utf-8")
                 raise RuntimeError(f"{command[0]} does not answer:\n{said}")
             time.sleep(_GLANCE)
-        yield
+        yield server.pid
     finally:
         server.kill()
         server.wait()

@@ -1,4 +1,4 @@
-"""What is compared: a broker on an event loop."""
+"""What is compared: a broker on an event loop, used by chicory or another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from msgspec import Struct
 
 Broker: TypeAlias = Literal["memory", "sqlite", "redis", "nats"]
 Loop: TypeAlias = Literal["asyncio", "trio", "uvloop"]
+Scheduling: TypeAlias = Loop | Literal["threads"]
 
 BROKERS: tuple[Broker, ...] = get_args(Broker)
 SERVERLESS: tuple[Broker, ...] = ("memory", "sqlite")
@@ -18,11 +19,20 @@ SERVERLESS: tuple[Broker, ...] = ("memory", "sqlite")
 LOOPS: tuple[Loop, ...] = get_args(Loop)
 
 
+CHICORY = "chicory"
+
+
 class Variant(Struct, frozen=True):
-    """One column of a table."""
+    """One column of a table; ``who`` is chicory or a contender."""
 
     broker: Broker
-    loop: Loop
+    loop: Scheduling
+    who: str = CHICORY
+
+    @property
+    def label(self) -> str:
+        """What people read."""
+        return f"{self.who}, {self.loop}"
 
 
 def loops() -> Sequence[Loop]:
