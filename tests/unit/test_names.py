@@ -7,9 +7,10 @@ from anyio import fail_after
 from msgspec.structs import replace
 
 from chicory import Chicory, TaskMessage, Worker, WorkerConfig
+from chicory.accepted import is_plain
 from chicory.errors import ConfigurationError, MessageError, ValidationError
 from chicory.message import decode, encode
-from chicory.names import check_name
+from chicory.names import check_name, check_plain
 from chicory.record import TaskResult
 from chicory.states import TaskState
 from chicory.testing.contract.text import ODD
@@ -28,6 +29,17 @@ async def app():
 def test_any_text_is_a_name():
     for name in ODD:
         check_name(name, "queue")
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\x00b", "\x1b[2J"])
+async def test_none_is_given_that_steers_a_terminal(app, name):
+    check_name(name, "queue")  # what others put there can be purged
+    with pytest.raises(ValidationError, match=r"queue .*must be without control characters"):
+        check_plain(name, "queue")
+    with pytest.raises(ValidationError, match="control characters"):
+        await app.broker.publish(TaskMessage(id="1", name="t"), name)
+    with pytest.raises(ValidationError, match="control characters"):
+        await app.broker.replay_from_dlq("1", name)
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -101,15 +113,16 @@ def test_a_long_name_of_a_task_is_refused_where_it_is_given():
 
 
 async def test_a_worker_tells_tasks_queues_and_calls_of_odd_names_apart(app):
-    for number, name in enumerate(ODD):
+    plain = [name for name in ODD if is_plain(name)]
+    for number, name in enumerate(plain):
 
         @app.task(name=name, queue=name)
         async def which(number: int = number) -> int:
             return number
 
-    async with Worker(app, WorkerConfig(concurrency=4), queues=ODD):
+    async with Worker(app, WorkerConfig(concurrency=4), queues=plain):
         with fail_after(60):
-            for number, name in enumerate(ODD):
+            for number, name in enumerate(plain):
                 message = TaskMessage(id=name, name=name)
                 await app.broker.publish(message, name)
                 assert await app.result(name).get() == number
