@@ -17,6 +17,7 @@ from chicory.config import ChicoryConfig
 from chicory.context import TaskContext
 from chicory.discovery import open_transport
 from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNotFoundError
+from chicory.names import check_name
 from chicory.options import TaskOptions
 from chicory.record import StoredResult
 from chicory.result import NO_BACKEND, AsyncResult, Completed, collect
@@ -236,7 +237,11 @@ class Chicory:
     # -- results --------------------------------------------------------------------------
 
     def result(self, task_id: str) -> AsyncResult[Any]:
-        """The handle of a call by its id, in any process; typed where its task is registered."""
+        """The handle of a call by its id, in any process; typed where its task is registered.
+
+        Raises ``ValidationError`` for what cannot be an id.
+        """
+        check_name(task_id, "task id")
         return AsyncResult(task_id, self._backend, self._read, self.config.result_default_timeout)
 
     def _read(self, stored: StoredResult) -> Any:

@@ -12,6 +12,7 @@ from anyio import Event, move_on_after
 from chicory import codec, record, stats
 from chicory.errors import ChicoryError, MessageError, ValidationError
 from chicory.health import BackendStatus
+from chicory.names import check_name
 from chicory.record import StoredResult, TaskResult
 from chicory.session import Callback, Link, Outcome, Session
 from chicory.stale import remove_stale
@@ -75,6 +76,7 @@ class Backend:
 
     async def state(self, task_id: str) -> TaskState:
         """Where the call stands; PENDING also for one that was never sent, or is forgotten."""
+        check_name(task_id, "task id")
         standing = (await (await self._session()).transport.look_up([task_id]))[0]
         if standing.stage is Stage.RUNNING:
             return TaskState.STARTED
@@ -82,6 +84,7 @@ class Backend:
 
     async def get_result(self, task_id: str) -> TaskResult | None:
         """What is stored of the call, its value as plain data; ``None`` for nothing."""
+        check_name(task_id, "task id")
         standing = (await (await self._session()).transport.look_up([task_id]))[0]
         return record.decode_plain(standing.record) if standing.record else None
 
@@ -90,6 +93,7 @@ class Backend:
 
         Raises ``ValidationError`` for one that could not be read again; nothing is stored.
         """
+        check_name(task_id, "task id")
         try:
             body = record.encode(msgspec.structs.replace(result, task_id=task_id))
             record.decode_plain(body)
@@ -99,6 +103,7 @@ class Backend:
 
     async def delete_result(self, task_id: str) -> None:
         """Forget what is stored of the call."""
+        check_name(task_id, "task id")
         await (await self._session()).transport.store([Record(task_id, None, 0)])
 
     async def get_active_workers(self) -> list[WorkerStats]:
@@ -119,7 +124,10 @@ class Backend:
         self, worker_id: str, heartbeat: WorkerStats, ttl: float = 30
     ) -> None:
         """Store a heartbeat for ``ttl`` seconds."""
+        check_name(worker_id, "worker id")
         queues = tuple(heartbeat.queues) or (heartbeat.queue,)
+        for queue in queues:
+            check_name(queue, "queue")
         beat = WorkerRecord(worker_id, queues, stats.encode(heartbeat))
         await (await self._session()).transport.beat(beat, ttl)
 

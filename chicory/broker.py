@@ -9,14 +9,13 @@ from msgspec import Struct
 
 from chicory import message as messages
 from chicory import stats
-from chicory.accepted import is_plain
 from chicory.errors import ChicoryError, MessageError, MessageTooLargeError, ValidationError
 from chicory.health import BrokerStatus
 from chicory.message import TaskMessage
+from chicory.names import check_name, check_plain
 from chicory.session import Link, Session
 from chicory.stale import remove_stale
 from chicory.transport import (
-    MAX_NAME,
     Counts,
     DeadLetter,
     Priority,
@@ -57,7 +56,8 @@ class DLQMessage(Struct, frozen=True):
 class Broker:
     """Queues of one broker. All methods connect by themselves where need be.
 
-    Raises (every method): ``BrokerConnectionError`` where the broker does not answer.
+    Raises (every method): ``BrokerConnectionError`` where the broker does not answer;
+    ``ValidationError`` for what cannot be a queue's name or an id.
     """
 
     def __init__(self, link: Link, results: Link | None, max_message_size: int) -> None:
@@ -96,7 +96,7 @@ class Broker:
         return await session.publish(self._publication(message, queue))
 
     def _publication(self, message: TaskMessage, queue: str) -> Publication:
-        _check_name(queue)
+        check_plain(queue, "queue")
         body = messages.encode(message)
         if len(body) > self._max_message_size:
             raise MessageTooLargeError(
@@ -119,6 +119,8 @@ class Broker:
 
     async def counts(self, queues: Sequence[str] | None = None) -> Mapping[str, Counts]:
         """Counts of these queues, or of all that hold something."""
+        for queue in queues or ():
+            check_name(queue, "queue")
         found = await (await self._session()).transport.counts(queues)
         return {queue: found.get(queue, Counts()) for queue in queues or sorted(found)}
 
@@ -142,14 +144,17 @@ class Broker:
 
     async def purge_queue(self, queue: str = DEFAULT_QUEUE) -> int:
         """Delete all messages that are not leased; how many."""
+        check_name(queue, "queue")
         return await (await self._session()).transport.purge(queue)
 
     async def pause(self, queue: str = DEFAULT_QUEUE) -> None:
         """Deliver nothing from this queue until ``resume``; what runs goes on."""
+        check_name(queue, "queue")
         await (await self._session()).transport.set_paused(queue, paused=True)
 
     async def resume(self, queue: str = DEFAULT_QUEUE) -> None:
         """Deliver again."""
+        check_name(queue, "queue")
         await (await self._session()).transport.set_paused(queue, paused=False)
 
     async def healthcheck(self) -> BrokerStatus:
@@ -168,11 +173,15 @@ class Broker:
         """
         if count < 0:
             raise ValidationError(f"count={count!r}: must be 0 or more")
+        for name, what in ((queue, "queue"), (after, "id")):
+            if name is not None:
+                check_name(name, what)
         transport = (await self._session()).transport
         return [_shown(d) for d in await transport.dead_letters(queue, after=after, limit=count)]
 
     async def get_dlq_message(self, message_id: str) -> DLQMessage | None:
         """One dead letter; ``None`` where there is none."""
+        check_name(message_id, "id")
         letter = (await (await self._session()).transport.find_dead([message_id]))[0]
         return letter and _shown(letter)
 
@@ -184,8 +193,9 @@ class Broker:
         What cannot be decoded goes back as it was. What can is due at once and does not expire;
         it starts with all its retries, or with those it had left if ``reset_retries`` is False.
         """
+        check_name(message_id, "id")
         if queue is not None:
-            _check_name(queue)
+            check_plain(queue, "queue")
         transport = (await self._session()).transport
         letter = (await transport.find_dead([message_id]))[0]
         if letter is None:
@@ -200,10 +210,12 @@ class Broker:
 
     async def delete_from_dlq(self, message_id: str, queue: str | None = None) -> bool:  # noqa: ARG002  (the name is the user's)
         """Delete a dead letter; False where there is none."""
+        check_name(message_id, "id")
         return (await (await self._session()).transport.discard([message_id]))[0]
 
     async def purge_dlq(self, queue: str = DEFAULT_QUEUE) -> int:
         """Delete all dead letters of a queue; how many."""
+        check_name(queue, "queue")
         return await (await self._session()).transport.purge(queue, dead=True)
 
     async def get_dlq_count(self, queue: str = DEFAULT_QUEUE) -> int:
@@ -224,22 +236,6 @@ def level(priority: int | None) -> Priority:
     if not 0 <= priority <= 255:  # noqa: PLR2004  (as the message's docstring says)
         raise ValidationError(f"priority {priority!r}: 0 is low, 1 normal, 2 to 255 high")
     return _LEVELS[min(priority, Priority.HIGH)]
-
-
-def _check_name(queue: str) -> None:
-    # what no transport can store must not fail the batch that it would be part of
-    if not isinstance(queue, str) or not 0 < len(queue) <= MAX_NAME or not _is_text(queue):  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise ValidationError(f"queue {queue!r:.40}: must be text of 1 to {MAX_NAME} characters")
-    if not is_plain(queue):
-        raise ValidationError(f"queue {queue!r}: must be without control characters")
-
-
-def _is_text(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:  # a lone surrogate
-        return False
-    return True
 
 
 def _in_utc(moment: datetime | None) -> datetime | None:

@@ -20,6 +20,8 @@ from chicory.errors import MessageError, MessageVersionError
 from chicory.transport import MAX_NAME
 
 VERSION = 1
+MAX_RETRIES = 2**31 - 1
+"""More than any policy allows, and less than what some broker cannot count."""
 
 
 def new_id() -> str:
@@ -54,10 +56,10 @@ class TaskMessage(Struct, kw_only=True, array_like=True):
 
     version: int = VERSION
     id: Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
-    name: str
+    name: Annotated[str, Meta(max_length=MAX_NAME)]
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
-    retries: Annotated[int, Meta(ge=0)] = 0
+    retries: Annotated[int, Meta(ge=0, le=MAX_RETRIES)] = 0
     eta: datetime | None = None
     priority: Annotated[int, Meta(ge=0, le=255)] | None = None
     enqueued_at: float = 0.0

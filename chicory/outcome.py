@@ -142,7 +142,7 @@ def decide(
         case Raised(error=error):
             return _after_error(error, terms, uniform)
         case Refused(reason=reason, error=text):
-            return Bury(reason, Failure(reason.value, text))
+            return Bury(reason, Failure(reason.value, text[:MAX_ERROR]))
         case Expired():
             return Fail(Failure("expired", "fetched after it had expired; it was not run"))
         case Stopped():

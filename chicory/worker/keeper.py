@@ -102,14 +102,20 @@ class Keeper:
 
     async def _leave(self) -> None:
         for transport in self._transports:
-            try:
-                async with asyncio.timeout(LAST_WORDS):
-                    if self._is_connected:
-                        await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
-                        logger.info("last heartbeat sent: stopped")
-                    await transport.close()
-            except Exception as error:  # noqa: BLE001  (the others are to be told all the same)
-                logger.warning("the last heartbeat could not be sent: %r", error)
+            if self._is_connected:
+                await self._part(self._last_beat(transport), "the last heartbeat could not be sent")
+            await self._part(transport.close(), "the keeper's connection could not be closed")
+
+    async def _part(self, step: Awaitable[None], otherwise: str) -> None:
+        try:
+            async with asyncio.timeout(LAST_WORDS):
+                await step
+        except Exception as error:  # noqa: BLE001  (what follows is to be done all the same)
+            logger.warning("%s: %r", otherwise, error)
+
+    async def _last_beat(self, transport: Transport) -> None:
+        await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
+        logger.info("last heartbeat sent: stopped")
 
     async def _every(self, seconds: float, duty: Callable[[], Awaitable[None]], name: str) -> None:
         while True:

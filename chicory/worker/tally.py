@@ -43,7 +43,8 @@ class Tally:
 
 
 def _tell(attempt: Attempt, verdict: Verdict) -> None:
-    call, labels = (attempt.name, attempt.delivery.task_id), attempt.labels
+    call = (in_one_line(attempt.name), in_one_line(attempt.delivery.task_id))
+    labels = attempt.labels
     match verdict:
         case Succeed():
             logger.debug("task %s (%s) succeeded", *call, extra=labels)
@@ -81,8 +82,13 @@ def _tell(attempt: Attempt, verdict: Verdict) -> None:
                 "task %s (%s) is a dead letter (%s): %s",
                 *call,
                 reason.value,
-                failure.message,
+                in_one_line(failure.message),
                 extra=labels,
             )
         case GiveBack():
             pass
+
+
+def in_one_line(text: str) -> str:
+    """A text that came with a message, so that it cannot pass for a log line of its own."""
+    return text if text.isprintable() else repr(text)

@@ -199,10 +199,10 @@ moments = st.datetimes(timezones=st.just(UTC))
     st.builds(
         TaskMessage,
         id=st.text(min_size=1, max_size=255),
-        name=st.text(),
+        name=st.text(max_size=255),
         args=st.lists(plain, max_size=3),
         kwargs=st.dictionaries(st.text(), plain, max_size=3),
-        retries=st.integers(0, 2**63 - 1),
+        retries=st.integers(0, messages.MAX_RETRIES),
         eta=st.none() | moments,
         priority=st.none() | st.integers(0, 255),
         enqueued_at=st.floats(allow_nan=False),

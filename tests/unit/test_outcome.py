@@ -14,6 +14,7 @@ from chicory.outcome import (
     DeathReason,
     Expired,
     Fail,
+    Failure,
     GiveBack,
     GivenBack,
     Raised,
@@ -230,3 +231,11 @@ def test_jitter_comes_from_outside():
 
     assert isinstance(verdict, RetryIn)
     assert math.isclose(verdict.delay, 6.0)
+
+
+def test_a_refusal_s_reason_is_short_whatever_the_message_says():
+    verdict = decide(Refused(DeathReason.INVALID_ARGUMENTS, "x" * 10_000), Terms(0, RetryPolicy()))
+
+    assert verdict == Bury(
+        DeathReason.INVALID_ARGUMENTS, Failure("invalid-arguments", "x" * MAX_ERROR)
+    )

@@ -89,6 +89,9 @@ class Wire:
                     connection = await self._connector.connect()
                 except CLIENT_ERRORS as error:
                     raise Lost(error) from error
+                if self._is_closed:  # meanwhile
+                    await hang_up(connection)
+                    raise BrokerConnectionError(f"the connection to {self.address} is closed")
                 patience = self.address.answer_timeout
                 self._line = _Line(connection, patience, self._farewells)
             return self._line
@@ -112,11 +115,12 @@ class _Line:
         self._reader = self._loop.create_task(self._read())
 
     async def call(self, args: tuple[Any, ...]) -> Any:
+        # before anything waits for an answer: what cannot be packed is never sent, and gets none
+        packed = _pack(args) if _pack is not None else self._connection.pack_command(*args)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append(answer)
         silence = TimeoutError(f"no answer within {self._patience:g} s")
         timer = self._loop.call_later(self._patience, self.cut, silence)
-        packed = _pack(args) if _pack is not None else self._connection.pack_command(*args)
         try:
             await self._connection.send_packed_command(packed, check_health=False)
         except CLIENT_ERRORS as error:

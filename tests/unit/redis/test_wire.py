@@ -1,9 +1,10 @@
 """The connection for commands: whatever happens to it, no call is left without an end."""
 
+import pytest
 from redis.asyncio.connection import Connection
 
 from chicory.testing.contract.steps import ids, message, take
-from chicory.transport import Accepted
+from chicory.transport import Accepted, Counts
 
 
 async def test_a_connection_that_closed_under_a_call_is_made_anew(make, monkeypatch):
@@ -44,3 +45,14 @@ async def test_an_answer_that_cannot_be_read_ends_the_call_and_the_next_one_work
 
         assert failures == []
         assert ids(await take(transport)) == ["1"]
+
+
+async def test_what_cannot_be_sent_takes_no_other_call_s_answer(make):
+    async with make() as transport:
+        await transport.publish([message("1"), message("2")])
+
+        with pytest.raises(UnicodeEncodeError):
+            await transport.purge("\ud800")
+
+        assert dict(await transport.counts(["q"])) == {"q": Counts(ready=2)}
+        assert ids(await take(transport)) == ["1", "2"]

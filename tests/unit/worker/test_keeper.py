@@ -8,7 +8,8 @@ import anyio
 import pytest
 from anyio import Event
 
-from chicory import Chicory, ChicoryConfig
+from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
+from chicory.worker import keeper
 from chicory.worker.shift import Shift
 
 BEATING = {"heartbeat_interval": 0.01, "heartbeat_ttl": 1.0}
@@ -284,3 +285,20 @@ def test_orders_of_the_keeper_that_come_too_late_do_nothing():
 
     shift.lost("gone")
     shift.cancel("gone")
+
+
+async def test_the_keeper_hangs_up_although_its_last_heartbeat_gets_no_answer(
+    app, cable, log, monkeypatch
+):
+    monkeypatch.setattr(keeper, "LAST_WORDS", 0.05)
+    worker = Worker(app, WorkerConfig(heartbeat_interval=1000, heartbeat_ttl=2000))
+    await worker.start()
+    await cable.called("beat", 1)
+    cable.stuck.add("beat")
+    closed = cable.calls["close"]
+
+    with anyio.fail_after(60):
+        await worker.stop()
+
+    assert log.count("the last heartbeat could not be sent") == 1
+    assert cable.calls["close"] == closed + 2  # the worker's own connection, and the keeper's

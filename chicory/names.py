@@ -1,0 +1,27 @@
+"""Names and ids that can be stored: text that no broker mixes up with another one."""
+
+from __future__ import annotations
+
+from chicory.accepted import is_plain
+from chicory.errors import ValidationError
+from chicory.transport import MAX_NAME
+
+
+def check_name(name: object, what: str) -> None:
+    """Raise ``ValidationError`` for what is no text, or text that no transport can store.
+
+    A name that cannot be sent must not fail the batch, or the connection, that it would be on.
+    """
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not _is_text(name):
+        raise ValidationError(f"{what} {name!r:.40}: must be text of 1 to {MAX_NAME} characters")
+
+
+def check_plain(name: str, what: str) -> None:
+    """Raise ``ValidationError`` also for one that would steer the terminal that shows it."""
+    check_name(name, what)
+    if not is_plain(name):
+        raise ValidationError(f"{what} {name!r}: must be without control characters")
+
+
+def _is_text(name: str) -> bool:
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
