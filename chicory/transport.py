@@ -23,6 +23,7 @@ Rules for every verb:
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from enum import Enum, IntEnum
 from types import TracebackType
@@ -54,11 +55,14 @@ class Abilities(Struct, frozen=True):
         shared: processes on other machines can connect.
         cross_process: other processes on this machine can connect.
         durable: messages survive a crash of the process and of the broker.
+        max_size: bytes of a body or record that the broker takes; where it is the server that
+            says so, this is known of an instance once it is open.
     """
 
     shared: bool
     cross_process: bool
     durable: bool
+    max_size: int = sys.maxsize
 
 
 class TransportSettings(Discreet, Struct, frozen=True, kw_only=True):

@@ -73,7 +73,9 @@ class Shift:
             dead_letters=config.use_dead_letter_queue,
             stores=app.backend_link is not None,
             result_ttl=app.result_ttl,
-            max_size=app.config.max_message_size,
+            max_size=min(
+                app.config.max_message_size, *(one.abilities.max_size for one in transports)
+            ),
         )
         results = transports[1] if len(transports) > 1 else None
         self._settler = Settler(transports[0], results, self._farewell, self._now, self._answered)

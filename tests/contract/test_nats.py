@@ -13,8 +13,6 @@ from chicory.testing.contract.harness import RealTimeHarness
 from chicory.transport import TransportSettings
 from chicory_nats import NatsTransport
 
-pytestmark = pytest.mark.unfinished
-
 
 class NatsHarness(RealTimeHarness):
     """A server shared by the tests; each has namespaces of its own.

@@ -37,7 +37,7 @@ from chicory.transport import (
 )
 from chicory_nats import NatsTransport
 
-pytestmark = [pytest.mark.faults, pytest.mark.unfinished]
+pytestmark = pytest.mark.faults
 
 _PATIENCE = 60.0
 _LEASE = 2.0

@@ -18,7 +18,7 @@ from chicory.testing.contract.steps import count, done, ids, message
 from chicory.transport import Counts, Settled, TransportSettings
 from chicory_nats import NatsTransport
 
-pytestmark = [pytest.mark.faults, pytest.mark.slow, pytest.mark.unfinished]
+pytestmark = [pytest.mark.faults, pytest.mark.slow]
 
 _PATIENCE = 120.0
 _CALLS = 200

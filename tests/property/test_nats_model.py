@@ -23,7 +23,7 @@ from chicory.testing import MemoryTransport
 from chicory.transport import Publication, Settlement, TransportSettings
 from chicory_nats import NatsTransport
 
-pytestmark = [pytest.mark.slow, pytest.mark.unfinished]
+pytestmark = pytest.mark.slow
 
 
 class _Singly(Timeless):

@@ -13,6 +13,8 @@ ACK = b"+ACK"
 NAK = b"-NAK"
 PROGRESS = b"+WPI"
 _NOBODY = b"503"
+_NO_MESSAGE = b"$JS.ACK.%b.%b.1.4611686018427387904.1.1.0"
+"""Where to acknowledge a message that no stream is long enough for."""
 _PATIENCE = 2.0
 
 
@@ -61,6 +63,16 @@ class Acks:
             exchange.hush(inbox)
             self._waiting.discard(taken)
         return certain and connection.generation == generation
+
+    async def barrier(self, consumers: Iterable[str]) -> None:
+        """Return once all is here that these consumers have sent so far.
+
+        It says of a message that there is none of that work goes on: the answer comes the way
+        that messages come, and in order with them. An answer to a ping may overtake them.
+        """
+        if self._session.connection.is_up:
+            stream = self._session.subjects.stream.encode()
+            await self.send([(_NO_MESSAGE % (stream, c.encode()), PROGRESS) for c in consumers])
 
     async def tell(self, acks: Iterable[tuple[bytes, bytes]]) -> None:
         """Send (subject, word) pairs, and hope."""

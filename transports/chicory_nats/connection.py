@@ -148,7 +148,7 @@ class Connection:
         self._hooks[sid] = hook
 
     async def unsubscribe(self, *sids: int) -> None:
-        """End subscriptions, though messages under way may still come until ``barrier`` is over."""
+        """End subscriptions, though messages that are under way may still come."""
         for sid in sids:
             self._subjects.pop(sid, None)
         await self.write(b"".join(b"UNSUB %d\r\n" % sid for sid in sids))
@@ -156,13 +156,6 @@ class Connection:
     def forget(self, sid: int) -> None:
         """Take no more messages of a subscription that was ended."""
         self._hooks.pop(sid, None)
-
-    async def barrier(self) -> None:
-        """Return once the server has read all that was written, or the connection is lost."""
-        client = self._client
-        if client is not None and client.is_connected:
-            with suppress(nats.errors.Error, OSError, asyncio.InvalidStateError):
-                await client.flush(int(TIMEOUT / 2))
 
     async def ping(self) -> None:
         """One round trip with the server."""

@@ -15,6 +15,7 @@ from typing import Any
 
 from chicory.errors import ChicoryError
 from chicory.transport import Delivery, Priority
+from chicory_nats.acks import Acks
 from chicory_nats.boot import Boot
 from chicory_nats.claims import Claims, Held
 from chicory_nats.consumers import Consumers, name_of, queue_token
@@ -37,12 +38,14 @@ _PRIORITIES = tuple(sorted(Priority))
 class Fetcher:
     """Fetches for any number of callers at once."""
 
-    def __init__(self, session: Session, consumers: Consumers, boot: Boot, claims: Claims) -> None:
+    def __init__(
+        self, session: Session, consumers: Consumers, boot: Boot, acks: Acks, claims: Claims
+    ) -> None:
         self._session = session
         self._consumers = consumers
         self._boot = boot
         self._claims = claims
-        self._lanes = Lanes(session)
+        self._lanes = Lanes(session, acks)
         self._left: dict[str, int] = {}
         self._under_way: set[Pulls] = set()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -118,7 +121,7 @@ class Fetcher:
         self._under_way.add(pulls)
         await pulls.ask(grace)
         self._under_way.discard(pulls)
-        await pulls.end()
+        await pulls.end(self._refuse_late)
         return pulls
 
     async def _make_sure(self, ranked: Sequence[Level], limit: int) -> list[Held]:
@@ -157,7 +160,7 @@ class Fetcher:
         try:
             await pulls.stand(wait)
             if not pulls.came:
-                await pulls.end()
+                await pulls.end(self._refuse_late)
         except asyncio.CancelledError:
             await ended(self._spawn(self._undo(pulls)))
             raise
@@ -179,22 +182,27 @@ class Fetcher:
     async def _withdraw(self, pulls: Pulls, taken: Sequence[Raw]) -> None:
         """End pulls, and give back what came in the end and nobody took."""
         with suppress(ChicoryError):  # without a connection leases run out by themselves
-            await pulls.end()
+            await pulls.end(self._refuse_late)
             await self._claims.refuse([raw for raw in pulls.came if raw not in taken])
+
+    def _refuse_late(self, raw: Raw) -> None:
+        self._spawn(self._refuse([raw]))
+
+    async def _refuse(self, came: Sequence[Raw]) -> None:
+        with suppress(ChicoryError):
+            await self._claims.refuse(came)
 
     async def _undo(self, pulls: Pulls) -> None:
         """Withdraw pulls so that nothing is left of them.
 
-        A message that the server was about to send counts as leased although it could not be
-        delivered any more, and is ready only for whoever asks for it. To ask once makes sure that
-        it was not delivered, for the answers come in order; to ask once more has it.
+        A message that the server was about to send and could not deliver any more counts as
+        leased, and is ready only for whoever asks for it.
         """
         await self._withdraw(pulls, [])
         asked = [pull.level for pull in pulls.pulls if not pull.over]
         with suppress(ChicoryError):
-            for _ in range(2):
-                if asked and self._session.connection.is_up:
-                    await self._claims.refuse((await self._ask(asked, 1)).came)
+            if asked and self._session.connection.is_up:
+                await self._claims.refuse((await self._ask(asked, 1)).came)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

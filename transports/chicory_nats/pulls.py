@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from secrets import token_hex
 
 import msgspec
 from msgspec import Struct
 
+from chicory_nats.acks import Acks
 from chicory_nats.client import Hook
 from chicory_nats.headers import status
 from chicory_nats.session import Session
@@ -23,6 +24,7 @@ _TOO_MANY_BYTES = b"Exceeds MaxBytes"
 _BYTES = 4 << 20
 """Asked for at once. The server ends a connection that takes in its answers too slowly."""
 _PATIENCE = 5.0
+_LATE = 10.0
 _HEARTBEAT = 5.0
 _SILENCE = 13.0
 """Seconds without a word after which a consumer that was asked is asked again."""
@@ -130,8 +132,9 @@ class Lane(Struct):
 class Lanes:
     """Keeps inboxes for use again."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, acks: Acks) -> None:
         self._session = session
+        self._acks = acks
         self._free: list[Lane] = []
 
     async def take(self, hook: Hook) -> Lane:
@@ -148,12 +151,15 @@ class Lanes:
         """Have an inbox used again: nothing more comes to it."""
         self._free.append(lane)
 
-    async def drop(self, lane: Lane) -> None:
-        """End an inbox: after this nothing more comes, and the server keeps what it has."""
+    async def drop(self, lane: Lane, consumers: Iterable[str]) -> None:
+        """End an inbox: what these consumers have sent to it is here, and they keep the rest.
+
+        In a cluster some may come even later, for a message is sent when the replicas know of it.
+        """
         connection = self._session.connection
         await connection.unsubscribe(lane.sid)
-        await connection.barrier()
-        connection.forget(lane.sid)
+        await self._acks.barrier(consumers)
+        asyncio.get_running_loop().call_later(_LATE, connection.forget, lane.sid)
 
 
 class Pulls:
@@ -170,6 +176,7 @@ class Pulls:
         self._lanes = lanes
         self._lane: Lane | None = None
         self._first = 0
+        self._late: Callable[[Raw], None] | None = None
         self._changed = asyncio.Event()
         self._beats = 0
         self._generation = session.connection.generation
@@ -210,16 +217,21 @@ class Pulls:
                 if self._broken:
                     return
 
-    async def end(self) -> None:
-        """Take no more. Where this is interrupted it is to be called again."""
+    async def end(self, late: Callable[[Raw], None]) -> None:
+        """Take no more; whatever comes after this is given to ``late``.
+
+        Where this is interrupted it is to be called again.
+        """
         lane = self._lane
         if lane is None:
             return
         if self.over and not self._broken:
             self._lanes.give_back(lane)
         else:
-            await self._lanes.drop(lane)
+            asked = [pull.level.consumer for pull in self.pulls if not pull.over]
+            await self._lanes.drop(lane, asked)
         self._lane = None
+        self._late = late
 
     def wake(self) -> None:
         """Look again whether the connection is still the same."""
@@ -265,7 +277,10 @@ class Pulls:
         pull = self._by_consumer.get(consumer)
         if pull is not None:
             raw = Raw(pull.level, subject, int(seq), int(delivered), reply, headers, body)
-            pull.take(raw, int(left))
+            if self._late is not None:
+                self._late(raw)
+            else:
+                pull.take(raw, int(left))
 
 
 _SHORT = 9

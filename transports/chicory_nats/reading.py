@@ -17,8 +17,8 @@ from chicory_nats.exchange import Exchange
 from chicory_nats.headers import parse, status
 from chicory_nats.wire import Outgoing, publish
 
-_SUBJECTS = 150
-"""Asked for at once: the server answers with 1024 messages at most, and a thread has up to six."""
+_SUBJECTS = 140
+"""Asked for at once: the server answers with 1024 messages at most, a thread has up to seven."""
 _PAGE = 200
 _PAGE_BYTES = 8 << 20
 _PATIENCE = 3.0
@@ -60,11 +60,26 @@ class Reader:
     async def last(self, subjects: Sequence[bytes]) -> Sequence[Stored]:
         """The last message of each subject that matches one of these."""
         parts = [subjects[i : i + _SUBJECTS] for i in range(0, len(subjects), _SUBJECTS)]
-        found = [await self._last(part) for part in parts]
-        return [message for page in found for message in page.messages]
+        return [message for part in parts for message in await self._last(part)]
 
-    async def _last(self, subjects: Sequence[bytes]) -> Page:
-        return await self._get({"multi_last": [one.decode() for one in subjects], "batch": 1024})
+    async def _last(self, subjects: Sequence[bytes]) -> Sequence[Stored]:
+        """Read in the order stored, in pieces where it is much: what changes meanwhile comes later.
+
+        So a subject may be there twice, and the later message is the last one.
+        """
+        wanted = {"multi_last": [one.decode() for one in subjects], "batch": 1024}
+        page = await self._get({**wanted, "max_bytes": self._bytes})
+        found = list(page.messages)
+        while page.more and page.messages:
+            first = page.messages[-1].seq + 1
+            page = await self._get({**wanted, "max_bytes": self._bytes, "seq": first})
+            found += page.messages
+        return found
+
+    @property
+    def _bytes(self) -> int:
+        """What one answer may have: the server ends a connection that is too slow for it."""
+        return max(_PAGE_BYTES, 2 * self._connection.max_payload)
 
     async def page(self, subjects: bytes, first: int = 1, limit: int = _PAGE) -> Page:
         """Messages from a sequence number on, the oldest first."""
@@ -72,7 +87,7 @@ class Reader:
             "seq": first,
             "next_by_subj": subjects.decode(),
             "batch": limit,
-            "max_bytes": _PAGE_BYTES,
+            "max_bytes": self._bytes,
         }
         return await self._get(request)
 

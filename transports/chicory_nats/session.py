@@ -127,6 +127,11 @@ class Session:
             return LeaderReader(self.exchange, stream, self.call)
         return Reader(self.connection, self.exchange, stream, self._api)
 
+    @property
+    def max_size(self) -> int:
+        """Bytes of a body that are surely taken, whatever becomes of it."""
+        return max(0, self.connection.max_payload - RESERVE)
+
     def measure(self, messages: Iterable[Outgoing], *, reserve: int = 0) -> None:
         """Raise where a message is larger than the server takes: it would end the connection."""
         limit = self.connection.max_payload

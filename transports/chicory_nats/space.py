@@ -41,7 +41,7 @@ class Space:
         self.publisher = Publisher(session, registry)
         self.settler = Settler(session, acks, self.publisher, registry, self._ballast)
         claims = Claims(session, self._boot, acks, self.settler)
-        self.fetcher = Fetcher(session, consumers, self._boot, claims)
+        self.fetcher = Fetcher(session, consumers, self._boot, acks, claims)
         self.leases = Leases(session, acks, self._ballast)
         self.records = Records(session, consumers)
         self.watcher = Watcher(session, tell)

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, cast
 
 from anyio import CancelScope
+from msgspec.structs import replace
 
 from chicory.bridge import Bridge
 from chicory.errors import BrokerConnectionError
@@ -64,6 +65,7 @@ class NatsTransport:
         except BaseException:
             await self._bridge.close()
             raise
+        self.abilities = replace(self.abilities, max_size=self._space.session.max_size)
 
     async def close(self) -> None:
         """Disconnect."""

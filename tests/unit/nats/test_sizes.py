@@ -1,0 +1,50 @@
+"""What the server's max_payload forbids is said by name, and is nobody's poison."""
+
+from __future__ import annotations
+
+import anyio
+import pytest
+
+from chicory import Chicory, ChicoryConfig, TaskError, Worker
+from chicory.errors import MessageTooLargeError
+
+_TOO_MUCH = 1_048_000
+"""Bytes: with an envelope less than chicory's limit, and more than the server's."""
+
+
+async def test_a_result_that_the_server_would_refuse_becomes_a_dead_letter_at_once(
+    server, namespace
+):
+    app = Chicory(server.url, config=ChicoryConfig(namespace=namespace))
+    attempts: list[int] = []
+
+    @app.task(name="give")
+    async def give(size: int) -> str:
+        attempts.append(size)
+        return "x" * size
+
+    with anyio.fail_after(60):
+        async with app, Worker(app):
+            large, small = await give.delay(_TOO_MUCH), await give.delay(900_000)
+            assert len(await small.get()) == 900_000
+            with pytest.raises(TaskError, match="the limit is 983,040") as raised:
+                await large.get()
+
+    assert raised.value.type_name == "unusable-result"
+    assert sorted(attempts) == [900_000, _TOO_MUCH]
+
+
+async def test_a_message_that_the_server_would_refuse_is_refused_before_it_is_sent(
+    server, namespace
+):
+    app = Chicory(server.url, config=ChicoryConfig(namespace=namespace))
+
+    @app.task(name="take")
+    async def take(text: str) -> int:
+        return len(text)
+
+    async with app:
+        with pytest.raises(MessageTooLargeError, match="raise max_payload on the server"):
+            await take.delay("x" * _TOO_MUCH)
+        await take.delay("x" * 900_000)
+        assert await app.broker.get_queue_size() == 1
