@@ -83,7 +83,8 @@ def test_a_head_has_no_body_and_other_methods_are_refused(endpoint):
             assert method == "POST" or answer.read() == b""
 
 
-def test_one_that_says_nothing_keeps_nobody_waiting_nor_the_end(endpoint, capfd):
+def test_one_that_says_nothing_keeps_nobody_waiting_nor_the_end(endpoint, capfd, monkeypatch):
+    monkeypatch.setattr("chicory.endpoint._Handler.timeout", None)
     where = urlsplit(endpoint.url)
     with socket.create_connection((where.hostname, where.port)):
         test_a_path_is_answered_with_json(endpoint, "/live", 200, {"status": "ok", "reasons": []})
