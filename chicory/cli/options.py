@@ -87,6 +87,12 @@ class Settings:
     log_format: Annotated[
         LogFormat | None, Parameter(help="Lines for people, or one JSON object each.")
     ] = None
+    health_port: Annotated[
+        int | None, Parameter(help="Serve /live, /ready and /metrics there.")
+    ] = None
+    health_host: Annotated[
+        str | None, Parameter(help="Address to serve them on; 0.0.0.0 in a container.")
+    ] = None
     max_tasks: Annotated[
         int | None,
         Parameter(help="Tasks after which a process is replaced by a new one.", validator=_SOME),

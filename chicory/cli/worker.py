@@ -26,6 +26,7 @@ from chicory.logs import set_up
 from chicory.supervision import Lifeline, Supervisor
 from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
+from chicory.worker.reception import opening
 from chicory.worker.rota import parse
 
 _AS_USUAL, _NONE_GIVEN = Course(), Settings()
@@ -48,7 +49,7 @@ def worker(
     lifeline = Lifeline.inherited()
     if lifeline is None and (course.workers > 1 or course.reload or settings.recycles):
         return _supervise(course, settings)
-    runner = _runner(app, course, settings)
+    runner = _runner(app, course, settings, lifeline)
     status: TaskStatus[None] = TASK_STATUS_IGNORED
     if lifeline is not None:
         lifeline.shutdown_timeout = runner.config.shutdown_timeout
@@ -60,15 +61,23 @@ def worker(
     return 0
 
 
-def _runner(app: str, course: Course, settings: Settings) -> Worker:
+def _runner(app: str, course: Course, settings: Settings, lifeline: Lifeline | None) -> Worker:
     found = across_processes(locate(app))
     config = settings.over(found.config.worker)
     if course.max_tasks_total is not None:
         config = msgspec.structs.replace(config, max_tasks=course.max_tasks_total)
     if not found.tasks:
         raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
-    runner = Worker(found, config, queues=parse(course.queue) or None, burst=course.burst)
+    endpoint = lifeline.answering if lifeline and config.health_port is not None else None
+    queues = parse(course.queue) or None
+    runner = Worker(found, config, queues=queues, burst=course.burst, endpoint=endpoint)
     set_up(config.log_level, config.log_format, runner.worker_id)
+    if endpoint is not None and settings.over(WorkerConfig()).health_port != config.health_port:
+        logger.warning(
+            "health_port=%d of the program is not served: the supervisor of several processes "
+            "knows --health-port and CHICORY_WORKER_HEALTH_PORT only",
+            config.health_port,
+        )
     return runner
 
 
@@ -96,8 +105,13 @@ def _supervise(course: Course, settings: Settings) -> int:
     config = settings.over(WorkerConfig())
     set_up(config.log_level, config.log_format)
     command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
-    sources = Path.cwd() if course.reload else None
-    team = Supervisor(command, course.workers, finite=course.finite, sources=sources)
+    team = Supervisor(
+        command,
+        course.workers,
+        finite=course.finite,
+        sources=Path.cwd() if course.reload else None,
+        endpoint=opening(config),
+    )
     return anyio.run(team.run)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-from chicory.config.kinds import LogLevel, Name, PositiveInt, PositiveSeconds, Seconds
+from chicory.config.kinds import FreePort, LogLevel, Name, PositiveInt, PositiveSeconds, Seconds
 from chicory.environment import Section, setting
 from chicory.errors import ConfigurationError
 from chicory.logs import LogFormat
@@ -26,6 +26,8 @@ class WorkerConfig(Section, kw_only=True):
         shutdown_timeout: seconds that running tasks get to finish.
         log_level: of what ``chicory worker`` logs on stderr.
         log_format: of its lines: for people, or one JSON object each.
+        health_port: where ``/live``, ``/ready`` and ``/metrics`` are served; 0 for any free port.
+        health_host: the address to serve them on; ``0.0.0.0`` for all, as in a container.
         max_crashes: deliveries that may end with the death of their worker.
         blocked_loop_warning: seconds; a task that blocks the event loop for longer is reported
             with its stack.
@@ -44,6 +46,8 @@ class WorkerConfig(Section, kw_only=True):
     shutdown_timeout: Seconds = setting(30.0)
     log_level: LogLevel = setting("INFO")
     log_format: LogFormat = setting("text")
+    health_port: FreePort | None = setting(None)
+    health_host: Name = setting("127.0.0.1")
     max_crashes: PositiveInt = setting(3)
     blocked_loop_warning: PositiveSeconds = setting(1.0)
     blocked_loop_limit: PositiveSeconds = setting(300.0)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from socket import socket
 
 import anyio
 from anyio import Event, move_on_after
 from anyio.abc import Process
 
+from chicory.answers import Answer
 from chicory.supervision.lifeline import VARIABLE, hear, pair
 
 GRACE = 15.0
@@ -30,7 +31,7 @@ class Child:
         place: the number of its place among the supervisor's.
     """
 
-    def __init__(self, process: Process, line: socket, place: int) -> None:
+    def __init__(self, process: Process, line: socket.socket, place: int) -> None:
         self.place = place
         self._process = process
         self._line = line
@@ -73,7 +74,7 @@ class Child:
     async def until_ready(self) -> bool:
         """Wait until it is at work; False if it ended before."""
         await self._spoke.wait()
-        return self._timeout is not None
+        return self.is_ready
 
     def stop(self) -> None:
         """Have it drain and end."""
@@ -87,13 +88,39 @@ class Child:
         """Its exit code once it has ended; minus the signal's number if one killed it."""
         return await self._process.wait()
 
+    @property
+    def is_alive(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.returncode is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether it has said that it is at work."""
+        return self._timeout is not None
+
+    def ask(self, path: str, seconds: float) -> Answer | None:
+        """What it answers to a path such as ``/live``; ``None`` if it does not, in that time.
+
+        Blocks; to be called from a thread.
+        """
+        from chicory.endpoint import ask_on  # noqa: PLC0415  (HTTP is much to load)
+
+        ours, theirs = socket.socketpair()
+        with ours:
+            try:
+                with theirs:
+                    socket.send_fds(self._line, [b"?"], [theirs.fileno()])
+                return ask_on(ours, path, seconds)
+            except OSError:
+                return None
+
     async def end(self) -> None:
         """Have it drain and end, if it lives; kill it when its time is over."""
-        if self._process.returncode is None:
+        if self.is_alive:
             self.stop()
             with move_on_after(GRACE + (self._timeout or 0.0)):
                 await self.wait()
-        if self._process.returncode is None:
+        if self.is_alive:
             self.kill()
             await self.wait()
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import anyio
 from anyio import CancelScope, Event, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 
+from chicory.answers import Opening
+from chicory.supervision.census import Census
 from chicory.supervision.child import Child, epitaph
 from chicory.supervision.sources import changes
 from chicory.supervision.succession import (
@@ -39,6 +42,7 @@ class Supervisor:
         count: how many.
         finite: they end by themselves when their work is done, and are not replaced then.
         sources: a folder; when Python files in it change, the processes are replaced.
+        endpoint: where it is answered how all of them are.
     """
 
     def __init__(
@@ -48,11 +52,13 @@ class Supervisor:
         *,
         finite: bool = False,
         sources: Path | None = None,
+        endpoint: Opening | None = None,
     ) -> None:
         self._command = command
         self._count = count
         self._finite = finite
         self._sources = sources
+        self._endpoint = endpoint or nullcontext
         self._children: dict[int, Child] = {}
         self._successors: dict[int, Child] = {}
         self._stopping = Event()
@@ -62,6 +68,13 @@ class Supervisor:
 
     async def run(self) -> int:
         """Work; the exit code: 0 after a clean stop, 2 if no process can ever work, else 1."""
+        census = Census(lambda: dict(self._children), self._missing)
+        with self._endpoint(census):
+            await self._run()
+        logger.info("all worker processes have ended")
+        return self._code
+
+    async def _run(self) -> None:
         async with create_task_group() as self._group:
             self._group.start_soon(self._listen)
             if self._sources is not None:
@@ -73,12 +86,15 @@ class Supervisor:
                     places.start_soon(self._keep, place)
                 self._group.start_soon(self._roll_when_wanted)
             self._group.cancel_scope.cancel()
-        logger.info("all worker processes have ended")
-        return self._code
 
     def roll(self) -> None:
         """Replace the processes one by one, each when its successor is at work."""
         self._roll_wanted.set()
+
+    def _missing(self) -> int:
+        if self._finite:  # who has done his share has left
+            return 0
+        return self._count - sum(child.is_alive for child in self._children.values())
 
     # -- one place ------------------------------------------------------------------------
 

@@ -11,17 +11,21 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from concurrent.futures import CancelledError
+from contextvars import Context
+from typing import Any, TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
-from chicory.transport import Lease, Transport
+from chicory.transport import Lease, Transport, WorkerRecord
 from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.memory import resident
 from chicory.worker.patience import Patience
 
 logger = logging.getLogger("chicory.worker")
+
+T = TypeVar("T")
 
 WEIGH_EVERY = 1.0
 """Seconds between looks at the memory in use."""
@@ -31,6 +35,8 @@ DEAF_FOR = 1.0
 """Seconds that a fetch must have overlooked them."""
 SHORTEST_LIMIT = 2.0
 """Seconds that a duty may always take; beyond, half a lease: a renewal must not come too late."""
+LATE = 1.0
+"""Seconds that the keeper may be late to notice that an answer is."""
 LAST_WORDS = 5.0
 """Seconds for the last heartbeat."""
 
@@ -75,6 +81,51 @@ class Keeper:
                 return
             self._thread.join(10)
 
+    # -- what others ask, from their threads -----------------------------------------------
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether it does its duties."""
+        return self._thread.is_alive()
+
+    @property
+    def blocked(self) -> float:
+        """Seconds for which the worker's event loop has owed an answer."""
+        return self._watch.blocked
+
+    @property
+    def deaf(self) -> float:
+        """Seconds for which messages were seen to wait beside free slots, and none was fetched."""
+        since = self._deaf_since
+        return 0.0 if since is None else self._deaf_until - since
+
+    def ask(self, question: Callable[[Sequence[Transport]], Awaitable[T]], seconds: float) -> T:
+        """What its connections say; not from its own thread.
+
+        Raises ``BrokerConnectionError`` where there are none, or no answer comes in time.
+        """
+        loop = self._loop
+        if loop is None or not self._is_connected:
+            raise BrokerConnectionError("the keeper is not connected to the broker yet")
+        asking = self._ask(question, seconds)
+        try:
+            # in a context of its own: the caller's may say that trio runs
+            asked = Context().run(asyncio.run_coroutine_threadsafe, asking, loop)
+            return asked.result(seconds + LATE)
+        except (TimeoutError, CancelledError):
+            raise BrokerConnectionError(f"no answer within {seconds:g} s") from None
+        except RuntimeError:
+            asking.close()
+            raise BrokerConnectionError("the keeper has ended") from None
+
+    async def _ask(
+        self, question: Callable[[Sequence[Transport]], Awaitable[T]], seconds: float
+    ) -> T:
+        async with asyncio.timeout(seconds):
+            return await question(self._transports)
+
+    # -- its life -------------------------------------------------------------------------
+
     def _main(self) -> None:
         try:
             asyncio.run(self._run())
@@ -102,9 +153,12 @@ class Keeper:
         )
 
     async def _leave(self) -> None:
+        record = self._ward.record()
         for transport in self._transports:
             if self._is_connected:
-                await self._part(self._last_beat(transport), "the last heartbeat could not be sent")
+                await self._part(
+                    self._last_beat(transport, record), "the last heartbeat could not be sent"
+                )
             await self._part(transport.close(), "the keeper's connection could not be closed")
 
     async def _part(self, step: Awaitable[None], otherwise: str) -> None:
@@ -114,9 +168,9 @@ class Keeper:
         except Exception as error:  # noqa: BLE001  (what follows is to be done all the same)
             logger.warning("%s: %r", otherwise, error)
 
-    async def _last_beat(self, transport: Transport) -> None:
-        await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
-        logger.info("last heartbeat sent: stopped")
+    async def _last_beat(self, transport: Transport, record: WorkerRecord) -> None:
+        await transport.beat(record, self._config.heartbeat_ttl)
+        logger.info("worker %s: last heartbeat sent: stopped", record.worker_id)
 
     async def _every(self, seconds: float, duty: Callable[[], Awaitable[None]], name: str) -> None:
         while True:
@@ -171,12 +225,16 @@ class Keeper:
     # -- heartbeat and watch --------------------------------------------------------------
 
     async def _beat(self) -> None:
+        record = self._ward.record()
         for transport in self._transports:
-            await transport.beat(self._ward.record(), self._config.heartbeat_ttl)
+            await transport.beat(record, self._config.heartbeat_ttl)
         if not self._has_beaten:
             self._has_beaten = True
-            every, ttl = self._config.heartbeat_interval, self._config.heartbeat_ttl
-            logger.info("first heartbeat sent: every %g s, for %g s each", every, ttl)
+            logger.info(
+                "worker %s: first heartbeat sent, one every %g s",
+                record.worker_id,
+                self._config.heartbeat_interval,
+            )
 
     async def _listen(self) -> None:
         if not await self._overlooked():
@@ -188,7 +246,7 @@ class Keeper:
             return
         self._deaf_until = time.monotonic()
         if self._deaf_since is None:
-            self._deaf_since = self._deaf_until
+            self._deaf_since = self._deaf_until - 2 * DEAF_FOR  # or longer
             logger.error("messages wait and the fetch does not see them: fetching anew")
         self._ward.loop.call_soon(self._ward.shift.refetch)
 

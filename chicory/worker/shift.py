@@ -59,6 +59,7 @@ class Shift:
     ) -> None:
         self.held: dict[Receipt, Attempt] = {}
         self.tally = tally
+        self._name = worker_id
         self._now = app.clock.now
         self._max_crashes = config.max_crashes
         self._max_tasks = config.max_tasks or math.inf
@@ -104,6 +105,7 @@ class Shift:
         attempts = [Attempt(delivery, now) for delivery in deliveries]
         for attempt in attempts:
             self.held[attempt.delivery.receipt] = attempt
+        self.tally.fetched += len(attempts)
         self._slots.push([attempt for attempt in attempts if self._is_harmless(attempt)])
         self._slots.push(self._quarantine.begin())
 
@@ -143,16 +145,17 @@ class Shift:
         attempt.concluded = True
         attempt.ending = ending
         self._quarantine.ended(attempt)
+        now = self._now()
         try:
-            verdict, settlement = self._clerk.conclude(attempt, self._now())
+            verdict, settlement = self._clerk.conclude(attempt, now)
         except Exception as error:
             # exceptions, filters and countdowns are of the user's making
             logger.exception(
                 "task %s: what it came to cannot be told", attempt.name, extra=attempt.labels
             )
             attempt.ending = Refused(DeathReason.FAILED, describe(error).message)
-            verdict, settlement = self._clerk.conclude(attempt, self._now())
-        self.tally.count(attempt, verdict)
+            verdict, settlement = self._clerk.conclude(attempt, now)
+        self.tally.count(attempt, verdict, now)
         self._settler.add(attempt, settlement)
         if self.tally.processed >= self._max_tasks:
             self._retire(f"{self._max_tasks} tasks are done")
@@ -167,6 +170,7 @@ class Shift:
             attempt.on_settled.set()
             attempt.on_settled = None
             if not attempt.acknowledged:
+                self.tally.leases_lost += 1
                 logger.warning(
                     "task %s (%s): its lease was lost before it began, it is not run here",
                     attempt.name,
@@ -174,6 +178,7 @@ class Shift:
                     extra=attempt.labels,
                 )
         elif settled is Settled.FENCED and not isinstance(attempt.ending, GivenBack):
+            self.tally.leases_lost += 1
             logger.warning(
                 "task %s (%s): its lease was lost meanwhile, its outcome here does not count",
                 attempt.name,
@@ -187,13 +192,12 @@ class Shift:
         """Fetch no more, give back what has not begun, let the rest finish within ``timeout``."""
         self._intake.stop()
         self._give_back()
-        logger.info(
-            "consuming no more; %d running tasks get %g s", len(self._slots.running), timeout
-        )
+        running = len(self._slots.running)
+        logger.info("worker %s: consumes no more, waits for %d tasks", self._name, running)
         with anyio.move_on_after(timeout):
             await self._until_idle()
         if not self._slots.running:
-            logger.info("no task runs any more")
+            logger.info("worker %s: no task runs any more", self._name)
         else:
             logger.warning(
                 "giving back %d tasks that did not finish within %g s",
@@ -246,6 +250,7 @@ class Shift:
         """The lease is gone: stop the attempt, whose outcome could not be settled."""
         attempt = self.held.get(receipt)
         if attempt is not None and attempt.ending is None:
+            self.tally.leases_lost += 1
             logger.warning(
                 "task %s (%s): its lease is lost, stopping it",
                 attempt.name,

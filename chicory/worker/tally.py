@@ -16,6 +16,7 @@ from chicory.outcome import (
     Verdict,
 )
 from chicory.worker.attempt import Attempt
+from chicory.worker.meter import Meter
 
 logger = logging.getLogger("chicory.task")
 
@@ -26,14 +27,22 @@ class Tally:
     Attributes:
         processed: attempts that came to an end.
         failed: those of them that failed, whether or not they are retried.
+        fetched: messages fetched.
+        leases_lost: attempts whose lease was lost, so that what they came to did not count.
+        meter: what measures each attempt, where somebody wants to know.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, meter: Meter | None = None) -> None:
         self.processed = 0
         self.failed = 0
+        self.fetched = 0
+        self.leases_lost = 0
+        self.meter = meter
 
-    def count(self, attempt: Attempt, verdict: Verdict) -> None:
-        """Count an attempt and say, once, what went wrong with it."""
+    def count(self, attempt: Attempt, verdict: Verdict, now: float) -> None:
+        """Count an attempt that ended ``now`` and say, once, what went wrong with it."""
+        if self.meter is not None:
+            self.meter.count(attempt, verdict, now)
         if isinstance(verdict, GiveBack):
             return
         self.processed += 1

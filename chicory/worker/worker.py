@@ -23,22 +23,24 @@ from anyio import (
 from anyio.abc import TaskStatus
 
 from chicory import stats as statistics
+from chicory.answers import Opening
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
 from chicory.loop import current_loop, spawn
 from chicory.message import new_id
-from chicory.stats import RunningTask, WorkerStats
+from chicory.stats import WorkerStats
 from chicory.transport import Transport, WorkerRecord
+from chicory.worker.checkup import Phase
 from chicory.worker.connections import clones, opened
 from chicory.worker.keeper import Keeper
 from chicory.worker.loopwatch import Ward
+from chicory.worker.meter import Meter
+from chicory.worker.portrait import portray
+from chicory.worker.reception import Reception, can_measure, opening
 from chicory.worker.rota import Queues, Rota
 from chicory.worker.shift import Shift
 from chicory.worker.signals import hear_signals
 from chicory.worker.tally import Tally
-
-SHOWN = 100
-"""Running tasks that a heartbeat names."""
 
 logger = logging.getLogger("chicory.worker")
 
@@ -55,6 +57,8 @@ class Worker:
         queues: queues to consume: names, in strict order, or names with their weights;
             ``config.queue`` where none are given.
         burst: end by itself when the queues hold nothing that is due and all is settled.
+        endpoint: where ``/live``, ``/ready`` and ``/metrics`` are answered while the worker runs;
+            on ``config.health_port`` where none is given.
     """
 
     def __init__(
@@ -64,6 +68,7 @@ class Worker:
         *,
         queues: Queues | None = None,
         burst: bool = False,
+        endpoint: Opening | None = None,
     ) -> None:
         self.app = app
         self.config = config or app.config.worker
@@ -73,6 +78,8 @@ class Worker:
         self.worker_id = _new_worker_id()
         self._shift: Shift | None = None
         self._ward: Ward | None = None
+        self._endpoint = endpoint or opening(self.config)
+        self._reception = Reception(self.config, self.queues, self._phase, self.get_stats)
         self._tally = Tally()
         self._announce: Callable[[], object]
         self._is_busy = False
@@ -163,7 +170,9 @@ class Worker:
         self._error = None
         self._timeout = self.config.shutdown_timeout
         self._started_at = datetime.now(UTC)
-        self._tally = Tally()
+        measured = self._endpoint is not None and can_measure()
+        self._tally = self._reception.tally = Tally(Meter() if measured else None)
+        self._reception.keeper = self._ward = None
 
     def _end(self) -> None:
         self._is_busy = self._is_running = False
@@ -188,7 +197,7 @@ class Worker:
             with self._scope:
                 for task in self.app.tasks.values():
                     _ = task.signature  # what can never be run is told now
-                with self._told():
+                with self._told(), self._asked():
                     async with opened(self.app, self.worker_id) as transports:
                         await self._work(transports)
         except Exception as error:  # noqa: BLE001  (raised where run, start or stop is awaited)
@@ -210,6 +219,14 @@ class Worker:
                 self._tally.processed,
                 self._tally.failed,
             )
+
+    @contextmanager
+    def _asked(self) -> Generator[None]:
+        if self._endpoint is None:
+            yield
+            return
+        with self._endpoint(self._reception):
+            yield
 
     async def _serve_with_signals(self) -> None:
         async with create_task_group() as group:
@@ -244,6 +261,7 @@ class Worker:
                 try:
                     keeper = self._keeper(shift)
                     keeper.start()
+                    self._reception.keeper = keeper
                     self._say_hello()
                     self._ready.set()
                     self._announce()
@@ -282,27 +300,24 @@ class Worker:
 
     # -- what it says of itself -----------------------------------------------------------
 
+    def _phase(self) -> Phase:
+        if not self._ready.is_set():
+            return "starting"
+        return "stopping" if self._stopping.is_set() else "working"
+
     def get_stats(self) -> WorkerStats:
         """The statistics now, without asking the broker."""
-        shift = self._shift  # the keeper asks as well, from its thread
-        running = shift.running if shift is not None else []
-        return WorkerStats(
-            worker_id=self.worker_id,
-            hostname=socket.gethostname(),
-            pid=os.getpid(),
-            queue=",".join(self.queues),
-            queues=list(self.queues),
-            concurrency=self.config.concurrency,
-            tasks_processed=self._tally.processed,
-            tasks_failed=self._tally.failed,
-            active_tasks=len(running),
-            started_at=self._started_at,
-            is_running=self._is_running,
-            running=[
-                RunningTask(a.name, a.delivery.task_id, a.started_at) for a in running[:SHOWN]
-            ],
-            loop_lag=self._ward.lag if self._ward else 0.0,
+        stats = portray(
+            self.worker_id,
+            self.queues,
+            self.config.concurrency,
+            self._started_at,
+            self._tally,
+            self._shift,
         )
+        stats.is_running = self._is_running
+        stats.loop_lag = self._ward.lag if self._ward else 0.0
+        return stats
 
     async def healthcheck(self) -> WorkerStats:
         """The statistics, with ``broker`` and ``backend`` asked now."""

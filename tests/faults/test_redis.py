@@ -7,7 +7,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from types import SimpleNamespace
 
 import anyio
@@ -19,6 +19,7 @@ from servers.proxy import Proxy
 from servers.redis import RedisServer, binaries
 
 from chicory import Chicory, Worker, WorkerConfig
+from chicory.answers import Respond
 from chicory.errors import BrokerConnectionError
 from chicory.testing.contract.steps import (
     QUEUE,
@@ -404,3 +405,27 @@ async def test_verbs_fail_when_the_server_stays_away(server):
 
         with fail_after(PATIENCE), pytest.raises(BrokerConnectionError, match="cannot be reached"):
             await transport.publish([message("1")])
+
+
+# -- how a worker says it is ------------------------------------------------------------------
+
+
+async def test_without_its_server_a_worker_lives_and_is_not_ready(server):
+    asked: list[Respond] = []
+
+    def endpoint(respond: Respond) -> nullcontext[None]:
+        asked.append(respond)
+        return nullcontext()
+
+    async def until_ready(status: int) -> None:
+        with fail_after(PATIENCE * 2):
+            while (await anyio.to_thread.run_sync(asked[0], "/ready")).status != status:
+                await checkpoint()
+
+    async with Chicory(server.url) as app, Worker(app, WorkerConfig(), endpoint=endpoint):
+        await until_ready(200)
+        server.kill()
+        await until_ready(503)
+        assert (await anyio.to_thread.run_sync(asked[0], "/live")).status == 200
+        await anyio.to_thread.run_sync(server.start)
+        await until_ready(200)

@@ -8,6 +8,9 @@ import signal
 import subprocess
 import sys
 import threading
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +23,16 @@ on_each_broker = pytest.mark.parametrize("broker", BROKERS, indirect=True)
 LONG = "90"
 STARTED = r"worker process (\d): pid (\d+)$"
 READY = r"worker \S+: \d+ tasks known"
+
+
+BLOCKING = """
+import time
+
+@app.task()
+async def block(gate: str) -> None:
+    while not os.path.exists(gate):
+        time.sleep(0.01)
+"""
 
 
 class Supervised:
@@ -310,6 +323,51 @@ def test_a_process_that_has_done_its_share_ends(chicory, supervise):
     (row,) = json.loads(chicory("queues", "tasks", "--json").out)
     assert 0 < row["ready"] <= 6
     assert row["running"] == 0
+
+
+def ask(url: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(url, timeout=60) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read().decode()
+
+
+def ask_until(url: str, status: int) -> str:
+    deadline = time.monotonic() + 60
+    while (answer := ask(url))[0] != status:
+        assert time.monotonic() < deadline, answer
+    return answer[1]
+
+
+def test_one_port_tells_how_all_of_them_are(chicory, supervise, folder, monkeypatch):
+    monkeypatch.setenv("CHICORY_WORKER_BLOCKED_LOOP_WARNING", "0.1")
+    monkeypatch.setenv("CHICORY_WORKER_BLOCKED_LOOP_LIMIT", "0.2")
+    with (folder / "tasks.py").open("a") as source:
+        source.write(BLOCKING)
+    team = supervise("tasks", "-w", "2", "--health-port", "0", "--log-format", "json")
+    url = team.until(r"health on (http://127.0.0.1:\d+)/live")[1]
+    team.until_ready(2)
+
+    ask_until(f"{url}/ready", 200)
+    call(chicory, "tasks.add", "1")
+    metrics = ask(f"{url}/metrics")[1]
+    assert all(f'chicory_concurrency{{process="{n}"}}' in metrics for n in (1, 2))
+    assert metrics.count('chicory_queue_messages{queue="default",state="ready"}') == 1
+    assert metrics.count('outcome="succeeded"') == 1
+
+    gate = folder / "gate"
+    chicory("call", "tasks", "tasks.block", str(gate))
+    said = ask_until(f"{url}/live", 503)
+    assert re.search(r'"worker process \d: the event loop is blocked for', said)
+    gate.touch()
+    assert ask_until(f"{url}/live", 200) == '{"status":"ok","reasons":[]}'
+
+    team.send(signal.SIGTERM)
+    for line in team.until_all_have_ended().splitlines():
+        assert set(json.loads(line)) >= {"time", "level", "logger", "message"}, line
+    assert team.process.wait() == 0
 
 
 def test_what_can_never_work_is_said_once(supervise):

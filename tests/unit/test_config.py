@@ -49,6 +49,11 @@ VARIABLES = {
     "WORKER_LOG_FORMAT": (
         "worker.log_format", "json", "json", "text", "text", "xml", "one of json, text",
     ),
+    "WORKER_HEALTH_PORT": (
+        "worker.health_port", "80", 80, "0", 0, "65536",
+        "a whole number from 0 to 65535",
+    ),
+    "WORKER_HEALTH_HOST": ("worker.health_host", "::", "::", "0.0.0.0", "0.0.0.0", "", NAME),
     "WORKER_MAX_CRASHES": ("worker.max_crashes", "1", 1, "9", 9, "1.5", NUMBER),
     "WORKER_BLOCKED_LOOP_WARNING": (
         "worker.blocked_loop_warning", "2", 2.0, "3", 3.0, "0", POSITIVE,

@@ -46,8 +46,6 @@ PATIENCE = {
     "kubernetes": float(POD["terminationGracePeriodSeconds"]),
 }
 
-OPTIONS = {name for each in command["worker"].assemble_argument_collection() for name in each.names}
-
 
 def parsed(words: list[str]) -> tuple[Course, Settings]:
     _, bound, _ = command.parse_args(words, exit_on_error=False, print_error=False)
@@ -58,8 +56,6 @@ def parsed(words: list[str]) -> tuple[Course, Settings]:
 @pytest.mark.parametrize("where", COMMANDS)
 def test_each_command_is_one_that_chicory_takes_and_whoever_stops_it_waits_long_enough(where):
     program, *words = COMMANDS[where]
-    if "--health-port" not in OPTIONS:  # to go when that option has come
-        words = [word for word in words if word not in {"--health-port", HEALTH}]
 
     course, settings = parsed(words)
 
@@ -119,8 +115,9 @@ def test_the_probes_ask_where_the_worker_answers():
     }
     assert {probe["port"] for probe in probes.values()} == {"health"}
     assert f"127.0.0.1:{HEALTH}/live" in str(WORKER["healthcheck"]["test"])
-    for where in ("compose", "kubernetes"):
-        assert COMMANDS[where][-2:] == ["--health-port", HEALTH]
+    served = {where: parsed(COMMANDS[where][1:])[1] for where in ("compose", "kubernetes")}
+    assert {settings.health_port for settings in served.values()} == {int(HEALTH)}
+    assert served["kubernetes"].health_host == "0.0.0.0"  # the probes come from outside of the pod
 
 
 def test_a_deployment_selects_its_own_pods():

@@ -10,7 +10,18 @@ from chicory.errors import BrokerConnectionError, ChicoryError
 from chicory.signal import Signal
 from chicory.testing.memory import MemoryTransport
 
-VERBS = ("open", "fetch", "renew", "settle", "publish", "store", "beat", "counts", "close")
+VERBS = (
+    "open",
+    "fetch",
+    "renew",
+    "settle",
+    "publish",
+    "store",
+    "beat",
+    "counts",
+    "ping",
+    "close",
+)
 
 
 class Cable:

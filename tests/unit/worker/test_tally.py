@@ -19,7 +19,7 @@ def test_no_name_in_a_message_passes_for_a_line_of_the_log(caplog, odd):
     failure = Failure("unknown-task", f"no task is named {odd}")
 
     with caplog.at_level(logging.ERROR, "chicory"):
-        Tally().count(attempt, Bury(DeathReason.UNKNOWN_TASK, failure))
+        Tally().count(attempt, Bury(DeathReason.UNKNOWN_TASK, failure), 0.0)
 
     (line,) = caplog.messages
     assert line.isprintable()
