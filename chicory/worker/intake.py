@@ -135,12 +135,12 @@ class Intake:
         self.hungry_since = None
         self._patience.over()
         self._accept(deliveries)
-        if 0 < len(deliveries) < room:
-            await self._let_begin()
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
         elif not deliveries:
             await self._find_nothing(was_busy)
+        elif len(deliveries) < room:
+            await self._let_begin()
 
     async def _let_begin(self) -> None:
         """Let what was fetched run before the next fetch, which nothing is known to wait for.
