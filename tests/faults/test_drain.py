@@ -21,7 +21,7 @@ async def exit_code(worker) -> int:
 STOPS = [
     *(("sqlite", kind, number) for kind in KINDS for number in (signal.SIGTERM, signal.SIGINT)),
     ("redis", "hold", signal.SIGTERM),
-    pytest.param("nats", "hold", signal.SIGTERM, marks=pytest.mark.unfinished),
+    ("nats", "hold", signal.SIGTERM),
 ]
 
 

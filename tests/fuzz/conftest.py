@@ -10,7 +10,7 @@ TRANSPORTS = [
     "memory",
     "sqlite",
     "redis",
-    pytest.param("nats", marks=pytest.mark.unfinished),
+    "nats",
 ]
 
 

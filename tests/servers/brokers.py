@@ -11,7 +11,7 @@ import pytest
 from servers.nats import NatsServer
 from servers.redis import RedisServer, newest
 
-BROKERS = ["sqlite", "redis", pytest.param("nats", marks=pytest.mark.unfinished)]
+BROKERS = ["sqlite", "redis", "nats"]
 """For ``@pytest.mark.parametrize("broker", BROKERS, indirect=True)``."""
 
 

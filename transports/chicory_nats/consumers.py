@@ -74,9 +74,12 @@ class Consumers:
         status = await self.status(queue, level)
         if status.paused:
             return False
+        return await self.have_messages(queue, level, status.delivered + 1)
+
+    async def have_messages(self, queue: bytes, level: int, first: int) -> bool:
+        """Whether the stream holds messages of a level, from a sequence number on."""
         subjects = self._session.subjects.level(queue, level)
-        page = await self._session.reader.page(subjects, status.delivered + 1, 1)
-        return bool(page.messages)
+        return bool((await self._session.reader.page(subjects, first, 1)).messages)
 
     async def pause(self, queue: bytes, until: float) -> None:
         """Have nothing delivered until a point in time; 0: deliver again."""

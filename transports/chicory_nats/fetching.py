@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from itertools import compress
 from typing import Any
 
 from chicory.errors import ChicoryError
@@ -47,6 +48,7 @@ class Fetcher:
         self._claims = claims
         self._lanes = Lanes(session, acks)
         self._left: dict[str, int] = {}
+        self._seen: dict[str, int] = {}
         self._under_way: set[Pulls] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         session.connection.on_down(self._wake)
@@ -101,9 +103,13 @@ class Fetcher:
             await self._boot.since()
             room = limit - len(found)
             asked = self._worth_asking(rest, room)
-            pulls = await self._ask(asked, room, grace)
+            above = [level for level in ranked if level.rank < asked[-1].rank]
+            pulls, occupied = await asyncio.gather(
+                self._ask(asked, room, grace), self._occupied(above)
+            )
             self._note(pulls)
-            found += await self._claims.accept(pulls.came, room)
+            came = pulls.came + await self._missed(pulls.came, occupied, room)
+            found += await self._claims.accept(came, room)
             if not pulls.over:
                 break  # the connection was lost, or a consumer is gone: begin anew
             if any(pull.full for pull in pulls.pulls):
@@ -124,6 +130,35 @@ class Fetcher:
         await pulls.end(self._refuse_late)
         return pulls
 
+    async def _occupied(self, above: Sequence[Level]) -> list[Level]:
+        """Those levels that may hold what was not delivered."""
+        seen, known = self._seen, list[bool]()
+        with suppress(ChicoryError):  # what comes meanwhile must not be left behind
+            known += await asyncio.gather(
+                *(
+                    self._consumers.have_messages(
+                        level.queue, level.level, seen.get(level.consumer, 0) + 1
+                    )
+                    for level in above
+                )
+            )
+        return list(compress(above, known))
+
+    async def _missed(self, came: Sequence[Raw], occupied: list[Level], room: int) -> list[Raw]:
+        """What higher levels hold although their consumers did not know of it yet."""
+        top = min((raw.level.rank for raw in came), default=0)
+        with suppress(ChicoryError):
+            behind = await self._behind([level for level in occupied if level.rank < top])
+            if behind:
+                return (await self._ask(behind, room, _GRACE)).came
+        return []
+
+    async def _behind(self, ranked: Sequence[Level]) -> list[Level]:
+        known = await asyncio.gather(
+            *(self._consumers.are_behind(level.queue, level.level) for level in ranked)
+        )
+        return list(compress(ranked, known))
+
     async def _make_sure(self, ranked: Sequence[Level], limit: int) -> list[Held]:
         """Ask again until it is certain that nothing is there.
 
@@ -131,10 +166,7 @@ class Fetcher:
         nothing until then.
         """
         for _ in range(_LOOKS):
-            known = await asyncio.gather(
-                *(self._consumers.are_behind(level.queue, level.level) for level in ranked)
-            )
-            behind = [level for level, is_behind in zip(ranked, known, strict=True) if is_behind]
+            behind = await self._behind(ranked)
             found = await self._sweep(behind, limit, _GRACE)
             if found or not behind:
                 return found
@@ -218,6 +250,8 @@ class Fetcher:
         for pull in pulls.pulls:
             if pull.over:
                 self._left[pull.level.consumer] = pull.left
+            seqs = [self._seen.get(pull.level.consumer, 0), *(raw.seq for raw in pull.came)]
+            self._seen[pull.level.consumer] = max(seqs)
 
 
 def _delivery(held: Held, queues: Sequence[str]) -> Delivery:
