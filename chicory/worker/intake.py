@@ -135,10 +135,10 @@ class Intake:
         self.hungry_since = None
         self._patience.over()
         self._accept(deliveries)
-        if 0 < len(deliveries) < room:
-            await self._let_begin()
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
+        elif 0 < len(deliveries) < room:
+            await self._let_begin()
         elif not deliveries:
             await self._find_nothing(was_busy)
 
