@@ -24,6 +24,11 @@ OPTIONS = {
         ["--shutdown-timeout", "0"], 0.0, 4.0, "5", "-1", "--shutdown-timeout -1.0: must be",
     ),
     "log_level": (["--log-level", "debug"], "DEBUG", "ERROR", "INFO", None, None),
+    "log_format": (["--log-format", "json"], "json", "text", "text", None, None),
+    "health_port": (
+        ["--health-port", "3"], 3, 4, "5", "65536", "--health-port 65536: must be a whole number",
+    ),
+    "health_host": (["--health-host", "::"], "::", "::1", "0.0.0.0", "", "--health-host : must be"),
     "max_tasks": (["--max-tasks", "3"], 3, 4, "5", None, None),
     "max_memory": (["--max-memory", "3"], 3, 4, "5", None, None),
 }  # fmt: skip
