@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from chicory.app import Chicory
+    from chicory.bulk import BulkError, Refused
     from chicory.config import ChicoryConfig, WorkerConfig
     from chicory.context import TaskContext
     from chicory.errors import (
@@ -32,14 +33,16 @@ if TYPE_CHECKING:
     from chicory.record import TaskResult
     from chicory.result import AsyncResult
     from chicory.retry import RetryBackoff, RetryPolicy
+    from chicory.sender import Call
     from chicory.states import BackendType, BrokerType, DeliveryMode, TaskState, ValidationMode
     from chicory.stats import WorkerStats
     from chicory.task import Task
-    from chicory.transport import Priority
+    from chicory.transport import Cancelled, Priority
     from chicory.worker import Worker
 
 _HOMES = {
     "app": ["Chicory"],
+    "bulk": ["BulkError", "Refused"],
     "config": ["ChicoryConfig", "WorkerConfig"],
     "context": ["TaskContext"],
     "errors": [
@@ -62,10 +65,11 @@ _HOMES = {
     "record": ["TaskResult"],
     "result": ["AsyncResult"],
     "retry": ["RetryBackoff", "RetryPolicy"],
+    "sender": ["Call"],
     "states": ["BackendType", "BrokerType", "DeliveryMode", "TaskState", "ValidationMode"],
     "stats": ["WorkerStats"],
     "task": ["Task"],
-    "transport": ["Priority"],
+    "transport": ["Cancelled", "Priority"],
     "worker": ["Worker"],
 }
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
@@ -76,6 +80,9 @@ __all__ = [
     "BackendType",
     "BrokerConnectionError",
     "BrokerType",
+    "BulkError",
+    "Call",
+    "Cancelled",
     "Chicory",
     "ChicoryConfig",
     "ChicoryError",
@@ -86,6 +93,7 @@ __all__ = [
     "MessageTooLargeError",
     "Priority",
     "QueueFullError",
+    "Refused",
     "RetryBackoff",
     "RetryError",
     "RetryPolicy",

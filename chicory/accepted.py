@@ -49,7 +49,7 @@ def _text(kind: Any) -> str:
 
 def _range(kind: Any) -> str:
     if kind.gt is not None:
-        return f" above {kind.gt:g}"
+        return f" above {kind.gt:g}" + (f" up to {kind.le:.12g}" if kind.le is not None else "")
     if kind.ge is None:
         return ""
     return f", {kind.ge:g} or more" if kind.le is None else f" from {kind.ge:g} to {kind.le:.12g}"

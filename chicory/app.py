@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
@@ -12,16 +12,18 @@ from msgspec import UNSET, UnsetType
 from chicory import codec
 from chicory.backend import Backend
 from chicory.broker import Broker
+from chicory.bulk import Bulk
 from chicory.clock import Clock, SystemClock
 from chicory.config import ChicoryConfig
 from chicory.context import TaskContext
 from chicory.discovery import open_transport
 from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNotFoundError
 from chicory.names import check_name
-from chicory.options import TaskOptions
+from chicory.options import TaskOptions, UniqueKey
 from chicory.record import StoredResult
 from chicory.result import NO_BACKEND, AsyncResult, Completed, collect
 from chicory.retry import RetryPolicy
+from chicory.sender import Call
 from chicory.session import Link
 from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
 from chicory.task import AsyncTask, SyncTask, Task, default_name
@@ -95,7 +97,12 @@ class Chicory:
             if self.backend_url is not None
             else None
         )
-        self.broker = Broker(self.broker_link, self.backend_link, self.config.max_message_size)
+        self.broker = Broker(
+            self.broker_link,
+            self.backend_link,
+            self.config.max_message_size,
+            self.result_ttl,
+        )
         self._backend = self.backend_link and Backend(self.backend_link, self.result_ttl)
         self._tasks: dict[str, Task[..., Any]] = {}
 
@@ -168,6 +175,10 @@ class Chicory:
         priority: Priority | int = Priority.NORMAL,
         timeout: float | None = None,
         expires: float | None = None,
+        delay: float | None = None,
+        unique: UniqueKey | None = None,
+        unique_ttl: float | None = None,
+        headers: Mapping[str, str] | None = None,
     ) -> TaskDecorator:
         """Register a function as a task; see ``TaskOptions`` for the arguments.
 
@@ -179,10 +190,6 @@ class Chicory:
         """
         if function is not None:
             raise ConfigurationError("write @app.task(), with parentheses")
-        if priority not in tuple(Priority):
-            raise ConfigurationError(
-                f"@app.task(priority={priority!r}): 0 is low, 1 normal, 2 high"
-            )
         options = TaskOptions(
             name=name,
             retry_policy=retry_policy,
@@ -190,9 +197,13 @@ class Chicory:
             ignore_result=ignore_result,
             validation_mode=validation_mode or self.validation_mode,
             queue=queue,
-            priority=Priority(priority),
+            priority=cast("Priority", priority),  # checked there
             timeout=timeout,
             expires=expires,
+            delay=delay,
+            unique=unique,
+            unique_ttl=unique_ttl,
+            headers=headers or {},
         )
 
         def register(function: Callable[..., Any]) -> Any:
@@ -234,6 +245,19 @@ class Chicory:
             raise TaskNotFoundError(f"no task is named {name!r}: known are {known}")
         return task
 
+    def enqueue_many(self, calls: Iterable[Call[R]] | AsyncIterable[Call[R]]) -> Bulk[R]:
+        """Publish many calls (``task.call(...)``), a batch of them in each round trip.
+
+        ``await`` it for the handles, in the order given. To hold no more than a batch in memory,
+        iterate over it with ``async for``: calls are taken from ``calls`` as the loop goes on, and
+        each gives its handle, or a ``Refused`` that says why it was not enqueued.
+
+        Raises (awaited): ``BulkError`` where calls were refused, once the others are enqueued; it
+        has the handles of these. A lost connection ends it there, as it ends the iteration with
+        ``BrokerConnectionError``.
+        """
+        return Bulk(calls, self.broker)
+
     # -- results --------------------------------------------------------------------------
 
     def result(self, task_id: str) -> AsyncResult[Any]:
@@ -242,7 +266,13 @@ class Chicory:
         Raises ``ValidationError`` for what cannot be an id.
         """
         check_name(task_id, "task id")
-        return AsyncResult(task_id, self._backend, self._read, self.config.result_default_timeout)
+        return AsyncResult(
+            task_id,
+            self.broker,
+            self._backend,
+            self._read,
+            self.config.result_default_timeout,
+        )
 
     def _read(self, stored: StoredResult) -> Any:
         task = self._tasks.get(stored.name)

@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
-from msgspec import Struct
-
+from chicory import cancellation, letters, stats
 from chicory import message as messages
-from chicory import stats
-from chicory.errors import ChicoryError, MessageError, MessageTooLargeError, ValidationError
+from chicory.errors import ChicoryError, ValidationError
 from chicory.health import BrokerStatus
+from chicory.letters import DLQMessage
 from chicory.message import TaskMessage
 from chicory.names import check_name, check_plain
+from chicory.publication import publication
 from chicory.session import Link, Session
 from chicory.stale import remove_stale
 from chicory.transport import (
+    Cancelled,
     Counts,
-    DeadLetter,
-    Priority,
     Publication,
     PublishOutcome,
     Record,
@@ -26,31 +25,6 @@ from chicory.transport import (
 )
 
 DEFAULT_QUEUE = "default"
-_LEVELS = tuple(Priority)
-
-
-class DLQMessage(Struct, frozen=True):
-    """A dead letter.
-
-    Attributes:
-        message_id: what replay and delete take.
-        original_message: the message, ``None`` where its bytes cannot be decoded.
-        failed_at: when it was given up.
-        error: the message of the last exception.
-        retry_count: retries made.
-        reason: one word for why; see ``chicory.outcome.DeathReason``.
-        queue: where it was.
-        body: the bytes as they were fetched.
-    """
-
-    message_id: str
-    original_message: TaskMessage | None
-    failed_at: datetime
-    error: str
-    retry_count: int
-    reason: str
-    queue: str
-    body: bytes
 
 
 class Broker:
@@ -60,10 +34,13 @@ class Broker:
     ``ValidationError`` for what cannot be a queue's name or an id.
     """
 
-    def __init__(self, link: Link, results: Link | None, max_message_size: int) -> None:
+    def __init__(
+        self, link: Link, results: Link | None, max_message_size: int, result_ttl: float
+    ) -> None:
         self._link = link
         self._results = results
         self._max_message_size = max_message_size
+        self._result_ttl = result_ttl
 
     async def connect(self) -> None:
         """Connect on this event loop."""
@@ -93,19 +70,41 @@ class Broker:
     async def enqueue(self, message: TaskMessage, queue: str) -> PublishOutcome:
         """Publish, and say whether it was stored or is a duplicate. Raises as ``publish``."""
         session = self._link.opened() or await self._session()
-        return await session.publish(self._publication(message, queue))
+        return await session.publish(self.prepare(message, queue))
 
-    def _publication(self, message: TaskMessage, queue: str) -> Publication:
-        check_plain(queue, "queue")
-        body = messages.encode(message)
-        if len(body) > self._max_message_size:
-            raise MessageTooLargeError(
-                f"message for task {message.name!r} has {len(body):,} bytes, the limit is "
-                f"{self._max_message_size:,}: pass a reference to the data, or raise "
-                "CHICORY_MAX_MESSAGE_SIZE"
-            )
-        due = message.eta.timestamp() if message.eta else 0.0
-        return Publication(queue, message.id, body, level(message.priority), due)
+    def prepare(self, message: TaskMessage, queue: str) -> Publication:
+        """What ``enqueue`` would publish. Raises as ``publish``; nothing is sent."""
+        return publication(message, queue, self._max_message_size)
+
+    async def enqueue_all(
+        self, publications: Sequence[Publication]
+    ) -> Sequence[PublishOutcome | ChicoryError]:
+        """Publish in as few round trips as can be; what became of each, in the order given.
+
+        What is refused is among the answers. Where that is a ``BrokerConnectionError``, the
+        message may have been published.
+        """
+        return await (await self._session()).publish_all(publications)
+
+    async def cancel(self, task_id: str) -> Cancelled:
+        """Cancel a call; says what that did. To be repeated where the connection was lost.
+
+        One that waits, or is delayed, or is to be retried, is removed in one step: it never
+        begins, and ends as ``CANCELLED``. One that runs is asked to stop, and ends so as soon as
+        its worker has heard of it, which is at once or, at the latest, when it renews its lease;
+        it may come to another end before that.
+
+        Raises ``ValidationError`` for what cannot be an id.
+        """
+        check_name(task_id, "task id")
+        broker = await self._session()
+        results = self._results and await self._results.session()
+        body = cancellation.epitaph(task_id, self._link.clock.now()) if results else None
+        return await cancellation.cancel(
+            broker.transport,
+            results.transport if results and results is not broker else None,
+            Record(task_id, body, self._result_ttl),
+        )
 
     # -- counts and control ---------------------------------------------------------------
 
@@ -177,18 +176,22 @@ class Broker:
             if name is not None:
                 check_name(name, what)
         transport = (await self._session()).transport
-        return [_shown(d) for d in await transport.dead_letters(queue, after=after, limit=count)]
+        found = await transport.dead_letters(queue, after=after, limit=count)
+        return [letters.shown(letter) for letter in found]
 
     async def get_dlq_message(self, message_id: str) -> DLQMessage | None:
         """One dead letter; ``None`` where there is none."""
         check_name(message_id, "id")
         letter = (await (await self._session()).transport.find_dead([message_id]))[0]
-        return letter and _shown(letter)
+        return letter and letters.shown(letter)
 
     async def replay_from_dlq(
         self, message_id: str, queue: str | None = None, reset_retries: bool = True
     ) -> bool:
-        """Put a dead letter back on its queue (or on ``queue``); False where there is none.
+        """Put a dead letter back on its queue (or on ``queue``).
+
+        False where there is none, or while another call of its id, or with its unique key, waits
+        or runs: then the letter stays.
 
         What cannot be decoded goes back as it was. What can is due at once and does not expire;
         it starts with all its retries, or with those it had left if ``reset_retries`` is False.
@@ -200,13 +203,14 @@ class Broker:
         letter = (await transport.find_dead([message_id]))[0]
         if letter is None:
             return False
-        # a waiter must find the new outcome, not the old one
         results = await self._results.session() if self._results else None
-        if results is not None:
-            await results.transport.store([Record(letter.task_id, None, 0)])
-        body = _revived(letter.body, reset_retries)
-        publication = Publication(queue or letter.queue, letter.task_id, body, letter.priority)
-        return (await transport.replay([(message_id, publication)]))[0]
+        return await letters.replay(
+            transport,
+            results and results.transport,
+            letter,
+            letters.revived(letter, queue, reset_retries=reset_retries),
+            self._result_ttl,
+        )
 
     async def delete_from_dlq(self, message_id: str, queue: str | None = None) -> bool:  # noqa: ARG002  (the name is the user's)
         """Delete a dead letter; False where there is none."""
@@ -229,45 +233,5 @@ class Broker:
         return await (await self._session()).transport.workers()
 
 
-def level(priority: int | None) -> Priority:
-    """The level that a message's priority means. Raises ``ValidationError`` for none."""
-    if priority is None:
-        return Priority.NORMAL
-    if not 0 <= priority <= 255:  # noqa: PLR2004  (as the message's docstring says)
-        raise ValidationError(f"priority {priority!r}: 0 is low, 1 normal, 2 to 255 high")
-    return _LEVELS[min(priority, Priority.HIGH)]
-
-
 def _in_utc(moment: datetime | None) -> datetime | None:
     return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def _shown(letter: DeadLetter) -> DLQMessage:
-    try:
-        original = messages.decode_whole(letter.body)
-    except ChicoryError:
-        original = None
-    return DLQMessage(
-        letter.id,
-        original,
-        datetime.fromtimestamp(letter.failed_at, UTC),
-        letter.error,
-        letter.retries,
-        letter.reason,
-        letter.queue,
-        letter.body,
-    )
-
-
-def _revived(body: bytes, reset_retries: bool) -> bytes:
-    try:
-        envelope = messages.decode(body)
-    except MessageError:
-        return body
-    envelope.eta = None
-    envelope.expires_at = None  # who replays it wants it run
-    if reset_retries:
-        envelope.retries = 0
-        envelope.first_failure_at = None
-        envelope.last_error = None
-    return messages.encode(envelope)

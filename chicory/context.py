@@ -31,9 +31,21 @@ class TaskContext:
         queue: where the message came from.
         worker_id: who runs it.
         headers: the notes that travel with the call.
+        cancelled: whether this attempt has been stopped: cancelled on request, out of time, or
+            given to another worker. Nothing that it still does counts; a plain ``def``, whose
+            thread cannot be stopped, should look at this now and then, and return.
     """
 
-    __slots__ = ("headers", "policy", "queue", "retries", "task_id", "task_name", "worker_id")
+    __slots__ = (
+        "cancelled",
+        "headers",
+        "policy",
+        "queue",
+        "retries",
+        "task_id",
+        "task_name",
+        "worker_id",
+    )
 
     def __init__(
         self,
@@ -52,6 +64,7 @@ class TaskContext:
         self.queue = queue
         self.worker_id = worker_id
         self.headers = headers
+        self.cancelled = False
 
     @property
     def max_retries(self) -> int:

@@ -17,7 +17,8 @@ from msgspec import Meta, Raw, Struct
 from chicory import codec
 from chicory.accepted import is_plain
 from chicory.errors import MessageError, MessageVersionError
-from chicory.transport import MAX_NAME
+from chicory.rules import RetryRules
+from chicory.transport import MAX_NAME, Unique
 
 VERSION = 1
 MAX_RETRIES = 2**31 - 1
@@ -52,6 +53,9 @@ class TaskMessage(Struct, kw_only=True, array_like=True):
         first_failure_at: when the first attempt failed.
         last_error: the message of the last attempt's exception.
         headers: the user's own notes; they travel with the call.
+        timeout: seconds that an attempt may take, 0 for no limit; ``None``: as the task has it.
+        retry_policy: the call's own retry policy; ``None``: as the task has it.
+        unique: the key that the call holds until it is settled; ``None``: none.
     """
 
     version: int = VERSION
@@ -67,6 +71,9 @@ class TaskMessage(Struct, kw_only=True, array_like=True):
     first_failure_at: datetime | None = None
     last_error: str | None = None
     headers: dict[str, str] = {}
+    timeout: Annotated[float, Meta(ge=0)] | None = None
+    retry_policy: RetryRules | None = None
+    unique: Unique | None = None
 
 
 class Envelope(TaskMessage, kw_only=True, array_like=True):

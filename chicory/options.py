@@ -1,31 +1,81 @@
-"""What ``@app.task(...)`` may say about a task."""
+"""What ``@app.task(...)`` may say about a task, and ``options(...)`` about one call of it."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Optional
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Annotated, Any, Optional, cast
 
-from msgspec import Meta, Struct
+import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import force_setattr
 
 from chicory.accepted import accept, is_plain
 from chicory.errors import ConfigurationError
-from chicory.retry import NO_RETRIES, RetryPolicy
+from chicory.retry import LONGEST_DELAY, NO_RETRIES, RetryPolicy
 from chicory.states import DeliveryMode, ValidationMode
 from chicory.transport import MAX_NAME, Priority
 
-_NAME = Meta(min_length=1, max_length=MAX_NAME)
-_SECONDS = Meta(gt=0)
+UniqueKey = str | Callable[..., str | None]
+"""A key, or what computes one from the arguments of a call (``None``: this one has none)."""
+
+_NAME = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+_ABOVE_ZERO = Annotated[float, Meta(gt=0)]
+_SPAN = Annotated[float, Meta(gt=0, le=LONGEST_DELAY)]
 _KINDS: dict[str, Any] = {
-    "name": Optional[Annotated[str, _NAME]],  # noqa: UP045  (pyright knows no | of Annotated)
+    "name": Optional[_NAME],  # noqa: UP045  (pyright knows no | of Annotated)
     "delivery_mode": DeliveryMode,
     "ignore_result": bool,
     "validation_mode": ValidationMode,
-    "queue": Annotated[str, _NAME],
-    "priority": Priority,
-    "timeout": Optional[Annotated[float, _SECONDS]],  # noqa: UP045
-    "expires": Optional[Annotated[float, _SECONDS]],  # noqa: UP045
+    "queue": _NAME,
+    "timeout": Optional[_ABOVE_ZERO],  # noqa: UP045
+    "expires": Optional[_SPAN],  # noqa: UP045
+    "unique_ttl": Optional[_SPAN],  # noqa: UP045
+    "delay": Optional[Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]],  # noqa: UP045
 }
 _SHOWN = 40
+
+
+class CallOptions(Struct, frozen=True, kw_only=True):
+    """Settings of one call. What is not said here is as the task has it in the worker.
+
+    Attributes:
+        queue: where the call is published.
+        priority: level within the queue.
+        delay: seconds from publishing until it may begin; ``None`` for at once.
+        eta: when it may begin, in place of ``delay``.
+        expires: seconds after that from which it is not begun any more; ``None`` for never.
+        unique: at most one call of the task with this key waits or runs.
+        unique_ttl: seconds after it may begin for which the key is held at most; ``None``: until
+            the call is settled, however long that takes.
+        headers: notes that travel with the call.
+        timeout: seconds an attempt may take; ``None`` for no limit.
+        retry_policy: ``None`` for no retries.
+    """
+
+    queue: str = "default"
+    priority: Priority = Priority.NORMAL
+    delay: float | None = None
+    eta: datetime | None = None
+    expires: float | None = None
+    unique: UniqueKey | None = None
+    unique_ttl: float | None = None
+    headers: Mapping[str, str] = {}
+    timeout: float | UnsetType | None = UNSET
+    retry_policy: RetryPolicy | UnsetType | None = UNSET
+
+    def altered(self, changes: Mapping[str, Any]) -> CallOptions:
+        """These options but for ``changes``; headers are added. Raises ``ConfigurationError``."""
+        given: dict[str, Any] = {
+            name: _checked(name, value, "options") for name, value in changes.items()
+        }
+        if given.get("delay") is not None and given.get("eta") is not None:
+            raise ConfigurationError("options(delay=..., eta=...): give one of the two")
+        if "delay" in given or "eta" in given:
+            given = {"delay": None, "eta": None} | given
+        if "headers" in given:
+            given["headers"] = {**self.headers, **given["headers"]}
+        return msgspec.structs.replace(self, **given)
 
 
 class TaskOptions(Struct, frozen=True, kw_only=True):
@@ -40,7 +90,11 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
         queue: where calls are published.
         priority: level within the queue.
         timeout: seconds an attempt may take; ``None`` for no limit.
-        expires: seconds after ``delay`` from which a call is not begun any more.
+        expires: seconds after a call may begin from which it is not begun any more.
+        delay: seconds from publishing until a call may begin; ``None`` for at once.
+        unique: at most one call of the task with this key waits or runs.
+        unique_ttl: seconds for which the key is held at most; see ``CallOptions``.
+        headers: notes that travel with each call.
     """
 
     name: str | None = None
@@ -52,23 +106,98 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     priority: Priority = Priority.NORMAL
     timeout: float | None = None
     expires: float | None = None
+    delay: float | None = None
+    unique: UniqueKey | None = None
+    unique_ttl: float | None = None
+    headers: Mapping[str, str] = {}
 
     def __post_init__(self) -> None:
-        for name, kind in _KINDS.items():
-            value = getattr(self, name)
-            shown = repr(value)[:_SHOWN]
-            force_setattr(self, name, accept(value, kind, f"@app.task({name}={shown})"))
-        for name in ("name", "queue"):
-            if not is_plain(getattr(self, name) or ""):
-                raise ConfigurationError(
-                    f"@app.task({name}={getattr(self, name)!r}): must be without control characters"
-                )
-        if not isinstance(self.retry_policy, RetryPolicy | None):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise ConfigurationError(
-                f"@app.task(retry_policy={self.retry_policy!r}): must be a RetryPolicy(...)"
-            )
+        for name in self.__struct_fields__:
+            force_setattr(self, name, _checked(name, getattr(self, name), "@app.task"))
+        check_unique(self.delivery_mode, self.unique, "@app.task")
 
     @property
     def policy(self) -> RetryPolicy:
         """The retry policy in force."""
         return self.retry_policy or NO_RETRIES
+
+    @property
+    def of_calls(self) -> CallOptions:
+        """The options of a call that brings none of its own."""
+        return CallOptions(
+            queue=self.queue,
+            priority=self.priority,
+            delay=self.delay,
+            expires=self.expires,
+            unique=self.unique,
+            unique_ttl=self.unique_ttl,
+            headers=self.headers,
+        )
+
+
+def check_unique(mode: DeliveryMode, unique: UniqueKey | None, where: str) -> None:
+    """Refuse a key that would be released when the call begins. Raises ``ConfigurationError``."""
+    if unique is not None and mode is DeliveryMode.AT_MOST_ONCE:
+        raise ConfigurationError(
+            f"{where}(unique=...): a task that runs at most once is settled before it runs, "
+            "which would release the key: use DeliveryMode.AT_LEAST_ONCE"
+        )
+
+
+def _checked(name: str, value: Any, where: str) -> Any:
+    """An option as it is kept. Raises ``ConfigurationError`` that names it and what is accepted."""
+    shown = f"{where}({name}={repr(value)[:_SHOWN]})"
+    check = _CHECKS.get(name)
+    if check is not None:
+        return check(value, shown)
+    accepted = accept(value, _KINDS[name], shown)
+    if isinstance(accepted, str) and not is_plain(accepted):
+        raise ConfigurationError(f"{shown}: must be without control characters")
+    return accepted
+
+
+def _priority(value: Any, shown: str) -> Priority:
+    if type(value) not in {int, Priority} or value not in tuple(Priority):
+        raise ConfigurationError(f"{shown}: 0 is low, 1 normal, 2 high")
+    return Priority(value)
+
+
+def _retry_policy(value: Any, shown: str) -> RetryPolicy | None:
+    if not isinstance(value, RetryPolicy | None):
+        raise ConfigurationError(f"{shown}: must be a RetryPolicy(...)")
+    return value
+
+
+def _eta(value: Any, shown: str) -> datetime | None:
+    if value is None:
+        return None
+    if not isinstance(value, datetime):
+        raise ConfigurationError(f"{shown}: must be a datetime with a time zone")
+    if value.utcoffset() is None:
+        raise ConfigurationError(
+            f"{shown}: has no time zone, so that it could mean several times: "
+            "use datetime.now(UTC) + timedelta(...), value.astimezone(), or delay=seconds"
+        )
+    return value
+
+
+def _unique(value: Any, shown: str) -> UniqueKey | None:
+    if value is None or callable(value):
+        return cast("UniqueKey | None", value)
+    return accept(value, _NAME, shown)
+
+
+def _headers(value: Any, shown: str) -> Mapping[str, str]:
+    try:
+        return msgspec.convert({} if value is None else value, dict[str, str])
+    except msgspec.ValidationError:
+        raise ConfigurationError(f"{shown}: must be a mapping of text to text") from None
+
+
+_CHECKS: dict[str, Callable[[Any, str], Any]] = {
+    "priority": _priority,
+    "retry_policy": _retry_policy,
+    "eta": _eta,
+    "unique": _unique,
+    "headers": _headers,
+}

@@ -10,10 +10,12 @@ from anyio import Event, move_on_after
 from msgspec import UNSET, UnsetType
 
 from chicory.backend import Backend
+from chicory.broker import Broker
 from chicory.errors import BackendNotConfiguredError, BrokerConnectionError, ChicoryError
 from chicory.record import StoredResult
 from chicory.session import Outcome
 from chicory.states import TaskState
+from chicory.transport import Cancelled
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -27,19 +29,26 @@ class AsyncResult(Generic[R_co]):
 
     Attributes:
         task_id: identity of the call; ``app.result(task_id)`` gives a handle elsewhere.
+        duplicate: whether ``delay`` published nothing, for this call with the same unique key
+            lived already.
     """
 
-    __slots__ = ("_backend", "_read", "_timeout", "_why_not", "task_id")
+    __slots__ = ("_backend", "_broker", "_read", "_timeout", "_why_not", "duplicate", "task_id")
 
     def __init__(
         self,
         task_id: str,
+        broker: Broker,
         backend: Backend | None,
         read: Read,
         timeout: float | None = None,
         why_not: str = NO_BACKEND,
+        *,
+        duplicate: bool = False,
     ) -> None:
         self.task_id = task_id
+        self.duplicate = duplicate
+        self._broker = broker
         self._backend = backend
         self._read = read
         self._timeout = timeout
@@ -82,6 +91,13 @@ class AsyncResult(Generic[R_co]):
     async def failed(self) -> bool:
         """Whether it has come to its end without a result."""
         return (await self.state()).failed
+
+    async def cancel(self) -> Cancelled:
+        """Cancel the call; says what that did, as ``Broker.cancel`` does. True if anything.
+
+        Raises ``BrokerConnectionError`` where the broker did not answer: cancel it again.
+        """
+        return await self._broker.cancel(self.task_id)
 
     @property
     def backend(self) -> Backend:

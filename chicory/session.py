@@ -32,6 +32,23 @@ class Session:
         self._publications = Coalescer[Publication, PublishOutcome](transport.publish, MAX_BATCH)
         self.publish = self._publications.submit
 
+    async def publish_all(
+        self, publications: Sequence[Publication]
+    ) -> Sequence[PublishOutcome | ChicoryError]:
+        """Publish; what became of each. One that is refused takes none of the others with it."""
+        if not publications:
+            return []
+        try:
+            return await self.transport.publish(publications)
+        except BrokerConnectionError as error:
+            return [error] * len(publications)
+        except ChicoryError as error:
+            if len(publications) == 1:
+                return [error]
+        middle = len(publications) // 2  # what was stored already is a duplicate of itself
+        first = await self.publish_all(publications[:middle])
+        return [*first, *await self.publish_all(publications[middle:])]
+
     async def close(self) -> None:
         """Close the transport; who waits for a result is told that it will not come this way."""
         try:

@@ -6,55 +6,57 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, ParamSpec, TypeVar, cast
 
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.clock import Clock
 from chicory.context import TaskContext
 from chicory.errors import ConfigurationError
-from chicory.message import Envelope, new_id
+from chicory.message import new_id
 from chicory.options import TaskOptions
 from chicory.record import StoredResult
 from chicory.result import NO_BACKEND, AsyncResult
+from chicory.sender import Sender
 from chicory.signature import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class Task(Generic[P, R]):
+class Task(Sender[P, R]):
     """A registered function; made by ``@app.task(...)``.
 
     Attributes:
         name: the task's name, ``module.function`` unless told otherwise.
         function: the function as it was written.
-        options: the task's settings.
+        settings: the task's settings.
         is_async: whether it runs on the event loop; if not, in a thread.
     """
 
     def __init__(
         self,
         function: Callable[..., Any],
-        options: TaskOptions,
+        settings: TaskOptions,
         broker: Broker,
         backend: Backend | None,
         clock: Clock,
         result_timeout: float | None = None,
     ) -> None:
         update_wrapper(cast("Any", self), function)  # first: a function may have any attributes
-        self.name = options.name or default_name(function)
+        for name in [name for name in vars(self) if name[0] != "_" and hasattr(Task, name)]:
+            del vars(self)[name]
+        super().__init__(broker, clock, settings.of_calls)
+        self.name = settings.name or default_name(function)
         self.function = function
-        self.options = options
+        self.settings = settings
         self.is_async = inspect.iscoroutinefunction(function)
-        self._broker = broker
-        self._backend = None if options.ignore_result else backend
+        self._backend = None if settings.ignore_result else backend
         self._why_not = (
             f"task {self.name} stores no results: it has ignore_result=True"
-            if options.ignore_result
+            if settings.ignore_result
             else NO_BACKEND
         )
-        self._now = clock.now
         self._result_timeout = result_timeout
         self._signature: Signature | None = None
 
@@ -68,47 +70,25 @@ class Task(Generic[P, R]):
             self._signature = Signature(self.name, self.function)
         return self._signature
 
-    def call(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function here and now; a missing ``TaskContext`` is made up."""
         if not any(isinstance(value, TaskContext) for value in (*args, *kwargs.values())):
-            context = TaskContext(new_id(), self.name, policy=self.options.policy)
+            context = TaskContext(new_id(), self.name, policy=self.settings.policy)
             injected, kwargs = self.signature.inject(context, args, kwargs)
             args = tuple(injected)
         return self.function(*args, **kwargs)
 
-    async def send(self, *args: P.args, **kwargs: P.kwargs) -> str:
-        """Publish a call and return its id; the call is durable when this returns.
-
-        Raises:
-            ValidationError: an argument does not fit; nothing was published.
-            MessageTooLargeError: likewise.
-            QueueFullError: the broker has no room; nothing was published.
-            BrokerConnectionError: the broker did not answer; the call may have been published.
-        """
-        options = self.options
-        packed_args, packed_kwargs = self.signature.encode(
-            args, kwargs, check=options.validation_mode.inputs
-        )
-        now = self._now()
-        envelope = Envelope(
-            id=new_id(),
-            name=self.name,
-            args=packed_args,
-            kwargs=packed_kwargs,
-            priority=int(options.priority),
-            enqueued_at=now,
-            expires_at=None if options.expires is None else now + options.expires,
-        )
-        await self._broker.enqueue(envelope, options.queue)
-        return envelope.id
-
-    async def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
-        """Publish a call and return its handle. Raises as ``send`` does."""
-        return self.result(await self.send(*args, **kwargs))
-
-    def result(self, task_id: str) -> AsyncResult[R]:
+    def result(self, task_id: str, *, duplicate: bool = False) -> AsyncResult[R]:
         """The handle of a call of this task."""
-        return AsyncResult(task_id, self._backend, self._read, self._result_timeout, self._why_not)
+        return AsyncResult(
+            task_id,
+            self._broker,
+            self._backend,
+            self._read,
+            self._result_timeout,
+            self._why_not,
+            duplicate=duplicate,
+        )
 
     def _read(self, stored: StoredResult) -> Any:
         return self.signature.decode_result(stored.result)
@@ -119,7 +99,7 @@ class AsyncTask(Task[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Run it in place, without a broker."""
-        return cast("Coroutine[Any, Any, R]", self.call(*args, **kwargs))
+        return cast("Coroutine[Any, Any, R]", self.run(*args, **kwargs))
 
 
 class SyncTask(Task[P, R]):
@@ -127,7 +107,7 @@ class SyncTask(Task[P, R]):
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it in place, without a broker."""
-        return cast("R", self.call(*args, **kwargs))
+        return cast("R", self.run(*args, **kwargs))
 
 
 def default_name(function: Callable[..., Any]) -> str:

@@ -243,11 +243,19 @@ class Settled(Enum):
 
 
 class Cancelled(Enum):
-    """What ``cancel`` found."""
+    """What ``cancel`` did; true unless there was nothing to cancel.
+
+    ``REMOVED``: the call had not begun, and never will. ``REQUESTED``: it runs, and its worker
+    will stop it; it may still come to its end before that. ``ABSENT``: nothing of that id waits
+    or runs.
+    """
 
     REMOVED = "removed"
     REQUESTED = "requested"
     ABSENT = "absent"
+
+    def __bool__(self) -> bool:
+        return self is not Cancelled.ABSENT
 
 
 class Stage(Enum):
@@ -371,8 +379,9 @@ class Transport(Protocol):
     async def cancel(self, records: Sequence[Record]) -> Sequence[Cancelled]:
         """Cancel calls by id, and store the record given for each one that was ``REMOVED``.
 
-        A waiting or delayed message is removed. For a leased one the request is kept, and
-        ``renew`` tells its worker (``REQUESTED``). ``ABSENT``: nothing is live under that id.
+        A waiting or delayed message is removed, its unique key released. For a leased one the
+        request is kept, and ``renew`` tells its worker (``REQUESTED``). ``ABSENT``: nothing is
+        live under that id. A record without a body leaves no record.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""``chicory call`` and ``chicory result``: send a call by hand, and see what came of one."""
+"""``chicory call``, ``result``, ``cancel``: send a call by hand, see what came of it, stop it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from chicory.record import TaskResult
 from chicory.result import AsyncResult
 from chicory.states import TaskState
 from chicory.task import Task
+from chicory.transport import Cancelled
 
 Timeout = Annotated[
     float | None,
@@ -77,6 +78,35 @@ def result(
             return await _show_standing(opened, task_id, as_json=as_json)
 
     return anyio.run(ask)
+
+
+def cancel(
+    app: Address,
+    task_id: Annotated[str, Parameter(help="Identity of the call; several may be given.")],
+    /,
+    *more: Annotated[str, Parameter(help="Further identities.")],
+    as_json: AsJSON = False,
+) -> int:
+    """Cancel calls that wait, are delayed, or run; exit code 1 where one did none of these."""
+
+    async def ask() -> int:
+        async with reach(app) as opened:
+            done = {each: await opened.broker.cancel(each) for each in (task_id, *more)}
+        if as_json:
+            print_json({each: answer.value for each, answer in done.items()})
+        else:
+            for each, answer in done.items():
+                print(f"{each}: {_ANSWERS[answer]}")
+        return 0 if all(done.values()) else 1
+
+    return anyio.run(ask)
+
+
+_ANSWERS = {
+    Cancelled.REMOVED: "cancelled before it began",
+    Cancelled.REQUESTED: "it runs, and its worker is told to stop it",
+    Cancelled.ABSENT: "neither waits nor runs: it has ended, or was never sent here",
+}
 
 
 async def _print_value(handle: AsyncResult[Any], timeout: float | None) -> int:  # noqa: ASYNC109  (as in get)

@@ -41,6 +41,7 @@ command.command(workers.workers)
 command.command(workers.cleanup)
 command.command(calls.call)
 command.command(calls.result)
+command.command(calls.cancel)
 command.command(settings.config)
 command.command(demo)
 

@@ -11,6 +11,7 @@ import anyio
 from anyio import CancelScope, CapacityLimiter, Event, to_thread
 
 from chicory import message as messages
+from chicory import rules
 from chicory.config import WorkerConfig
 from chicory.context import TaskContext
 from chicory.errors import ConfigurationError, MessageError, MessageVersionError, ValidationError
@@ -24,6 +25,7 @@ from chicory.outcome import (
     Returned,
     crashed,
 )
+from chicory.retry import NO_RETRIES, RetryPolicy
 from chicory.task import Task
 from chicory.transport import Delivery
 
@@ -38,6 +40,7 @@ class Attempt:
         envelope: the message decoded, once it could be.
         task: what it calls, once found.
         args, kwargs: its arguments, once validated.
+        context: what the function is told of its call, where it wants to know.
         started_at: epoch seconds of the function's begin, 0 before.
         ending: how it ended; from then on there is nothing left to do but to conclude.
         acknowledged: whether the message was settled before it ran (at most once).
@@ -53,6 +56,7 @@ class Attempt:
         "acknowledged",
         "args",
         "concluded",
+        "context",
         "delivery",
         "ending",
         "envelope",
@@ -74,6 +78,7 @@ class Attempt:
         self.task: Task[..., Any] | None = None
         self.args: Any = ()
         self.kwargs: dict[str, Any] = {}
+        self.context: TaskContext | None = None
         self.started_at = 0.0
         self.ending: Ending | None = None
         self.acknowledged = False
@@ -88,12 +93,32 @@ class Attempt:
         """The task's name, as far as it is known."""
         return self.envelope.name if self.envelope else "?"
 
+    @property
+    def policy(self) -> RetryPolicy:
+        """The retry policy in force: the call's own, or that of its task."""
+        if self.envelope is not None and self.envelope.retry_policy is not None:
+            return rules.read(self.envelope.retry_policy)
+        return self.task.settings.policy if self.task else NO_RETRIES
+
+    @property
+    def limit(self) -> float | None:
+        """Seconds that it may take, ``None`` for no limit: the call's own, or its task's."""
+        if self.envelope is not None and self.envelope.timeout is not None:
+            return self.envelope.timeout or None
+        return self.task.settings.timeout if self.task else None
+
     def stop(self, ending: Ending) -> None:
         """Stop it where it runs, or keep it from beginning; it will have ended this way."""
         if self.ending is None:
             self.abort = ending
+            self.give_notice()
             if self.scope is not None:
                 self.scope.cancel()
+
+    def give_notice(self) -> None:
+        """Let the function know that it has been stopped, where it asks."""
+        if self.context is not None:
+            self.context.cancelled = True
 
 
 class Executor:
@@ -173,17 +198,17 @@ class Executor:
             attempt.ending = Refused(DeathReason.INVALID_ARGUMENTS, str(error))
             return
         if signature.wants_context:
-            args, kwargs = signature.inject(self._context(attempt), args, kwargs)
+            attempt.context = self._context(attempt)
+            args, kwargs = signature.inject(attempt.context, args, kwargs)
         attempt.args, attempt.kwargs = args, kwargs
 
     def _context(self, attempt: Attempt) -> TaskContext:
         assert attempt.envelope is not None
-        assert attempt.task is not None
         return TaskContext(
             attempt.envelope.id,
             attempt.envelope.name,
             attempt.envelope.retries,
-            attempt.task.options.policy,
+            attempt.policy,
             attempt.delivery.queue,
             self._worker_id,
             attempt.envelope.headers,
@@ -197,7 +222,7 @@ class Executor:
             attempt.ending = attempt.abort
             return
         attempt.started_at = self._now()
-        limit = task.options.timeout
+        limit = attempt.limit
         if limit is not None and attempt.scope is not None:
             attempt.timed = True
             attempt.scope.deadline = anyio.current_time() + limit
@@ -216,9 +241,12 @@ class Executor:
             attempt.ending = Raised(error)
         else:
             attempt.ending = self._result(task, value)
+        finally:
+            if attempt.ending is None:  # a thread goes on although its call is over
+                attempt.give_notice()
 
     def _result(self, task: Task[..., Any], value: Any) -> Ending:
-        outputs = task.options.validation_mode.outputs
+        outputs = task.settings.validation_mode.outputs
         try:
             return Returned(task.signature.encode_result(value, check=outputs))
         except ValidationError as error:
@@ -238,6 +266,4 @@ def _outcome(call: Callable[[], Any]) -> Any:
 
 def timed_out(attempt: Attempt) -> Raised:
     """The ending of an attempt whose time is up."""
-    assert attempt.task is not None
-    limit = attempt.task.options.timeout
-    return Raised(TimeoutError(f"{attempt.name} ran longer than its limit of {limit:g} s"))
+    return Raised(TimeoutError(f"{attempt.name} ran longer than its limit of {attempt.limit:g} s"))

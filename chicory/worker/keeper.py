@@ -11,16 +11,17 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
-from chicory.transport import Lease, Transport, WorkerRecord
+from chicory.transport import Lease, Receipt, Transport, WorkerRecord
 from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.memory import resident
+from chicory.worker.orders import Orders
 from chicory.worker.patience import Patience
 
 logger = logging.getLogger("chicory.worker")
@@ -58,6 +59,7 @@ class Keeper:
         self._transports = transports
         self._tick = lease / 4
         self._config = config
+        self._orders = Orders(ward.shift, self._extend)
         self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
@@ -135,21 +137,22 @@ class Keeper:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        duties = asyncio.create_task(_together(self._keep(), self._watch.run()))
+        duties = asyncio.gather(self._keep(), self._watch.run())
         await self._stop.wait()
         duties.cancel()
-        await asyncio.wait([duties], timeout=LAST_WORDS)
+        await asyncio.gather(duties, return_exceptions=True)
         await self._leave()
 
     async def _keep(self) -> None:
         for transport in self._transports:
             await self._insist(transport.open, "the keeper's connecting")
         self._is_connected = True
-        await _together(
+        await asyncio.gather(
             self._every(self._tick, self._renew, "renewing leases"),
             self._every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
             self._every(DEAF_AFTER, self._listen, "looking at the queue"),
             self._every(WEIGH_EVERY, self._weigh, "looking at the memory"),
+            self._insist(self._heed, "listening for cancellations"),
         )
 
     async def _leave(self) -> None:
@@ -199,8 +202,6 @@ class Keeper:
     # -- leases ---------------------------------------------------------------------------
 
     async def _renew(self) -> None:
-        if self._watch.given_up:
-            return
         now = time.monotonic()
         # a call that has only just been fetched mostly ends before its lease needs renewing
         receipts = [
@@ -208,13 +209,19 @@ class Keeper:
             for attempt in list(self._ward.shift.held.values())
             if now - attempt.fetched_at > self._tick / 2
         ]
-        if not receipts:
+        await self._extend(receipts)
+
+    async def _extend(self, receipts: Sequence[Receipt]) -> None:
+        if self._watch.given_up or not receipts:
             return
         for receipt, lease in zip(receipts, await self._transports[0].renew(receipts), strict=True):
             if lease is Lease.LOST:
                 self._ward.loop.call_soon(self._ward.shift.lost, receipt)
             elif lease is Lease.CANCEL_REQUESTED:
                 self._ward.loop.call_soon(self._ward.shift.cancel, receipt)
+
+    async def _heed(self) -> None:
+        await self._orders.listen(self._transports[0])
 
     async def _weigh(self) -> None:
         limit = self._config.max_memory
@@ -256,18 +263,3 @@ class Keeper:
             return False
         counts = await self._transports[0].counts(queues)
         return any(count.ready and not count.paused for count in counts.values())
-
-
-async def _together(*duties: Coroutine[Any, Any, None]) -> None:
-    """Do these; cancelled, it is over when all of them are.
-
-    ``gather`` would be over with the first one, while another still connects: what is closed
-    then is open after all when that ends.
-    """
-    tasks = [asyncio.create_task(duty) for duty in duties]
-    try:
-        await asyncio.wait(tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from chicory import cancellation, record
 from chicory import message as messages
-from chicory import record
 from chicory.message import Envelope
 from chicory.outcome import (
     Bury,
@@ -23,7 +23,6 @@ from chicory.outcome import (
     decide,
 )
 from chicory.record import StoredResult
-from chicory.retry import NO_RETRIES
 from chicory.states import TaskState
 from chicory.transport import (
     Dead,
@@ -75,8 +74,7 @@ class Clerk:
 
     def _terms(self, attempt: Attempt) -> Terms:
         retries = attempt.envelope.retries if attempt.envelope else 0
-        policy = attempt.task.options.policy if attempt.task else NO_RETRIES
-        return Terms(retries, policy, self._dead_letters)
+        return Terms(retries, attempt.policy, self._dead_letters)
 
     def _too_large(self, attempt: Attempt, size: int) -> Verdict:
         failure = Failure(
@@ -89,7 +87,7 @@ class Clerk:
         return Record(attempt.delivery.task_id, body, self._result_ttl) if body else None
 
     def _record(self, attempt: Attempt, verdict: Verdict, now: float) -> bytes | None:
-        if not self._stores or (attempt.task and attempt.task.options.ignore_result):
+        if not self._stores or (attempt.task and attempt.task.settings.ignore_result):
             return None
         state, failure = _state(verdict)
         if state is None:
@@ -136,7 +134,7 @@ def _state(verdict: Verdict) -> tuple[TaskState | None, Failure | None]:
         case Bury(failure=failure):
             return TaskState.DEAD_LETTERED, failure
         case Cancel():
-            return TaskState.CANCELLED, Failure("cancelled", "cancelled on request")
+            return TaskState.CANCELLED, Failure(*cancellation.WHY)
         case GiveBack():
             return None, None
 

@@ -277,4 +277,4 @@ class Shift:
 
 def _at_most_once(attempt: Attempt) -> bool:
     assert attempt.task is not None
-    return attempt.task.options.delivery_mode is DeliveryMode.AT_MOST_ONCE
+    return attempt.task.settings.delivery_mode is DeliveryMode.AT_MOST_ONCE

@@ -548,3 +548,56 @@ class WakesNobodyForFollowUps(Store):
     def _append(self, settlement, now):
         super()._append(settlement, now)
         self._woken.clear()
+
+
+@caught_by("test_a_record_without_a_body_leaves_none")
+class RecordsCancelsWithoutABody(Store):
+    def cancel(self, record, now):
+        return super().cancel(replace(record, body=record.body or b""), now)
+
+
+@caught_by("test_what_waits_for_its_retry_is_removed")
+class CancelsNoRetries(Store):
+    def cancel(self, record, now):
+        message = self._live.get(record.task_id)
+        if message is not None and message.place is Place.DELAYED:
+            message.cancelled = True
+            return Cancelled.REQUESTED
+        return super().cancel(record, now)
+
+
+@caught_by("test_it_is_held_by_a_holder_that_is_asked_to_stop_until_that_has_ended")
+class FreesKeysOfWhatIsAskedToStop(Store):
+    def cancel(self, record, now):
+        message = self._live.get(record.task_id)
+        if message is not None and message.key is not None:
+            self._holds.pop(message.key, None)
+        return super().cancel(record, now)
+
+
+@caught_by(
+    "test_a_replayed_letter_takes_its_key", "test_a_letter_stays_while_another_message_has_its_key"
+)
+class ReplaysWithoutKeys(Store):
+    def replay(self, letter_id, publication, now):
+        return super().replay(letter_id, replace(publication, unique=None), now)
+
+
+@caught_by("test_it_may_be_held_for_decades")
+class OverflowsWithLongTimes(Store):
+    def publish(self, publication, now):
+        unique = publication.unique
+        if unique is not None and unique.ttl > 1e9:
+            publication = replace(publication, unique=replace(unique, ttl=0.0))
+        return super().publish(publication, now)
+
+
+@caught_by("test_a_record_that_is_stored_again_is_heard_again")
+class TellsNewsOnly(Store):
+    def __init__(self):
+        super().__init__()
+        self.records.put = self._put_news
+
+    def _put_news(self, record, now):
+        if self.records.get(record.task_id, now) != record.body:
+            type(self.records).put(self.records, record, now)

@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from importlib.metadata import version
 
 import pytest
@@ -42,6 +43,37 @@ def test_a_result_is_shown_by_its_id(chicory, worker):
     assert json.loads(there.out)["result"] == 3
     assert there.code == 0
     assert "SUCCESS" in chicory("result", "tasks", task_id).out
+
+
+def test_calls_are_cancelled_by_their_ids(chicory, worker, folder):
+    waiting = chicory("call", "tasks", "tasks.add", "2").out.strip()
+
+    said = chicory("cancel", "tasks", waiting)
+
+    assert said.out == f"{waiting}: cancelled before it began\n"
+    assert said.code == 0
+    shown = chicory("result", "tasks", waiting)
+    assert "CANCELLED" in shown.out
+    assert shown.code == 1
+    again = chicory("cancel", "sqlite:///chicory.db", waiting, "other", "--json")
+    assert json.loads(again.out) == {waiting: "absent", "other": "absent"}
+    assert again.code == 1
+    assert "neither waits nor runs" in chicory("cancel", "tasks", "other").out
+
+
+def test_a_call_that_runs_is_cancelled_in_its_worker(chicory, worker, folder):
+    worker("tasks", "--queue", "slow")
+    running = chicory("call", "tasks", "tasks.linger", "begun").out.strip()
+    deadline = time.monotonic() + 60
+    while not (folder / "begun").exists():
+        assert time.monotonic() < deadline
+
+    said = chicory("cancel", "tasks", running)
+
+    assert said.out == f"{running}: it runs, and its worker is told to stop it\n"
+    assert said.code == 0
+    shown = chicory("result", "tasks", running, "--timeout", "60")
+    assert "CANCELLED" in shown.out
 
 
 ENQUEUE = """

@@ -6,6 +6,7 @@ where pyright does not complain of the mistake, it complains of the needless ign
 # pyright: strict, reportUnnecessaryTypeIgnoreComment=true
 
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any, NoReturn, assert_type
 
 from msgspec import Struct
@@ -14,10 +15,15 @@ from chicory import (
     AsyncResult,
     BackendType,
     BrokerType,
+    BulkError,
+    Call,
+    Cancelled,
     Chicory,
     ChicoryConfig,
+    ChicoryError,
     DeliveryMode,
     Priority,
+    Refused,
     RetryBackoff,
     RetryPolicy,
     Task,
@@ -47,7 +53,19 @@ async def add(a: int, b: int = 2) -> int:
     return a + b
 
 
-@app.task(name="orders.ship", retry_policy=RetryPolicy(max_retries=5), queue="mail")
+def of_order(order: Order, *, express: bool = False) -> str | None:
+    return None if express else str(order.number)
+
+
+@app.task(
+    name="orders.ship",
+    retry_policy=RetryPolicy(max_retries=5),
+    queue="mail",
+    delay=5,
+    unique=of_order,
+    unique_ttl=3600,
+    headers={"a": "b"},
+)
 async def ship(ctx: TaskContext, order: Order, *, express: bool = False) -> Order:
     if ctx.is_last_retry:
         ctx.fail("too late")
@@ -89,6 +107,52 @@ async def calls() -> None:
     assert_type(await count.delay([Order(1)]), AsyncResult[int])
     assert_type(count([Order(1)]), int)
     assert_type(await give_up.delay(), AsyncResult[NoReturn])
+
+
+async def calls_with_options() -> None:
+    later = add.options(delay=60, priority=Priority.HIGH, unique="key", unique_ttl=5, expires=9)
+    assert_type(await later.delay(1, 2), AsyncResult[int])
+    assert_type(await later.send(1, b=2), str)
+    assert_type(await later.options(queue="mail").delay(1), AsyncResult[int])
+    assert_type(later.call(1), Call[int])
+    whole = ship.options(eta=datetime.now(UTC), timeout=None, retry_policy=RetryPolicy())
+    assert_type(await whole.delay(Order(1), express=True), AsyncResult[Order])
+    add.options(unique=lambda a, b=2: f"{a + b}", headers={"a": "b"}, priority=0)
+    ship.options(unique=of_order)
+
+    await later.delay("1")  # pyright: ignore[reportArgumentType]
+    await later.delay()  # pyright: ignore[reportCallIssue]
+    later.call(1, 2, 3)  # pyright: ignore[reportCallIssue]
+    await whole.delay(1)  # pyright: ignore[reportArgumentType]
+    add.options(dealy=1)  # pyright: ignore[reportCallIssue]
+    add.options(delay="1")  # pyright: ignore[reportArgumentType]
+    add.options(eta=60)  # pyright: ignore[reportArgumentType]
+    add.options(unique=5)  # pyright: ignore[reportArgumentType]
+    add.options(unique=of_order)  # pyright: ignore[reportArgumentType]
+    add.options(queue=None)  # pyright: ignore[reportArgumentType]
+
+
+async def many_calls() -> None:
+    handles = await app.enqueue_many(add.call(n) for n in range(10))
+    assert_type(handles, list[AsyncResult[int]])
+    assert_type(await app.gather(handles), list[int])
+    async for one in app.enqueue_many([add.call(1), add.options(delay=5).call(2)]):
+        assert_type(one, AsyncResult[int] | Refused)
+    mixed: list[Call[int] | Call[None]] = [add.call(1), write.call("path")]
+    del mixed
+    try:
+        await app.enqueue_many([ship.call(Order(1))])
+    except BulkError as error:
+        assert_type(error.refused[0].error, ChicoryError)
+
+    app.enqueue_many([add])  # pyright: ignore[reportArgumentType]
+    app.enqueue_many([(1, 2)])  # pyright: ignore[reportArgumentType]
+
+
+async def cancelling() -> None:
+    assert_type(await (await add.delay(1)).cancel(), Cancelled)
+    assert_type(await app.result("id").cancel(), Cancelled)
+    assert_type(await app.broker.cancel("id"), Cancelled)
 
 
 async def mistakes() -> None:

@@ -197,9 +197,9 @@ async def test_a_direct_call_gets_a_context_made_up_or_its_own(app):
     own = TaskContext("id", "own")
 
     assert sync(1) == sync(a=1) == ("sync", 7, 1)
-    assert sync.call(own, 1) == ("own", 0, 1)
+    assert sync.run(own, 1) == ("own", 0, 1)
     assert await late(2) == ("late", 2)
-    assert await late.call(2, ctx=own) == ("own", 2)
+    assert await late.run(2, ctx=own) == ("own", 2)
 
 
 def test_a_direct_call_raises_what_the_function_raises(app):

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
+    LATER,
     QUEUE,
     TICKS,
     Heard,
@@ -15,9 +18,10 @@ from chicory.testing.contract.steps import (
     live,
     message,
     record,
+    retry,
     take,
 )
-from chicory.transport import Cancelled, Counts, Lease, Release, Settled, Stage
+from chicory.transport import Cancelled, Counts, Lease, Release, Settled, Stage, Standing
 
 
 class CancelContract:
@@ -46,6 +50,27 @@ class CancelContract:
         standings = await transport.look_up(names)
         assert [standing.record for standing in standings] == [b"cancelled", None, None]
         assert standings[0].stage is Stage.RECORDED
+
+    async def test_a_record_without_a_body_leaves_none(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.publish([message("1"), message("2")])
+        await transport.store([record("2", b"of an earlier attempt")])
+
+        answers = await transport.cancel([record("1", None), record("2", None)])
+
+        assert list(answers) == [Cancelled.REMOVED] * 2
+        assert list(await transport.look_up(["1", "2"])) == [Standing(Stage.WAITING)] * 2
+
+    async def test_what_waits_for_its_retry_is_removed(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        again = retry(delivery, harness.now() + LATER)
+        await transport.settle([replace(again, record=record("1", b"to be retried"))])
+
+        assert list(await transport.cancel([record("1", b"cancelled")])) == [Cancelled.REMOVED]
+
+        assert await count(transport) == Counts()
+        assert (await transport.look_up(["1"]))[0].record == b"cancelled"
 
     async def test_watchers_hear_of_it(self, harness: Harness) -> None:
         here, there = await harness.connect(), await harness.connect()

@@ -29,6 +29,7 @@ from chicory.transport import (
 )
 
 _KEY = "key"
+_DECADES = 2e9
 
 
 class UniqueContract:
@@ -133,6 +134,55 @@ class UniqueContract:
             await transport.purge(QUEUE)
             assert await _try(transport, "4") == Accepted()
             await transport.purge(QUEUE)
+
+    async def test_it_is_held_by_a_holder_that_is_asked_to_stop_until_that_has_ended(
+        self, harness: Harness
+    ) -> None:
+        transport = await harness.connect()
+        await transport.publish([message("1", unique=_KEY)])
+        delivery = await take_one(transport)
+
+        await transport.cancel([record("1")])
+        assert await _try(transport, "2") == Duplicate("1")
+
+        await transport.settle([done(delivery, b"cancelled")])
+        assert await _try(transport, "2") == Accepted()
+
+    async def test_a_replayed_letter_takes_its_key(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.publish([message("1", unique=_KEY)])
+        await transport.settle([dead(await take_one(transport), "letter")])
+
+        assert list(await transport.replay([("letter", message("1", unique=_KEY))])) == [True]
+
+        assert await _try(transport, "2") == Duplicate("1")
+        await transport.settle([done(await take_one(transport))])
+        assert await _try(transport, "2") == Accepted()
+
+    async def test_a_letter_stays_while_another_message_has_its_key(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.publish([message("1", unique=_KEY)])
+        await transport.settle([dead(await take_one(transport), "letter")])
+        await transport.publish([message("2", unique=_KEY)])
+        again = ("letter", message("1", unique=_KEY))
+
+        assert list(await transport.replay([again])) == [False]
+
+        assert (await count(transport)).dead == 1
+        await transport.settle([done(await take_one(transport))])
+        assert list(await transport.replay([again])) == [True]
+        assert ids(await take(transport)) == ["1"]
+
+    async def test_it_may_be_held_for_decades(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        long = Unique(_KEY, _DECADES)
+
+        await transport.publish([Publication(QUEUE, "1", b"", unique=long)])
+        await harness.advance(harness.moment)
+
+        assert await _try(transport, "2") == Duplicate("1")
+        await transport.cancel([record("1")])
+        assert await _try(transport, "2") == Accepted()
 
     async def test_it_is_free_when_its_ttl_is_over(self, harness: Harness) -> None:
         transport = await harness.connect()

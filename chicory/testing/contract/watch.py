@@ -35,6 +35,17 @@ class WatchContract:
         await there.store([record("1", b"second")])
         await heard.until_hearing("1", b"second")
 
+    async def test_a_record_that_is_stored_again_is_heard_again(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        heard = Heard(harness)
+        await here.watch(["1"], heard)
+
+        for times in (1, 2):
+            await there.store([record("1", b"the same")])
+            await heard.until(times)
+
+        assert set(heard.records) == {("1", b"the same")}
+
     async def test_what_is_stored_already_is_heard(self, harness: Harness) -> None:
         here, there = await harness.connect(), await harness.connect()
         heard = Heard(harness)

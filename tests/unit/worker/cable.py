@@ -17,6 +17,7 @@ VERBS = (
     "settle",
     "publish",
     "store",
+    "watch",
     "beat",
     "counts",
     "ping",

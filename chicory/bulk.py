@@ -1,0 +1,155 @@
+"""Many calls in few round trips: sent as they are asked for, each one answered for itself."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import (
+    AsyncIterable,
+    AsyncIterator,
+    Generator,
+    Iterable,
+    Sequence,
+)
+from typing import Any, Generic, TypeAlias, TypeVar
+
+from msgspec import Struct
+
+from chicory.broker import Broker
+from chicory.errors import BrokerConnectionError, ChicoryError
+from chicory.result import AsyncResult
+from chicory.sender import Call
+from chicory.transport import Publication
+
+R_co = TypeVar("R_co", covariant=True)
+_Prepared: TypeAlias = tuple[Call[Any], Publication | ChicoryError]
+"""A call, and what to publish for it or why that cannot be."""
+
+MAX_CALLS, MAX_BYTES = 256, 1 << 20
+"""Of one batch, that is one round trip, and on Redis one step; bytes of encoded messages."""
+
+
+class Refused(Struct, frozen=True):
+    """A call that was not enqueued; the others were.
+
+    Attributes:
+        index: which one it was, from 0.
+        call: the call.
+        error: why. A ``BrokerConnectionError`` leaves open whether the call was published.
+    """
+
+    index: int
+    call: Call[Any]
+    error: ChicoryError
+
+
+class BulkError(ChicoryError):
+    """Some calls of ``await app.enqueue_many(...)`` were refused.
+
+    Attributes:
+        enqueued: the handles of the others, in the order given.
+        refused: those that were not enqueued.
+    """
+
+    def __init__(self, enqueued: Sequence[AsyncResult[Any]], refused: Sequence[Refused]) -> None:
+        super().__init__(enqueued, refused)
+        self.enqueued = enqueued
+        self.refused = refused
+
+    def __str__(self) -> str:
+        first, total = self.refused[0], len(self.enqueued) + len(self.refused)
+        return (
+            f"{len(self.refused)} of {total} calls were not enqueued, the others were; "
+            f"the first, number {first.index} of task {first.call.name}: {first.error}"
+        )
+
+
+class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
+    """Calls to be enqueued; made by ``Chicory.enqueue_many``, which see."""
+
+    def __init__(
+        self, calls: Iterable[Call[R_co]] | AsyncIterable[Call[R_co]], broker: Broker
+    ) -> None:
+        self._source = aiter(calls) if isinstance(calls, AsyncIterable) else iter(calls)
+        self._broker = broker
+        self._number = 0
+        self._held: _Prepared | None = None
+        self._answers: deque[AsyncResult[R_co] | Refused] = deque()
+        self._end: Exception | None = None
+
+    def __await__(self) -> Generator[Any, None, list[AsyncResult[R_co]]]:
+        return self._send_all().__await__()
+
+    def __aiter__(self) -> Bulk[R_co]:
+        return self
+
+    async def __anext__(self) -> AsyncResult[R_co] | Refused:
+        while not self._answers:
+            if self._end is not None:
+                raise self._end
+            await self._send(await self._gather())
+        return self._answers.popleft()
+
+    async def _send_all(self) -> list[AsyncResult[R_co]]:
+        enqueued: list[AsyncResult[R_co]] = []
+        refused: list[Refused] = []
+        try:
+            async for one in self:
+                if isinstance(one, Refused):
+                    refused.append(one)
+                else:
+                    enqueued.append(one)
+        except BrokerConnectionError as error:  # of which the refused calls tell, too
+            raise BulkError(enqueued, refused) from error
+        except Exception as error:
+            error.add_note(f"{len(enqueued)} calls before that were enqueued")
+            raise
+        if refused:
+            raise BulkError(enqueued, refused)
+        return enqueued
+
+    async def _gather(self) -> list[_Prepared]:
+        """The next batch. The end of the calls, or the error that they end with, is noted."""
+        batch: list[_Prepared] = []
+        source, size = self._source, 0
+        waits = isinstance(source, AsyncIterator)
+        try:
+            while len(batch) < MAX_CALLS:
+                if self._held is None:
+                    call = await anext(source) if waits else next(source)
+                    self._held = call, self._prepare(call)
+                form = self._held[1]
+                size += len(form.body) if isinstance(form, Publication) else 0
+                if batch and size > MAX_BYTES:
+                    break
+                batch.append(self._held)
+                self._held = None
+        except StopIteration:
+            self._end = StopAsyncIteration()
+        except Exception as error:  # noqa: BLE001  (raised once what came before it is sent)
+            self._end = error
+        return batch
+
+    def _prepare(self, call: Call[Any]) -> Publication | ChicoryError:
+        if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise TypeError(f"{type(call).__name__} is no call: write task.call(...)")
+        try:
+            return call.prepare(self._broker)
+        except ChicoryError as error:
+            return error
+
+    async def _send(self, batch: Sequence[_Prepared]) -> None:
+        publications = [form for _, form in batch if isinstance(form, Publication)]
+        outcomes = iter(await self._broker.enqueue_all(publications) if publications else ())
+        for call, form in batch:
+            if isinstance(form, ChicoryError):
+                self._refuse(call, form)
+            elif isinstance(outcome := next(outcomes), ChicoryError):
+                self._refuse(call, outcome)
+            else:
+                self._answers.append(call.handle(form.task_id, outcome))
+            self._number += 1
+
+    def _refuse(self, call: Call[Any], error: ChicoryError) -> None:
+        self._answers.append(Refused(self._number, call, error))
+        if isinstance(error, BrokerConnectionError):
+            self._end = error

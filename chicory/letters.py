@@ -1,0 +1,94 @@
+"""Dead letters as users see them, and how one becomes a message again."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import Struct
+
+from chicory import message as messages
+from chicory.errors import ChicoryError, MessageError
+from chicory.message import TaskMessage
+from chicory.transport import DeadLetter, Publication, Record, Transport
+
+
+class DLQMessage(Struct, frozen=True):
+    """A dead letter.
+
+    Attributes:
+        message_id: what replay and delete take.
+        original_message: the message, ``None`` where its bytes cannot be decoded.
+        failed_at: when it was given up.
+        error: the message of the last exception.
+        retry_count: retries made.
+        reason: one word for why; see ``chicory.outcome.DeathReason``.
+        queue: where it was.
+        body: the bytes as they were fetched.
+    """
+
+    message_id: str
+    original_message: TaskMessage | None
+    failed_at: datetime
+    error: str
+    retry_count: int
+    reason: str
+    queue: str
+    body: bytes
+
+
+def shown(letter: DeadLetter) -> DLQMessage:
+    """A letter as users see it."""
+    try:
+        original = messages.decode_whole(letter.body)
+    except ChicoryError:
+        original = None
+    return DLQMessage(
+        letter.id,
+        original,
+        datetime.fromtimestamp(letter.failed_at, UTC),
+        letter.error,
+        letter.retries,
+        letter.reason,
+        letter.queue,
+        letter.body,
+    )
+
+
+def revived(letter: DeadLetter, queue: str | None, *, reset_retries: bool) -> Publication:
+    """The message to publish in place of a letter: due at once, holding its unique key again."""
+    body, unique = letter.body, None
+    try:
+        envelope = messages.decode(body)
+    except MessageError:
+        pass
+    else:
+        unique = envelope.unique
+        envelope.eta = None
+        envelope.expires_at = None  # who replays it wants it run
+        if reset_retries:
+            envelope.retries = 0
+            envelope.first_failure_at = None
+            envelope.last_error = None
+        body = messages.encode(envelope)
+    return Publication(queue or letter.queue, letter.task_id, body, letter.priority, unique=unique)
+
+
+async def replay(
+    transport: Transport,
+    results: Transport | None,
+    letter: DeadLetter,
+    again: Publication,
+    result_ttl: float,
+) -> bool:
+    """Exchange a letter for a message, and forget what the call came to; False: it stays."""
+    if results is None:
+        return (await transport.replay([(letter.id, again)]))[0]
+    # a waiter must find the new outcome, not the old one
+    (before,) = await results.look_up([letter.task_id])
+    await results.store([Record(letter.task_id, None, 0)])
+    (replayed,) = await transport.replay([(letter.id, again)])
+    if not replayed and before.record is not None:
+        (kept,) = await transport.find_dead([letter.id])
+        if kept is not None:
+            await results.store([Record(letter.task_id, before.record, result_ttl)])
+    return replayed

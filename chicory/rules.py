@@ -1,0 +1,52 @@
+"""A retry policy as it travels with a call: exception classes become their names."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from chicory.retry import LONGEST_DELAY, RetryBackoff, RetryPolicy
+
+_Seconds = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
+
+
+class RetryRules(Struct, kw_only=True, omit_defaults=True):
+    """What a worker needs of a ``RetryPolicy``; the fields mean what they mean there."""
+
+    max_retries: Annotated[int, Meta(ge=0)] = 3
+    retry_delay: _Seconds = 1.0
+    backoff: RetryBackoff = RetryBackoff.EXPONENTIAL
+    max_delay: Annotated[float, Meta(ge=0)] = 3600.0
+    jitter: bool = True
+    retry_on: list[str] | None = None
+    ignore_on: list[str] | None = None
+
+
+def written(policy: RetryPolicy) -> RetryRules:
+    """A policy in words that a worker understands which has no such classes."""
+    return RetryRules(
+        max_retries=policy.max_retries,
+        retry_delay=policy.retry_delay,
+        backoff=policy.backoff,
+        max_delay=policy.max_delay,
+        jitter=policy.jitter,
+        retry_on=_names(policy.retry_on),
+        ignore_on=_names(policy.ignore_on),
+    )
+
+
+def read(rules: RetryRules) -> RetryPolicy:
+    """The policy that was written."""
+    return RetryPolicy(**msgspec.structs.asdict(rules))
+
+
+def _names(kinds: Collection[str | type[BaseException]] | None) -> list[str] | None:
+    if kinds is None:
+        return None
+    return [
+        kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
+        for kind in kinds
+    ]

@@ -1,0 +1,203 @@
+"""What calls are sent with: a task, or a task with options for some of its calls."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any, Generic, ParamSpec, TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from chicory.broker import Broker
+from chicory.call import begin, compose
+from chicory.clock import Clock
+from chicory.errors import ConfigurationError
+from chicory.message import Envelope
+from chicory.options import CallOptions, TaskOptions, check_unique
+from chicory.result import AsyncResult
+from chicory.retry import RetryPolicy
+from chicory.signature import Signature
+from chicory.transport import Duplicate, Priority, Publication, PublishOutcome
+
+P = ParamSpec("P")
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+
+class Sender(ABC, Generic[P, R]):
+    """Sends calls of one task, all with the same options.
+
+    Attributes:
+        name: the task's name.
+        settings: the task's settings.
+    """
+
+    name: str
+    settings: TaskOptions
+
+    def __init__(self, broker: Broker, clock: Clock, options: CallOptions) -> None:
+        self._broker = broker
+        self._clock = clock
+        self._options = options
+
+    @property
+    @abstractmethod
+    def signature(self) -> Signature:
+        """The task's argument codec. Raises ``ConfigurationError`` for unusable annotations."""
+
+    @abstractmethod
+    def result(self, task_id: str, *, duplicate: bool = False) -> AsyncResult[R]:
+        """The handle of a call of this task."""
+
+    async def send(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """Publish a call and return its id; the call is durable when this returns.
+
+        Where a call with the same unique key lives already, nothing is published, and its id is
+        returned.
+
+        Raises:
+            ValidationError: an argument, or the unique key, does not fit; nothing was published.
+            MessageTooLargeError: likewise.
+            QueueFullError: the broker has no room; nothing was published.
+            BrokerConnectionError: the broker did not answer; the call may have been published.
+        """
+        envelope = self._compose(args, kwargs)
+        outcome = await self._broker.enqueue(envelope, self._options.queue)
+        return outcome.task_id if type(outcome) is Duplicate else envelope.id
+
+    async def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """Publish a call and return its handle, or that of the living one with its unique key.
+
+        Raises as ``send`` does.
+        """
+        envelope = self._compose(args, kwargs)
+        outcome = await self._broker.enqueue(envelope, self._options.queue)
+        return self.handle(envelope.id, outcome)
+
+    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+        """A call to be sent with others: see ``Chicory.enqueue_many``. Checked when it is sent."""
+        return Call(self, args, kwargs)
+
+    def options(
+        self,
+        *,
+        delay: float | UnsetType | None = UNSET,
+        eta: datetime | UnsetType | None = UNSET,
+        priority: Priority | int | UnsetType = UNSET,
+        queue: str | UnsetType = UNSET,
+        unique: str | Callable[P, str | None] | UnsetType | None = UNSET,
+        unique_ttl: float | UnsetType | None = UNSET,
+        expires: float | UnsetType | None = UNSET,
+        timeout: float | UnsetType | None = UNSET,
+        retry_policy: RetryPolicy | UnsetType | None = UNSET,
+        headers: Mapping[str, str] | UnsetType = UNSET,
+    ) -> Variant[P, R]:
+        """The same task, for calls with options of their own; see ``CallOptions``.
+
+        What is not given is as it is here; ``None`` is what ``CallOptions`` says of it, whatever
+        the task has. Headers are added to those here.
+
+        Raises ``ConfigurationError`` for a value that makes no sense; nothing is published then.
+        """
+        given = {
+            "delay": delay,
+            "eta": eta,
+            "priority": priority,
+            "queue": queue,
+            "unique": unique,
+            "unique_ttl": unique_ttl,
+            "expires": expires,
+            "timeout": timeout,
+            "retry_policy": retry_policy,
+            "headers": headers,
+        }
+        altered = self._options.altered({k: v for k, v in given.items() if v is not UNSET})
+        check_unique(self.settings.delivery_mode, altered.unique, "options")
+        begin(altered, self._clock.now())  # an eta beyond reason
+        return Variant(self, altered, self._broker, self._clock)
+
+    def prepare(
+        self, broker: Broker, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Publication:
+        """What to publish for a call with these arguments.
+
+        Raises as ``send``, and ``ConfigurationError`` where ``broker`` is that of another app.
+        """
+        if broker is not self._broker:
+            raise ConfigurationError(f"task {self.name} is another app's: enqueue it with that one")
+        return broker.prepare(self._compose(args, kwargs), self._options.queue)
+
+    def handle(self, task_id: str, outcome: PublishOutcome) -> AsyncResult[R]:
+        """The handle of the call that was published as ``task_id``, or of its duplicate."""
+        if type(outcome) is Duplicate and outcome.task_id != task_id:
+            return self.result(outcome.task_id, duplicate=True)
+        return self.result(task_id)
+
+    def _compose(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Envelope:
+        return compose(
+            self.signature,
+            self._options,
+            args,
+            kwargs,
+            self._clock.now(),
+            check=self.settings.validation_mode.inputs,
+        )
+
+
+class Variant(Sender[P, R]):
+    """A task with options of its own for calls; made by ``Task.options``."""
+
+    def __init__(
+        self, task: Sender[P, R], options: CallOptions, broker: Broker, clock: Clock
+    ) -> None:
+        super().__init__(broker, clock, options)
+        self.name = task.name
+        self.settings = task.settings
+        self._task = task
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name} with options>"
+
+    @property
+    def signature(self) -> Signature:
+        """The task's."""
+        return self._task.signature
+
+    def result(self, task_id: str, *, duplicate: bool = False) -> AsyncResult[R]:
+        """The handle of a call of this task."""
+        return self._task.result(task_id, duplicate=duplicate)
+
+
+class Call(Generic[R_co]):
+    """One call of a task, not sent yet; made by ``Task.call``.
+
+    Attributes:
+        name: the task's name.
+        args, kwargs: the arguments.
+    """
+
+    __slots__ = ("_sender", "args", "kwargs")
+
+    def __init__(
+        self, sender: Sender[..., R_co], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._sender = sender
+        self.args = args
+        self.kwargs = kwargs
+
+    def __repr__(self) -> str:
+        return f"<Call of {self.name}>"
+
+    @property
+    def name(self) -> str:
+        """The task's name."""
+        return self._sender.name
+
+    def prepare(self, broker: Broker) -> Publication:
+        """What to publish there. Raises as ``send``, and as ``Sender.prepare``."""
+        return self._sender.prepare(broker, self.args, self.kwargs)
+
+    def handle(self, task_id: str, outcome: PublishOutcome) -> AsyncResult[R_co]:
+        """The handle of the call that was published as ``task_id``, or of its duplicate."""
+        return self._sender.handle(task_id, outcome)

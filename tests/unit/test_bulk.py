@@ -1,0 +1,211 @@
+"""Many calls at once: in order, each answered for itself, and never more than a batch in memory."""
+
+from typing import ClassVar
+
+import pytest
+from anyio.lowlevel import checkpoint
+
+from chicory import BulkError, Chicory, Refused
+from chicory.bulk import MAX_BYTES, MAX_CALLS
+from chicory.errors import (
+    BrokerConnectionError,
+    ConfigurationError,
+    MessageTooLargeError,
+    QueueFullError,
+    ValidationError,
+)
+from chicory.testing.memory import MemoryTransport
+
+
+def work(number: int, ballast: str = "") -> int:
+    return number
+
+
+@pytest.fixture
+def task(app):
+    return app.task(name="work")(work)
+
+
+class Server(MemoryTransport):
+    """Takes no message whose body is in ``hated``, nor any while it is ``down``."""
+
+    hated: ClassVar[set[bytes]] = set()
+    down = False
+    batches: ClassVar[list[int]] = []
+
+    async def publish(self, publications):
+        self.batches.append(len(publications))
+        if self.down:
+            raise BrokerConnectionError("it is down")
+        liked = [one for one in publications if not any(hated in one.body for hated in self.hated)]
+        outcomes = await super().publish(liked)
+        if len(liked) < len(publications):  # each item is done whole or not begun
+            raise QueueFullError("no room")
+        return outcomes
+
+
+@pytest.fixture
+def server(app, monkeypatch):
+    monkeypatch.setattr(Server, "batches", [])
+    monkeypatch.setattr(Server, "hated", set())
+    monkeypatch.setattr(Server, "down", False)
+    template = app.broker_link.template
+    app.broker_link.template = Server(template._settings, template._store)
+    return Server
+
+
+async def count(app):
+    return await app.broker.get_queue_size()
+
+
+async def test_each_call_has_its_handle_in_the_order_given(app, task, server):
+    number = 3 * MAX_CALLS + 1
+
+    handles = await app.enqueue_many(task.call(n) for n in range(number))
+
+    transport = (await app.broker_link.session()).transport
+    stored = [one.task_id for one in await transport.fetch(["default"], 10_000, 0)]
+    assert [handle.task_id for handle in handles] == stored
+    assert server.batches == [MAX_CALLS] * 3 + [1]
+
+
+async def test_nothing_is_nothing(app, server):
+    assert await app.enqueue_many([]) == []
+    assert server.batches == []
+
+
+async def test_calls_are_taken_a_batch_at_a_time_as_they_are_wanted(app, task):
+    taken = []
+
+    def calls():
+        for number in range(10_000):
+            taken.append(number)
+            yield task.call(number)
+
+    bulk = app.enqueue_many(calls())
+    for number in range(1, 2 * MAX_CALLS + 1):
+        await anext(bulk)
+        assert len(taken) <= number + MAX_CALLS
+        assert await count(app) == len(taken)
+
+
+async def test_large_calls_are_taken_few_at_a_time(app, task):
+    taken = []
+
+    def calls():
+        for number in range(100):
+            taken.append(number)
+            yield task.call(number, "x" * (MAX_BYTES // 4))
+
+    bulk = app.enqueue_many(calls())
+    await anext(bulk)
+
+    assert await count(app) == 3
+    assert len(taken) == 4
+    assert len([one async for one in bulk]) == 99
+    assert await count(app) == len(taken) == 100
+
+
+async def test_an_asynchronous_source_will_do(app, task):
+    async def calls():
+        for number in range(5):
+            await checkpoint()
+            yield task.call(number)
+
+    assert len(await app.enqueue_many(calls())) == 5
+
+
+async def test_what_cannot_be_sent_is_refused_alone(app, task):
+    calls = [task.call(0), task.call("1"), task.call(2, "x" * (1 << 20)), task.call(3)]
+    calls.append(Chicory("memory://").task(name="other")(work).call(4))
+
+    with pytest.raises(BulkError) as caught:
+        await app.enqueue_many(calls)
+
+    error = caught.value
+    assert [(one.index, type(one.error)) for one in error.refused] == [
+        (1, ValidationError),
+        (2, MessageTooLargeError),
+        (4, ConfigurationError),
+    ]
+    assert error.refused[0].call is calls[1]
+    assert len(error.enqueued) == await count(app) == 2
+    assert str(error).startswith(
+        "3 of 5 calls were not enqueued, the others were; the first, number 1 of task work: work: "
+        "argument 'number'"
+    )
+
+
+async def test_what_the_broker_refuses_takes_no_other_with_it(app, task, server):
+    server.hated.update({b"\x03bad", b"\x03sad"})
+    words = ["good"] * 100
+    words[17], words[60] = "bad", "sad"
+
+    answers = [
+        one async for one in app.enqueue_many(task.call(n, f"\x03{w}") for n, w in enumerate(words))
+    ]
+
+    refused = [one for one in answers if isinstance(one, Refused)]
+    assert [(one.index, type(one.error)) for one in refused] == [
+        (17, QueueFullError),
+        (60, QueueFullError),
+    ]
+    assert not any(one.duplicate for one in answers if not isinstance(one, Refused))
+    assert await count(app) == 98
+
+
+async def test_a_lost_connection_ends_it_and_tells_what_was_done(app, task, server):
+    def calls():
+        for number in range(3 * MAX_CALLS):
+            server.down = number >= MAX_CALLS
+            yield task.call(number)
+
+    with pytest.raises(BulkError) as caught:
+        await app.enqueue_many(calls())
+
+    error = caught.value
+    assert isinstance(error.__cause__, BrokerConnectionError)
+    assert len(error.enqueued) == MAX_CALLS
+    assert [one.index for one in error.refused] == list(range(MAX_CALLS, 2 * MAX_CALLS))
+
+
+async def test_a_lost_connection_ends_the_iteration(app, task, server):
+    server.down = True
+    bulk = app.enqueue_many(task.call(number) for number in range(2 * MAX_CALLS))
+
+    refused = [await anext(bulk) for _ in range(MAX_CALLS)]
+
+    assert all(isinstance(one.error, BrokerConnectionError) for one in refused)
+    for _ in range(2):
+        with pytest.raises(BrokerConnectionError):
+            await anext(bulk)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "kind", "text"),
+    [
+        (None, ValueError, "the source"),
+        ("no call", TypeError, r"str is no call: write task\.call"),
+    ],
+)
+async def test_what_came_before_an_error_of_the_source_is_sent(app, task, wrong, kind, text):
+    def calls():
+        yield from [task.call(0), task.call(1)]
+        if wrong is None:
+            raise ValueError("the source")
+        yield wrong
+
+    with pytest.raises(kind, match=text) as caught:
+        await app.enqueue_many(calls())
+
+    assert caught.value.__notes__ == ["2 calls before that were enqueued"]
+    assert await count(app) == 2
+
+
+async def test_duplicates_are_the_calls_that_live(app, task):
+    once = task.options(unique=lambda number: str(number % 2))
+
+    handles = await app.enqueue_many(once.call(number) for number in range(10))
+
+    assert [handle.duplicate for handle in handles] == [False, False] + [True] * 8
+    assert len({handle.task_id for handle in handles}) == await count(app) == 2
