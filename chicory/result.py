@@ -9,6 +9,7 @@ from typing import Any, Generic, TypeVar
 from anyio import Event, move_on_after
 from msgspec import UNSET, UnsetType
 
+from chicory import portal
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.errors import BackendNotConfiguredError, BrokerConnectionError, ChicoryError
@@ -71,6 +72,13 @@ class AsyncResult(Generic[R_co]):
         """
         limit = self._timeout if timeout is UNSET else timeout
         return self.value(await self.backend.wait(self.task_id, limit))
+
+    def get_sync(self, timeout: float | UnsetType | None = UNSET) -> R_co:
+        """``get`` for code without an event loop, from any thread.
+
+        Raises as ``get`` does, and ``RuntimeError`` where an event loop runs in this thread.
+        """
+        return portal.run_sync("result.get_sync(...)", self.get, timeout)
 
     def value(self, outcome: Outcome) -> R_co:
         """What ``get`` gives or raises for this outcome of the call."""

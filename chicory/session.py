@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from anyio import CancelScope, Lock
 
-from chicory import record
+from chicory import portal, record
 from chicory.clock import Clock
 from chicory.coalescer import Coalescer
 from chicory.errors import BrokerConnectionError, ChicoryError, MessageError
@@ -158,6 +158,7 @@ class Link:
             session = self._sessions.get(loop.key)
             if session is None:
                 session = self._sessions[loop.key] = Session(await self._open())
+                portal.closed_at_exit(self, self.close)
         return session
 
     async def close(self) -> None:
@@ -167,6 +168,7 @@ class Link:
             async with self._gate(loop):
                 session = self._sessions.pop(loop.key, None)
                 if session is not None:
+                    portal.forget(self)
                     await session.close()
 
     async def failure(self) -> str | None:

@@ -155,6 +155,21 @@ async def cancelling() -> None:
     assert_type(await app.broker.cancel("id"), Cancelled)
 
 
+def without_a_loop() -> None:
+    result = assert_type(add.delay_sync(1, b=2), AsyncResult[int])
+    assert_type(result.get_sync(timeout=5), int)
+    assert_type(add.options(delay=5).send_sync(1), str)
+    assert_type(ship.delay_sync(Order(1), express=True), AsyncResult[Order])
+    assert_type(app.enqueue_many_sync(add.call(n) for n in range(9)), list[AsyncResult[int]])
+    assert_type(app.gather_sync([result], timeout=5), list[int])
+    assert_type(app.run_sync(app.broker.get_queue_size, "mail"), int)
+
+    add.delay_sync("1")  # pyright: ignore[reportArgumentType]
+    add.send_sync()  # pyright: ignore[reportCallIssue]
+    app.run_sync(app.broker.get_queue_size, 5)  # pyright: ignore[reportArgumentType]
+    app.run_sync(add.delay, "1")  # pyright: ignore[reportArgumentType]
+
+
 async def mistakes() -> None:
     await add.delay("1")  # pyright: ignore[reportArgumentType]
     await add.delay(1, 2, 3)  # pyright: ignore[reportCallIssue]
