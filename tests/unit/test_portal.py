@@ -175,10 +175,9 @@ def test_an_interrupt_cancels_the_call(app):
     try:
         with pytest.raises(Interruption):
             app.run_sync(endless)
+        assert cancelled.wait(PATIENCE)
     finally:
         signal.signal(signal.SIGUSR1, before)
-
-    assert cancelled.wait(PATIENCE)
 
 
 def test_an_exit_within_a_call_is_the_caller_s(app):
