@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct
 
-from chicory.context import FailTask
+from chicory.context import FailTask, SnoozeTask
 from chicory.errors import MaxRetriesExceededError, RetryError
 from chicory.retry import LONGEST_DELAY, RetryPolicy
 
@@ -113,7 +113,13 @@ class GiveBack(Struct, frozen=True):
     not_before: float
 
 
-Verdict: TypeAlias = Succeed | RetryIn | Fail | Bury | Cancel | GiveBack
+class Postpone(Struct, frozen=True):
+    """Publish the same attempt again, due in ``delay`` seconds."""
+
+    delay: float
+
+
+Verdict: TypeAlias = Succeed | RetryIn | Fail | Bury | Cancel | GiveBack | Postpone
 
 
 class Terms(Struct, frozen=True):
@@ -166,6 +172,8 @@ def _after_error(
 ) -> Verdict:
     if isinstance(error, FailTask):
         return _give_up(error.error, terms)
+    if isinstance(error, SnoozeTask):
+        return Postpone(error.seconds)
     if isinstance(error, MaxRetriesExceededError):
         return _give_up(error.cause or error, terms)
     asked = isinstance(error, RetryError)

@@ -13,6 +13,7 @@ from chicory import portal
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.errors import BackendNotConfiguredError, BrokerConnectionError, ChicoryError
+from chicory.progress import Progress
 from chicory.record import StoredResult
 from chicory.session import Outcome
 from chicory.states import TaskState
@@ -99,6 +100,13 @@ class AsyncResult(Generic[R_co]):
     async def failed(self) -> bool:
         """Whether it has come to its end without a result."""
         return (await self.state()).failed
+
+    async def progress(self) -> Progress | None:
+        """What the task reported last with ``ctx.progress``; ``None`` where there is no report.
+
+        Raises ``BackendNotConfiguredError`` where the app, or the task, stores no results.
+        """
+        return await self.backend.progress(self.task_id)
 
     async def cancel(self) -> Cancelled:
         """Cancel the call; says what that did, as ``Broker.cancel`` does. True if anything.

@@ -16,6 +16,7 @@ from chicory.outcome import (
     Fail,
     Failure,
     GiveBack,
+    Postpone,
     RetryIn,
     Succeed,
     Terms,
@@ -117,6 +118,8 @@ class Clerk:
                 return Done(receipt, stored)
             case RetryIn(delay=delay, failure=failure):
                 return Retry(receipt, next_attempt(attempt, delay, failure, now), stored)
+            case Postpone(delay=delay):
+                return Retry(receipt, _same_attempt(attempt, delay, now))
             case Bury(reason=reason, failure=failure):
                 return Dead(receipt, _letter(attempt, reason, failure, now), stored)
             case GiveBack(not_before=not_before):
@@ -135,7 +138,7 @@ def _state(verdict: Verdict) -> tuple[TaskState | None, Failure | None]:
             return TaskState.DEAD_LETTERED, failure
         case Cancel():
             return TaskState.CANCELLED, Failure(*cancellation.WHY)
-        case GiveBack():
+        case GiveBack() | Postpone():
             return None, None
 
 
@@ -148,14 +151,17 @@ def next_attempt(attempt: Attempt, delay: float, failure: Failure, now: float) -
         first_failure_at=attempt.envelope.first_failure_at or datetime.fromtimestamp(now, UTC),
         last_error=failure.message,
     )
+    return _again(attempt, messages.encode(following), delay, now)
+
+
+def _same_attempt(attempt: Attempt, delay: float, now: float) -> Publication:
+    return _again(attempt, attempt.delivery.body, delay, now)
+
+
+def _again(attempt: Attempt, body: bytes, delay: float, now: float) -> Publication:
     delivery = attempt.delivery
-    return Publication(
-        delivery.queue,
-        delivery.task_id,
-        messages.encode(following),
-        delivery.priority,
-        now + delay if delay else 0.0,
-    )
+    due = now + delay if delay else 0.0
+    return Publication(delivery.queue, delivery.task_id, body, delivery.priority, due)
 
 
 def without_retry(retry: Retry) -> Done:

@@ -12,17 +12,32 @@ from servers.redis import RedisServer, newest
 TASKS = """
 import os, sys, threading, warnings
 warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
-from chicory import Chicory, Worker
+from chicory import Chicory, Worker, current
 app = Chicory(sys.argv[1])
 
 @app.task(name="add")
 async def add(a: int, b: int) -> int:
     return a + b
+
+snoozed = []
+
+@app.task(name="work")
+async def work() -> int:
+    ctx = current()
+    if not snoozed:
+        snoozed.append(ctx.task_id)
+        ctx.snooze(0.1)
+    ctx.progress(1, 2, "half")
+    while await app.result(ctx.task_id).progress() is None:
+        pass
+    return ctx.attempts
 """
 ROUND_TRIP = """
 worker = Worker(app)
 app.run_sync(worker.start)
 print(add.delay_sync(2, 3).get_sync(timeout=60), flush=True)
+result = work.delay_sync()
+print(result.get_sync(timeout=60), app.run_sync(result.progress).note, flush=True)
 """
 WAITING = """
 def wait():
@@ -71,7 +86,7 @@ def run(program: str, url: str, folder: Path) -> str:
 
 
 def test_a_call_gets_its_result_and_the_interpreter_ends_in_peace(url, tmp_path):
-    assert run(ROUND_TRIP, url, tmp_path) == "5\n"
+    assert run(ROUND_TRIP, url, tmp_path) == "5\n1 half\n"
 
 
 def test_a_daemon_thread_that_waits_does_not_keep_the_interpreter(tmp_path):

@@ -23,6 +23,7 @@ from chicory import (
     ChicoryError,
     DeliveryMode,
     Priority,
+    Progress,
     Refused,
     RetryBackoff,
     RetryPolicy,
@@ -35,6 +36,7 @@ from chicory import (
     Worker,
     WorkerConfig,
     WorkerStats,
+    current,
 )
 from chicory.config import BrokerConfig, NatsBrokerConfig, RedisBrokerConfig, SQLiteBrokerConfig
 
@@ -147,6 +149,15 @@ async def many_calls() -> None:
 
     app.enqueue_many([add])  # pyright: ignore[reportArgumentType]
     app.enqueue_many([(1, 2)])  # pyright: ignore[reportArgumentType]
+
+
+async def knowing(ctx: TaskContext) -> None:
+    assert_type(current(), TaskContext)
+    assert_type(ctx.deadline, datetime | None)
+    assert_type(await (await add.delay(1)).progress(), Progress | None)
+    ctx.progress(1, 2, "half")
+    ctx.progress("1")  # pyright: ignore[reportArgumentType]
+    ctx.snooze(5)
 
 
 async def cancelling() -> None:
