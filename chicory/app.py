@@ -13,7 +13,7 @@ from chicory import codec, portal
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.bulk import Bulk, enqueue_batches
-from chicory.clock import Clock, SystemClock
+from chicory.clock import Clock, Following, SystemClock
 from chicory.config import ChicoryConfig
 from chicory.context import TaskContext
 from chicory.discovery import open_transport
@@ -85,7 +85,7 @@ class Chicory:
             )
         self.validation_mode = validation_mode or self.config.validation_mode
         self.delivery_mode = delivery_mode or self.config.delivery_mode
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self._create = create
         self.broker_url = self._broker_url(broker)
         self.backend_url = self._backend_url(backend)
@@ -227,7 +227,7 @@ class Chicory:
             options,
             self.broker,
             self._backend,
-            self.clock,
+            Following(self),
             self.config.result_default_timeout,
         )
         if task.name in self._tasks:

@@ -171,6 +171,19 @@ class Link:
                     portal.forget(self)
                     await session.close()
 
+    def exchange(self, template: Transport, clock: Clock) -> Callable[[], None]:
+        """Use another transport and clock from now on; call what is returned to undo that.
+
+        The sessions that are open are put aside, not closed.
+        """
+        before = (self.template, self.clock, self._sessions)
+
+        def undo() -> None:
+            self.template, self.clock, self._sessions = before
+
+        self.template, self.clock, self._sessions = template, clock, {}
+        return undo
+
     async def failure(self) -> str | None:
         """Why the broker does not answer now, or ``None`` where it does."""
         try:

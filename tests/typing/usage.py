@@ -39,6 +39,7 @@ from chicory import (
     current,
 )
 from chicory.config import BrokerConfig, NatsBrokerConfig, RedisBrokerConfig, SQLiteBrokerConfig
+from chicory.testing import Enqueued, Lab, Rehearsal
 
 
 class Order(Struct):
@@ -158,6 +159,15 @@ async def knowing(ctx: TaskContext) -> None:
     ctx.progress(1, 2, "half")
     ctx.progress("1")  # pyright: ignore[reportArgumentType]
     ctx.snooze(5)
+
+
+async def testing(lab: Lab) -> None:
+    assert_type(await lab.drain(), int)
+    assert_type(lab.assert_enqueued(ship, Order(1), express=True), Enqueued)
+    assert_type(await Rehearsal(ship, retries=1).run(Order(1)), Order)
+    assert_type(Rehearsal(count).run_sync([Order(1)]), int)
+    lab.assert_enqueued(ship, 1)  # pyright: ignore[reportArgumentType]
+    await Rehearsal(add).run("1")  # pyright: ignore[reportArgumentType]
 
 
 async def cancelling() -> None:
