@@ -129,7 +129,9 @@ class Lab:
             await worker.run(handle_signals=False)
             made += worker.get_stats().tasks_processed
             if made >= MAX_ATTEMPTS:
-                raise AssertionError(f"{MAX_ATTEMPTS} attempts and no end: do tasks enqueue each other?")
+                raise AssertionError(
+                    f"{MAX_ATTEMPTS} attempts and no end: do tasks enqueue each other?"
+                )
         return made
 
     async def advance(self, seconds: float) -> int:
