@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from chicory.app import Chicory
     from chicory.bulk import BulkError, Refused
     from chicory.config import ChicoryConfig, WorkerConfig
-    from chicory.context import TaskContext
+    from chicory.context import TaskContext, current
     from chicory.errors import (
         BackendNotConfiguredError,
         BrokerConnectionError,
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     )
     from chicory.message import TaskMessage
     from chicory.options import TaskOptions
+    from chicory.progress import Progress
     from chicory.record import TaskResult
     from chicory.result import AsyncResult
     from chicory.retry import RetryBackoff, RetryPolicy
@@ -44,7 +45,7 @@ _HOMES = {
     "app": ["Chicory"],
     "bulk": ["BulkError", "Refused"],
     "config": ["ChicoryConfig", "WorkerConfig"],
-    "context": ["TaskContext"],
+    "context": ["TaskContext", "current"],
     "errors": [
         "BackendNotConfiguredError",
         "BrokerConnectionError",
@@ -62,6 +63,7 @@ _HOMES = {
     ],
     "message": ["TaskMessage"],
     "options": ["TaskOptions"],
+    "progress": ["Progress"],
     "record": ["TaskResult"],
     "result": ["AsyncResult"],
     "retry": ["RetryBackoff", "RetryPolicy"],
@@ -92,6 +94,7 @@ __all__ = [
     "MessageError",
     "MessageTooLargeError",
     "Priority",
+    "Progress",
     "QueueFullError",
     "Refused",
     "RetryBackoff",
@@ -111,6 +114,7 @@ __all__ = [
     "Worker",
     "WorkerConfig",
     "WorkerStats",
+    "current",
 ]
 
 

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
 from types import MappingProxyType, TracebackType
 from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, overload
 
 from msgspec import UNSET, UnsetType
 
-from chicory import codec
+from chicory import codec, portal
 from chicory.backend import Backend
 from chicory.broker import Broker
-from chicory.bulk import Bulk
-from chicory.clock import Clock, SystemClock
+from chicory.bulk import Bulk, enqueue_batches
+from chicory.clock import Clock, Following, SystemClock
 from chicory.config import ChicoryConfig
 from chicory.context import TaskContext
 from chicory.discovery import open_transport
@@ -85,7 +85,7 @@ class Chicory:
             )
         self.validation_mode = validation_mode or self.config.validation_mode
         self.delivery_mode = delivery_mode or self.config.delivery_mode
-        self.clock = clock or SystemClock()
+        self.clock: Clock = clock or SystemClock()
         self._create = create
         self.broker_url = self._broker_url(broker)
         self.backend_url = self._backend_url(backend)
@@ -227,7 +227,7 @@ class Chicory:
             options,
             self.broker,
             self._backend,
-            self.clock,
+            Following(self),
             self.config.result_default_timeout,
         )
         if task.name in self._tasks:
@@ -257,6 +257,20 @@ class Chicory:
         ``BrokerConnectionError``.
         """
         return Bulk(calls, self.broker)
+
+    def enqueue_many_sync(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
+        """``await enqueue_many(calls)`` for code without an event loop, from any thread.
+
+        ``calls`` is iterated over in the caller's thread, a batch at a time. Raises as
+        ``enqueue_many`` does, and ``RuntimeError`` where an event loop runs in this thread.
+        """
+
+        async def enqueue(batch: Iterable[Call[R]]) -> list[AsyncResult[R]]:
+            return await self.enqueue_many(batch)
+
+        return enqueue_batches(
+            calls, lambda batch: portal.run_sync("app.enqueue_many_sync(...)", enqueue, batch)
+        )
 
     # -- results --------------------------------------------------------------------------
 
@@ -294,6 +308,25 @@ class Chicory:
         handles = list(results)
         outcomes = await collect(handles, timeout)
         return [handle.value(outcomes[handle.task_id]) for handle in handles]
+
+    def gather_sync(
+        self, results: Iterable[AsyncResult[R]], timeout: float | None = None
+    ) -> list[R]:
+        """``gather`` for code without an event loop, from any thread.
+
+        Raises as ``gather`` does, and ``RuntimeError`` where an event loop runs in this thread.
+        """
+        return portal.run_sync("app.gather_sync(...)", self.gather, list(results), timeout)
+
+    def run_sync(self, function: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+        """``await function(*args, **kwargs)`` for code without an event loop, from any thread.
+
+        For everything else: ``app.run_sync(app.broker.get_queue_size, "mail")``. All such calls
+        of a process share one event loop, which runs in the background: block it never.
+
+        Raises what ``function`` does, and ``RuntimeError`` where an event loop runs in this thread.
+        """
+        return portal.run_sync("app.run_sync(...)", function, *args, **kwargs)
 
     # -- connection -----------------------------------------------------------------------
 

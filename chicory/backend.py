@@ -9,10 +9,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import msgspec
 from anyio import Event, move_on_after
 
-from chicory import codec, record, stats
+from chicory import codec, progress, record, stats
 from chicory.errors import ChicoryError, MessageError, ValidationError
 from chicory.health import BackendStatus
 from chicory.names import check_name
+from chicory.progress import Progress
 from chicory.record import StoredResult, TaskResult
 from chicory.session import Callback, Link, Outcome, Session
 from chicory.stale import remove_stale
@@ -87,6 +88,12 @@ class Backend:
         check_name(task_id, "task id")
         standing = (await (await self._session()).transport.look_up([task_id]))[0]
         return record.decode_plain(standing.record) if standing.record else None
+
+    async def progress(self, task_id: str) -> Progress | None:
+        """The call's latest report; ``None`` for none. Raises ``MessageError`` for no report."""
+        key = progress.key(task_id)
+        standing = (await (await self._session()).transport.look_up([key]))[0]
+        return progress.decode(standing.record) if standing.record else None
 
     async def store_result(self, task_id: str, result: TaskResult) -> None:
         """Store a result by hand; who waits for it is told.

@@ -11,14 +11,13 @@ import sys
 import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
-from contextvars import Context, copy_context
 from typing import Any, Generic, NoReturn, TypeVar
 
 from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from chicory.errors import BrokerConnectionError
-from chicory.loop import Loop, current_loop
+from chicory.loop import Loop, asyncio_context, current_loop, new_asyncio_loop
 
 T = TypeVar("T")
 
@@ -97,7 +96,7 @@ class _LoopThread:
     """A thread that runs an asyncio loop until told to end."""
 
     def __init__(self, name: str, home: Loop) -> None:
-        self.loop = _new_loop()
+        self.loop = new_asyncio_loop()
         self.home = home
         self._stop = asyncio.Event()
         self._ended = Event()
@@ -146,7 +145,7 @@ class _Call(Generic[T]):
         function: Callable[..., Coroutine[Any, Any, T]],
         args: tuple[Any, ...],
     ) -> None:
-        self.context = _asyncio_context()
+        self.context = asyncio_context()
         self.task: asyncio.Task[None] | None = None
         self._trio = trio
         self._thread = thread
@@ -214,20 +213,3 @@ def _running_trio() -> Any:
     except RuntimeError:
         return None
     return trio
-
-
-def _asyncio_context() -> Context:
-    """The caller's context, without what tells libraries that this is trio."""
-    context = copy_context()
-    sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:
-        context.run(sniffio.current_async_library_cvar.set, None)
-    return context
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop  # noqa: PLC0415  (an extra)
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()

@@ -6,13 +6,16 @@ from collections import deque
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
+    Callable,
     Generator,
     Iterable,
     Sequence,
 )
+from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chicory.broker import Broker
 from chicory.errors import BrokerConnectionError, ChicoryError
@@ -20,6 +23,7 @@ from chicory.result import AsyncResult
 from chicory.sender import Call
 from chicory.transport import Publication
 
+R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 _Prepared: TypeAlias = tuple[Call[Any], Publication | ChicoryError]
 """A call, and what to publish for it or why that cannot be."""
@@ -153,3 +157,27 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
         self._answers.append(Refused(self._number, call, error))
         if isinstance(error, BrokerConnectionError):
             self._end = error
+
+
+def enqueue_batches(
+    calls: Iterable[Call[R]], enqueue: Callable[[Sequence[Call[R]]], list[AsyncResult[R]]]
+) -> list[AsyncResult[R]]:
+    """Take calls by the batch, so that no more than one is held, and enqueue each batch.
+
+    Raises ``BulkError`` for all batches together; a lost connection ends it at once.
+    """
+    enqueued: list[AsyncResult[R]] = []
+    refused: list[Refused] = []
+    source, first = iter(calls), 0
+    while batch := list(islice(source, MAX_CALLS)):
+        try:
+            enqueued += enqueue(batch)
+        except BulkError as error:
+            enqueued += error.enqueued
+            refused += [replace(one, index=first + one.index) for one in error.refused]
+            if error.__cause__ is not None:
+                raise BulkError(enqueued, refused) from error.__cause__
+        first += len(batch)
+    if refused:
+        raise BulkError(enqueued, refused)
+    return enqueued

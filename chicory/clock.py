@@ -24,6 +24,27 @@ class Clock(Protocol):
         ...
 
 
+class HasClock(Protocol):
+    """What has a clock, which may be exchanged."""
+
+    clock: Clock
+
+
+class Following:
+    """The clock that its owner has at the moment."""
+
+    def __init__(self, owner: HasClock) -> None:
+        self._owner = owner
+
+    def now(self) -> float:
+        """Seconds since the epoch."""
+        return self._owner.clock.now()
+
+    async def wait(self, event: Event, until: float) -> None:
+        """Wait for the event, at most until the time given."""
+        await self._owner.clock.wait(event, until)
+
+
 class SystemClock:
     """The machine's clock."""
 

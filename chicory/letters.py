@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from chicory import message as messages
 from chicory.errors import ChicoryError, MessageError
-from chicory.message import TaskMessage
+from chicory.message import PastFailure, TaskMessage
 from chicory.transport import DeadLetter, Publication, Record, Transport
 
 
@@ -24,6 +24,8 @@ class DLQMessage(Struct, frozen=True):
         reason: one word for why; see ``chicory.outcome.DeathReason``.
         queue: where it was.
         body: the bytes as they were fetched.
+        failures: what each attempt failed of, oldest first; of many the first and the latest.
+            The type of the last one's exception is not known.
     """
 
     message_id: str
@@ -34,6 +36,7 @@ class DLQMessage(Struct, frozen=True):
     reason: str
     queue: str
     body: bytes
+    failures: tuple[PastFailure, ...] = ()
 
 
 def shown(letter: DeadLetter) -> DLQMessage:
@@ -51,6 +54,7 @@ def shown(letter: DeadLetter) -> DLQMessage:
         letter.reason,
         letter.queue,
         letter.body,
+        (*(original.failures if original else ()), PastFailure(letter.failed_at, "", letter.error)),
     )
 
 
@@ -69,6 +73,7 @@ def revived(letter: DeadLetter, queue: str | None, *, reset_retries: bool) -> Pu
             envelope.retries = 0
             envelope.first_failure_at = None
             envelope.last_error = None
+            envelope.failures = []
         body = messages.encode(envelope)
     return Publication(queue or letter.queue, letter.task_id, body, letter.priority, unique=unique)
 

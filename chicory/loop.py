@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 
@@ -76,6 +76,24 @@ def cancellations() -> Callable[[], int]:
     """Counts how often the running task was cancelled other than through a scope: asyncio only."""
     task = None if isinstance(current_loop(), _TrioLoop) else asyncio.current_task()
     return (lambda: 0) if task is None else task.cancelling
+
+
+def new_asyncio_loop() -> asyncio.AbstractEventLoop:
+    """A loop that does not run yet: uvloop's where that is installed."""
+    try:
+        import uvloop  # noqa: PLC0415  (an extra)
+    except ImportError:
+        return asyncio.new_event_loop()
+    return uvloop.new_event_loop()
+
+
+def asyncio_context() -> Context:
+    """The caller's context, without what tells libraries that it is not asyncio."""
+    context = copy_context()
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        context.run(sniffio.current_async_library_cvar.set, None)
+    return context
 
 
 _background: set[asyncio.Task[None]] = set()

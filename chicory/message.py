@@ -36,6 +36,34 @@ def new_id() -> str:
     return f"{high:016x}{low:016x}"
 
 
+class PastFailure(Struct, frozen=True, array_like=True):
+    """What an earlier attempt failed of.
+
+    Attributes:
+        at: when; seconds since the epoch.
+        error_type: the exception's class, with its module; empty where that is not known.
+        error: the begin of its message.
+    """
+
+    at: float
+    error_type: str
+    error: str
+
+
+MAX_FAILURES = 10
+"""Failures that a message remembers: the first one, and the latest."""
+MAX_REMEMBERED = 256
+"""Characters that it remembers of each one's message."""
+
+
+def remember(failures: list[PastFailure], latest: PastFailure) -> list[PastFailure]:
+    """The failures with the latest one added, within the bounds."""
+    short = msgspec.structs.replace(latest, error=latest.error[:MAX_REMEMBERED])
+    if len(failures) < MAX_FAILURES:
+        return [*failures, short]
+    return [failures[0], *failures[2 - MAX_FAILURES :], short]
+
+
 class TaskMessage(Struct, kw_only=True, array_like=True):
     """One call of a task.
 
@@ -56,6 +84,7 @@ class TaskMessage(Struct, kw_only=True, array_like=True):
         timeout: seconds that an attempt may take, 0 for no limit; ``None``: as the task has it.
         retry_policy: the call's own retry policy; ``None``: as the task has it.
         unique: the key that the call holds until it is settled; ``None``: none.
+        failures: of the attempts made so far, oldest first; of many the first and the latest.
     """
 
     version: int = VERSION
@@ -74,6 +103,7 @@ class TaskMessage(Struct, kw_only=True, array_like=True):
     timeout: Annotated[float, Meta(ge=0)] | None = None
     retry_policy: RetryRules | None = None
     unique: Unique | None = None
+    failures: list[PastFailure] = []
 
 
 class Envelope(TaskMessage, kw_only=True, array_like=True):

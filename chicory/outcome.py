@@ -11,7 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct
 
-from chicory.context import FailTask
+from chicory.context import FailTask, SnoozeTask
 from chicory.errors import MaxRetriesExceededError, RetryError
 from chicory.retry import LONGEST_DELAY, RetryPolicy
 
@@ -113,7 +113,13 @@ class GiveBack(Struct, frozen=True):
     not_before: float
 
 
-Verdict: TypeAlias = Succeed | RetryIn | Fail | Bury | Cancel | GiveBack
+class Postpone(Struct, frozen=True):
+    """Publish the same attempt again, due in ``delay`` seconds."""
+
+    delay: float
+
+
+Verdict: TypeAlias = Succeed | RetryIn | Fail | Bury | Cancel | GiveBack | Postpone
 
 
 class Terms(Struct, frozen=True):
@@ -123,11 +129,13 @@ class Terms(Struct, frozen=True):
         retries: attempts made before this one.
         policy: the task's retry policy.
         dead_letters: whether exhausted calls are kept as dead letters.
+        since_failure: seconds since the call's first failure; 0 where this is the first.
     """
 
     retries: int
     policy: RetryPolicy
     dead_letters: bool = True
+    since_failure: float = 0.0
 
 
 def decide(
@@ -166,17 +174,20 @@ def _after_error(
 ) -> Verdict:
     if isinstance(error, FailTask):
         return _give_up(error.error, terms)
+    if isinstance(error, SnoozeTask):
+        return Postpone(error.seconds)
     if isinstance(error, MaxRetriesExceededError):
         return _give_up(error.cause or error, terms)
     asked = isinstance(error, RetryError)
     cause = error.cause or error if asked else error
-    if terms.retries >= terms.policy.max_retries:
-        return _give_up(cause, terms)
-    if not asked and not terms.policy.should_retry(error):
+    is_last = terms.retries >= terms.policy.max_retries
+    if is_last or not (asked or terms.policy.should_retry(error)):
         return _give_up(cause, terms)
     delay = error.countdown if asked else None
     if delay is None or not 0 <= delay <= LONGEST_DELAY:  # raised by hand, ctx.retry checks it
         delay = terms.policy.calculate_delay(terms.retries + 1, uniform=uniform)
+    if not terms.policy.allows(delay, terms.since_failure):
+        return _give_up(cause, terms)
     return RetryIn(delay, describe(cause))
 
 

@@ -9,9 +9,11 @@ from typing import Any, Generic, TypeVar
 from anyio import Event, move_on_after
 from msgspec import UNSET, UnsetType
 
+from chicory import portal
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.errors import BackendNotConfiguredError, BrokerConnectionError, ChicoryError
+from chicory.progress import Progress
 from chicory.record import StoredResult
 from chicory.session import Outcome
 from chicory.states import TaskState
@@ -72,6 +74,13 @@ class AsyncResult(Generic[R_co]):
         limit = self._timeout if timeout is UNSET else timeout
         return self.value(await self.backend.wait(self.task_id, limit))
 
+    def get_sync(self, timeout: float | UnsetType | None = UNSET) -> R_co:
+        """``get`` for code without an event loop, from any thread.
+
+        Raises as ``get`` does, and ``RuntimeError`` where an event loop runs in this thread.
+        """
+        return portal.run_sync("result.get_sync(...)", self.get, timeout)
+
     def value(self, outcome: Outcome) -> R_co:
         """What ``get`` gives or raises for this outcome of the call."""
         if isinstance(outcome, ChicoryError):
@@ -91,6 +100,13 @@ class AsyncResult(Generic[R_co]):
     async def failed(self) -> bool:
         """Whether it has come to its end without a result."""
         return (await self.state()).failed
+
+    async def progress(self) -> Progress | None:
+        """What the task reported last with ``ctx.progress``; ``None`` where there is no report.
+
+        Raises ``BackendNotConfiguredError`` where the app, or the task, stores no results.
+        """
+        return await self.backend.progress(self.task_id)
 
     async def cancel(self) -> Cancelled:
         """Cancel the call; says what that did, as ``Broker.cancel`` does. True if anything.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Collection
 from enum import StrEnum
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Literal, Optional, Union, cast
 
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
@@ -35,26 +35,35 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         backoff: how the delay grows from there.
         max_delay: seconds; no delay is longer, jitter included.
         jitter: spread each delay evenly by a quarter up or down, so that calls which failed
-            together do not return together.
+            together do not return together; ``"full"``: from nothing to the whole delay.
         retry_on: retry only these exceptions (classes, or names with or without module);
-            ``None``: all. A subclass counts as its base class.
+            ``None``: all. A subclass counts as its base class. Or a function that is given the
+            exception and says whether to retry; it cannot travel with a call's own policy.
         ignore_on: never retry these; stronger than ``retry_on``.
+        delays: seconds before each retry, in place of ``retry_delay`` and ``backoff``; the last
+            one goes for all that follow.
+        retry_within: seconds after the first failure from which no retry is due any more.
     """
 
     max_retries: int = 3
     retry_delay: float = 1.0
     backoff: RetryBackoff = RetryBackoff.EXPONENTIAL
     max_delay: float = 3600.0
-    jitter: bool = True
-    retry_on: list[str | type[BaseException]] | None = None
+    jitter: bool | Literal["full"] = True
+    retry_on: list[str | type[BaseException]] | Callable[[BaseException], bool] | None = None
     ignore_on: list[str | type[BaseException]] | None = None
+    delays: list[float] | None = None
+    retry_within: float | None = None
 
     def __post_init__(self) -> None:
         for name, kind in _kinds().items():
             value = getattr(self, name)
             force_setattr(self, name, accept(value, kind, f"RetryPolicy({name}={value!r})"))
+        self._check_delays()
         for name in ("retry_on", "ignore_on"):
             filters = getattr(self, name)
+            if name == "retry_on" and _is_predicate(filters):
+                continue
             if filters is not None and not _are_filters(filters):
                 raise ConfigurationError(
                     f"RetryPolicy({name}={filters!r}): must be a list of exception classes or names"
@@ -65,11 +74,23 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     ) -> float:
         """Seconds before retry number ``attempt`` (from 1), between 0 and ``max_delay``."""
         delay = min(self._growth(attempt), self.max_delay)
-        if self.jitter:
+        if self.jitter == "full":
+            delay = uniform(0.0, delay)
+        elif self.jitter:
             delay = uniform(delay * (1 - JITTER), delay * (1 + JITTER))
         return min(max(0.0, delay), self.max_delay)
 
+    def _check_delays(self) -> None:
+        if self.delays is None:
+            return
+        shown = f"RetryPolicy(delays={self.delays!r})"
+        if not isinstance(self.delays, list | tuple) or not self.delays:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError(f"{shown}: must be a list of seconds, one or more")
+        force_setattr(self, "delays", [accept(one, _SECONDS, shown) for one in self.delays])
+
     def _growth(self, attempt: int) -> float:
+        if self.delays is not None:
+            return self.delays[min(attempt, len(self.delays)) - 1]
         match self.backoff:
             case RetryBackoff.FIXED:
                 return self.retry_delay
@@ -83,17 +104,31 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         """Whether the filters allow a retry after this error."""
         if self.ignore_on and _matches(error, self.ignore_on):
             return False
-        return self.retry_on is None or _matches(error, self.retry_on)
+        if self.retry_on is None:
+            return True
+        if callable(self.retry_on):
+            return bool(self.retry_on(error))
+        return _matches(error, self.retry_on)
+
+    def allows(self, delay: float, since_failure: float) -> bool:
+        """Whether ``retry_within`` allows a retry in ``delay`` seconds.
+
+        ``since_failure``: seconds since the call's first failure.
+        """
+        return self.retry_within is None or since_failure + delay <= self.retry_within
+
+
+_SECONDS = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
 
 
 def _kinds() -> dict[str, Any]:
-    seconds = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
     return {
         "max_retries": Annotated[int, Meta(ge=0)],
-        "retry_delay": seconds,
+        "retry_delay": _SECONDS,
         "backoff": RetryBackoff,
         "max_delay": Annotated[float, Meta(ge=0)],
-        "jitter": bool,
+        "jitter": Union[bool, Literal["full"]],  # noqa: UP007  (as a value, not an annotation)
+        "retry_within": Optional[_SECONDS],  # noqa: UP045  (pyright knows no | of Annotated)
     }
 
 
@@ -101,6 +136,10 @@ def _are_filters(value: Any) -> bool:
     if not isinstance(value, list | tuple | set | frozenset):
         return False
     return all(map(_is_filter, cast("Collection[object]", value)))
+
+
+def _is_predicate(value: Any) -> bool:
+    return callable(value) and not isinstance(value, type)
 
 
 def _is_filter(kind: object) -> bool:
@@ -111,7 +150,7 @@ NO_RETRIES = RetryPolicy(max_retries=0)
 """The policy of a task that was given none."""
 
 
-def _matches(error: BaseException, kinds: list[str | type[BaseException]]) -> bool:
+def _matches(error: BaseException, kinds: Collection[str | type[BaseException]]) -> bool:
     names: set[str] = set()
     for cls in type(error).__mro__:
         names.update((cls.__name__, f"{cls.__module__}.{cls.__qualname__}"))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta, Struct
 
+from chicory.errors import ConfigurationError
 from chicory.retry import LONGEST_DELAY, RetryBackoff, RetryPolicy
 
 _Seconds = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
@@ -20,13 +21,23 @@ class RetryRules(Struct, kw_only=True, omit_defaults=True):
     retry_delay: _Seconds = 1.0
     backoff: RetryBackoff = RetryBackoff.EXPONENTIAL
     max_delay: Annotated[float, Meta(ge=0)] = 3600.0
-    jitter: bool = True
+    jitter: bool | Literal["full"] = True
     retry_on: list[str] | None = None
     ignore_on: list[str] | None = None
+    delays: list[_Seconds] | None = None
+    retry_within: _Seconds | None = None
 
 
 def written(policy: RetryPolicy) -> RetryRules:
-    """A policy in words that a worker understands which has no such classes."""
+    """A policy in words that a worker understands which has no such classes.
+
+    Raises ``ConfigurationError`` for one whose ``retry_on`` is a function.
+    """
+    if callable(policy.retry_on):
+        raise ConfigurationError(
+            "retry_policy: a function cannot travel with a call: name exceptions in retry_on, "
+            "or give the policy to @app.task(...)"
+        )
     return RetryRules(
         max_retries=policy.max_retries,
         retry_delay=policy.retry_delay,
@@ -35,6 +46,8 @@ def written(policy: RetryPolicy) -> RetryRules:
         jitter=policy.jitter,
         retry_on=_names(policy.retry_on),
         ignore_on=_names(policy.ignore_on),
+        delays=policy.delays,
+        retry_within=policy.retry_within,
     )
 
 

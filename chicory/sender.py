@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec, TypeVar
 
 from msgspec import UNSET, UnsetType
 
+from chicory import portal
 from chicory.broker import Broker
 from chicory.call import begin, compose
 from chicory.clock import Clock
@@ -74,6 +75,20 @@ class Sender(ABC, Generic[P, R]):
         envelope = self._compose(args, kwargs)
         outcome = await self._broker.enqueue(envelope, self._options.queue)
         return self.handle(envelope.id, outcome)
+
+    def send_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
+        """``send`` for code without an event loop, from any thread.
+
+        Raises as ``send`` does, and ``RuntimeError`` where an event loop runs in this thread.
+        """
+        return portal.run_sync(f"{self.name}.send_sync(...)", self.send, *args, **kwargs)
+
+    def delay_sync(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+        """``delay`` for code without an event loop, from any thread; see ``get_sync``, too.
+
+        Raises as ``send_sync`` does.
+        """
+        return portal.run_sync(f"{self.name}.delay_sync(...)", self.delay, *args, **kwargs)
 
     def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """A call to be sent with others: see ``Chicory.enqueue_many``. Checked when it is sent."""

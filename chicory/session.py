@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from anyio import CancelScope, Lock
 
-from chicory import record
+from chicory import portal, record
 from chicory.clock import Clock
 from chicory.coalescer import Coalescer
 from chicory.errors import BrokerConnectionError, ChicoryError, MessageError
@@ -158,6 +158,7 @@ class Link:
             session = self._sessions.get(loop.key)
             if session is None:
                 session = self._sessions[loop.key] = Session(await self._open())
+                portal.closed_at_exit(self, self.close)
         return session
 
     async def close(self) -> None:
@@ -167,7 +168,21 @@ class Link:
             async with self._gate(loop):
                 session = self._sessions.pop(loop.key, None)
                 if session is not None:
+                    portal.forget(self)
                     await session.close()
+
+    def exchange(self, template: Transport, clock: Clock) -> Callable[[], None]:
+        """Use another transport and clock from now on; call what is returned to undo that.
+
+        The sessions that are open are put aside, not closed.
+        """
+        before = (self.template, self.clock, self._sessions)
+
+        def undo() -> None:
+            self.template, self.clock, self._sessions = before
+
+        self.template, self.clock, self._sessions = template, clock, {}
+        return undo
 
     async def failure(self) -> str | None:
         """Why the broker does not answer now, or ``None`` where it does."""

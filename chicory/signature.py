@@ -132,6 +132,18 @@ class Signature:
             if (value := getattr(named, field)) is not msgspec.UNSET
         }
 
+    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Arguments by the names of their parameters, defaults included, without the context.
+
+        Raises ``ValidationError`` where they do not fit.
+        """
+        try:
+            bound = inspect.Signature(self._parameters).bind(*args, **kwargs)
+        except TypeError as error:
+            raise ValidationError(f"{self.name}: {error}") from None
+        bound.apply_defaults()
+        return bound.arguments
+
     def _args_decoder(self, count: int) -> Decoder[Any]:
         decoder = self._args_decoders.get(count)
         if decoder is None:

@@ -73,7 +73,10 @@ class Task(Sender[P, R]):
     def run(self, *args: Any, **kwargs: Any) -> Any:
         """Run the function here and now; a missing ``TaskContext`` is made up."""
         if not any(isinstance(value, TaskContext) for value in (*args, *kwargs.values())):
-            context = TaskContext(new_id(), self.name, policy=self.settings.policy)
+            now = self._clock.now()
+            context = TaskContext(
+                new_id(), self.name, policy=self.settings.policy, enqueued_at=now, started_at=now
+            )
             injected, kwargs = self.signature.inject(context, args, kwargs)
             args = tuple(injected)
         return self.function(*args, **kwargs)

@@ -155,4 +155,5 @@ def _whole(letter: DLQMessage) -> dict[str, Any]:
         "kwargs": message.kwargs,
         "first_failure_at": message.first_failure_at,
         "headers": message.headers,
+        "failures": [f"{one.error_type}: {one.error}" for one in message.failures],
     }

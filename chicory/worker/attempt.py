@@ -13,7 +13,7 @@ from anyio import CancelScope, CapacityLimiter, Event, to_thread
 from chicory import message as messages
 from chicory import rules
 from chicory.config import WorkerConfig
-from chicory.context import TaskContext
+from chicory.context import TaskContext, running
 from chicory.errors import ConfigurationError, MessageError, MessageVersionError, ValidationError
 from chicory.message import Envelope
 from chicory.outcome import (
@@ -25,6 +25,7 @@ from chicory.outcome import (
     Returned,
     crashed,
 )
+from chicory.progress import Progress
 from chicory.retry import NO_RETRIES, RetryPolicy
 from chicory.task import Task
 from chicory.transport import Delivery
@@ -40,7 +41,8 @@ class Attempt:
         envelope: the message decoded, once it could be.
         task: what it calls, once found.
         args, kwargs: its arguments, once validated.
-        context: what the function is told of its call, where it wants to know.
+        context: what the function is told of its call, once it wants to know.
+        noticed: whether the function is to know that it has been stopped.
         started_at: epoch seconds of the function's begin, 0 before.
         ending: how it ended; from then on there is nothing left to do but to conclude.
         acknowledged: whether the message was settled before it ran (at most once).
@@ -63,6 +65,7 @@ class Attempt:
         "fetched_at",
         "kwargs",
         "labels",
+        "noticed",
         "on_settled",
         "scope",
         "started_at",
@@ -79,6 +82,7 @@ class Attempt:
         self.args: Any = ()
         self.kwargs: dict[str, Any] = {}
         self.context: TaskContext | None = None
+        self.noticed = False
         self.started_at = 0.0
         self.ending: Ending | None = None
         self.acknowledged = False
@@ -117,6 +121,7 @@ class Attempt:
 
     def give_notice(self) -> None:
         """Let the function know that it has been stopped, where it asks."""
+        self.noticed = True
         if self.context is not None:
             self.context.cancelled = True
 
@@ -130,7 +135,9 @@ class Executor:
         worker_id: str,
         config: WorkerConfig,
         now: Callable[[], float],
+        report: Callable[[str, Progress], None] | None = None,
     ) -> None:
+        self._report = report
         self._tasks = tasks
         self._worker_id = worker_id
         self._max_crashes = config.max_crashes
@@ -197,22 +204,33 @@ class Executor:
         except (ValidationError, ConfigurationError) as error:
             attempt.ending = Refused(DeathReason.INVALID_ARGUMENTS, str(error))
             return
-        if signature.wants_context:
-            attempt.context = self._context(attempt)
-            args, kwargs = signature.inject(attempt.context, args, kwargs)
         attempt.args, attempt.kwargs = args, kwargs
 
     def _context(self, attempt: Attempt) -> TaskContext:
-        assert attempt.envelope is not None
-        return TaskContext(
-            attempt.envelope.id,
-            attempt.envelope.name,
-            attempt.envelope.retries,
-            attempt.policy,
-            attempt.delivery.queue,
-            self._worker_id,
-            attempt.envelope.headers,
-        )
+        """What the function is told; made when it is first asked for, seldom by most tasks."""
+        if attempt.context is None:
+            assert attempt.envelope is not None
+            attempt.context = TaskContext(
+                attempt.envelope.id,
+                attempt.envelope.name,
+                attempt.envelope.retries,
+                attempt.policy,
+                attempt.delivery.queue,
+                self._worker_id,
+                attempt.envelope.headers,
+                enqueued_at=attempt.envelope.enqueued_at,
+                started_at=attempt.started_at,
+                limit=attempt.limit,
+                reports=self._reports(attempt),
+            )
+            attempt.context.cancelled = attempt.noticed
+        return attempt.context
+
+    def _reports(self, attempt: Attempt) -> Callable[[Progress], None] | None:
+        assert attempt.task is not None
+        if self._report is None or attempt.task.settings.ignore_result:
+            return None
+        return partial(self._report, attempt.delivery.task_id)
 
     async def perform(self, attempt: Attempt) -> None:
         """Run the function. Only a cancellation leaves this; every error becomes the ending."""
@@ -226,6 +244,12 @@ class Executor:
         if limit is not None and attempt.scope is not None:
             attempt.timed = True
             attempt.scope.deadline = anyio.current_time() + limit
+        told = partial(self._context, attempt)
+        if task.signature.wants_context:
+            attempt.args, attempt.kwargs = task.signature.inject(
+                told(), attempt.args, attempt.kwargs
+            )
+        token = running.set(told)
         try:
             if task.is_async:
                 value = await task.function(*attempt.args, **attempt.kwargs)
@@ -242,6 +266,7 @@ class Executor:
         else:
             attempt.ending = self._result(task, value)
         finally:
+            running.reset(token)
             if attempt.ending is None:  # a thread goes on although its call is over
                 attempt.give_notice()
 

@@ -8,7 +8,7 @@ import msgspec
 
 from chicory import cancellation, record
 from chicory import message as messages
-from chicory.message import Envelope
+from chicory.message import Envelope, PastFailure
 from chicory.outcome import (
     Bury,
     Cancel,
@@ -16,6 +16,7 @@ from chicory.outcome import (
     Fail,
     Failure,
     GiveBack,
+    Postpone,
     RetryIn,
     Succeed,
     Terms,
@@ -60,7 +61,7 @@ class Clerk:
     def conclude(self, attempt: Attempt, now: float) -> tuple[Verdict, Settlement]:
         """What the attempt came to, and the step that settles it; ``now`` in epoch seconds."""
         assert attempt.ending is not None
-        verdict = decide(attempt.ending, self._terms(attempt))
+        verdict = decide(attempt.ending, self._terms(attempt, now))
         if attempt.acknowledged and isinstance(verdict, GiveBack):
             verdict = Fail(Failure("stopped", "its worker stopped; it runs at most once"))
         body = self._record(attempt, verdict, now)
@@ -72,9 +73,15 @@ class Clerk:
             body = self._record(attempt, verdict, now)
         return verdict, self._settlement(attempt, verdict, self._stored(attempt, body), now)
 
-    def _terms(self, attempt: Attempt) -> Terms:
-        retries = attempt.envelope.retries if attempt.envelope else 0
-        return Terms(retries, attempt.policy, self._dead_letters)
+    def _terms(self, attempt: Attempt, now: float) -> Terms:
+        envelope = attempt.envelope
+        first = envelope.first_failure_at if envelope else None
+        return Terms(
+            envelope.retries if envelope else 0,
+            attempt.policy,
+            self._dead_letters,
+            max(0.0, now - first.timestamp()) if first else 0.0,
+        )
 
     def _too_large(self, attempt: Attempt, size: int) -> Verdict:
         failure = Failure(
@@ -116,7 +123,10 @@ class Clerk:
             case Succeed() | Fail() | Cancel():
                 return Done(receipt, stored)
             case RetryIn(delay=delay, failure=failure):
-                return Retry(receipt, next_attempt(attempt, delay, failure, now), stored)
+                again = next_attempt(attempt, delay, failure, now, self._max_size)
+                return Retry(receipt, again, stored)
+            case Postpone(delay=delay):
+                return Retry(receipt, _same_attempt(attempt, delay, now))
             case Bury(reason=reason, failure=failure):
                 return Dead(receipt, _letter(attempt, reason, failure, now), stored)
             case GiveBack(not_before=not_before):
@@ -135,27 +145,42 @@ def _state(verdict: Verdict) -> tuple[TaskState | None, Failure | None]:
             return TaskState.DEAD_LETTERED, failure
         case Cancel():
             return TaskState.CANCELLED, Failure(*cancellation.WHY)
-        case GiveBack():
+        case GiveBack() | Postpone():
             return None, None
 
 
-def next_attempt(attempt: Attempt, delay: float, failure: Failure, now: float) -> Publication:
-    """The message of the attempt that follows: same id, same queue, one retry more."""
+def next_attempt(
+    attempt: Attempt, delay: float, failure: Failure, now: float, max_size: int
+) -> Publication:
+    """The message of the attempt that follows: same id, same queue, one retry more.
+
+    Where the failures would make it larger than ``max_size`` it does not remember them.
+    """
     assert attempt.envelope is not None
     following: Envelope = msgspec.structs.replace(
         attempt.envelope,
         retries=attempt.envelope.retries + 1,
         first_failure_at=attempt.envelope.first_failure_at or datetime.fromtimestamp(now, UTC),
         last_error=failure.message,
+        failures=messages.remember(
+            attempt.envelope.failures, PastFailure(now, failure.type_name, failure.message)
+        ),
     )
+    body = messages.encode(following)
+    if len(body) > max_size:
+        following.failures = []
+        body = messages.encode(following)
+    return _again(attempt, body, delay, now)
+
+
+def _same_attempt(attempt: Attempt, delay: float, now: float) -> Publication:
+    return _again(attempt, attempt.delivery.body, delay, now)
+
+
+def _again(attempt: Attempt, body: bytes, delay: float, now: float) -> Publication:
     delivery = attempt.delivery
-    return Publication(
-        delivery.queue,
-        delivery.task_id,
-        messages.encode(following),
-        delivery.priority,
-        now + delay if delay else 0.0,
-    )
+    due = now + delay if delay else 0.0
+    return Publication(delivery.queue, delivery.task_id, body, delivery.priority, due)
 
 
 def without_retry(retry: Retry) -> Done:

@@ -20,6 +20,7 @@ from chicory.worker.attempt import Attempt, Executor
 from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
 from chicory.worker.quarantine import Quarantine
+from chicory.worker.reports import Reports
 from chicory.worker.rota import Rota
 from chicory.worker.settlements import Clerk
 from chicory.worker.settler import Settler
@@ -68,12 +69,16 @@ class Shift:
         self._quarantine = Quarantine()
         self._idle: Event | None = None
         self._farewell = Farewell()
-        self._executor = Executor(app.tasks, worker_id, config, self._now)
+        ttl, stores = app.result_ttl, app.backend_link is not None
+        self._reports = Reports(transports[-1], ttl, self._farewell, self._now)
+        self._executor = Executor(
+            app.tasks, worker_id, config, self._now, self._reports.add if stores else None
+        )
         self._clerk = Clerk(
             worker_id,
             dead_letters=config.use_dead_letter_queue,
-            stores=app.backend_link is not None,
-            result_ttl=app.result_ttl,
+            stores=stores,
+            result_ttl=ttl,
             max_size=min(
                 app.config.max_message_size, *(one.abilities.max_size for one in transports)
             ),
@@ -92,6 +97,7 @@ class Shift:
         )
         group.start_soon(self._settler.run)
         group.start_soon(self._intake.run)
+        group.start_soon(self._reports.run)
 
     @property
     def running(self) -> list[Attempt]:
@@ -234,6 +240,7 @@ class Shift:
         """Make durable what has come to an end."""
         with self._farewell.shield():
             await self._settler.drain()
+        await self._reports.close()
         if self._settler.backlog:
             logger.error(
                 "the broker does not answer: %d outcomes are lost, their tasks run again",

@@ -11,6 +11,7 @@ from chicory.outcome import (
     DeathReason,
     Fail,
     GiveBack,
+    Postpone,
     RetryIn,
     Succeed,
     Verdict,
@@ -46,7 +47,7 @@ class Tally:
         if isinstance(verdict, GiveBack):
             return
         self.processed += 1
-        self.failed += not isinstance(verdict, Succeed | Cancel)
+        self.failed += not isinstance(verdict, Succeed | Cancel | Postpone)
         if not isinstance(verdict, Succeed) or logger.isEnabledFor(logging.DEBUG):
             _tell(attempt, verdict)
 
@@ -59,6 +60,8 @@ def _tell(attempt: Attempt, verdict: Verdict) -> None:
             logger.debug("task %s (%s) succeeded", *call, extra=labels)
         case Cancel():
             logger.info("task %s (%s) was cancelled", *call, extra=labels)
+        case Postpone(delay=delay):
+            logger.info("task %s (%s) snoozes for %.3g s", *call, delay, extra=labels)
         case RetryIn(delay=delay, failure=failure):
             logger.warning(
                 "task %s (%s) failed, next attempt in %.3g s: %s: %s",

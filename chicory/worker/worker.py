@@ -91,8 +91,17 @@ class Worker:
 
     # -- life -----------------------------------------------------------------------------
 
-    async def run(self, *, task_status: TaskStatus[None] = TASK_STATUS_IGNORED) -> None:
+    async def run(
+        self,
+        *,
+        handle_signals: bool = True,
+        task_status: TaskStatus[None] = TASK_STATUS_IGNORED,
+    ) -> None:
         """Work until a signal or ``stop()``; ``await group.start(worker.run)`` until it is ready.
+
+        Args:
+            handle_signals: stop on SIGTERM and SIGINT, where it runs in the main thread.
+            task_status: given by ``group.start``.
 
         Raises:
             ConfigurationError: the app, or the broker as it is, cannot be worked with.
@@ -102,7 +111,7 @@ class Worker:
         self._begin()
         self._announce = task_status.started
         try:
-            if threading.current_thread() is threading.main_thread():
+            if handle_signals and threading.current_thread() is threading.main_thread():
                 await self._serve_with_signals()
             else:
                 await self._serve()

@@ -23,6 +23,7 @@ from chicory import (
     ChicoryError,
     DeliveryMode,
     Priority,
+    Progress,
     Refused,
     RetryBackoff,
     RetryPolicy,
@@ -35,8 +36,10 @@ from chicory import (
     Worker,
     WorkerConfig,
     WorkerStats,
+    current,
 )
 from chicory.config import BrokerConfig, NatsBrokerConfig, RedisBrokerConfig, SQLiteBrokerConfig
+from chicory.testing import Enqueued, Lab, Rehearsal
 
 
 class Order(Struct):
@@ -149,10 +152,43 @@ async def many_calls() -> None:
     app.enqueue_many([(1, 2)])  # pyright: ignore[reportArgumentType]
 
 
+async def knowing(ctx: TaskContext) -> None:
+    assert_type(current(), TaskContext)
+    assert_type(ctx.deadline, datetime | None)
+    assert_type(await (await add.delay(1)).progress(), Progress | None)
+    ctx.progress(1, 2, "half")
+    ctx.progress("1")  # pyright: ignore[reportArgumentType]
+    ctx.snooze(5)
+
+
+async def testing(lab: Lab) -> None:
+    assert_type(await lab.drain(), int)
+    assert_type(lab.assert_enqueued(ship, Order(1), express=True), Enqueued)
+    assert_type(await Rehearsal(ship, retries=1).run(Order(1)), Order)
+    assert_type(Rehearsal(count).run_sync([Order(1)]), int)
+    lab.assert_enqueued(ship, 1)  # pyright: ignore[reportArgumentType]
+    await Rehearsal(add).run("1")  # pyright: ignore[reportArgumentType]
+
+
 async def cancelling() -> None:
     assert_type(await (await add.delay(1)).cancel(), Cancelled)
     assert_type(await app.result("id").cancel(), Cancelled)
     assert_type(await app.broker.cancel("id"), Cancelled)
+
+
+def without_a_loop() -> None:
+    result = assert_type(add.delay_sync(1, b=2), AsyncResult[int])
+    assert_type(result.get_sync(timeout=5), int)
+    assert_type(add.options(delay=5).send_sync(1), str)
+    assert_type(ship.delay_sync(Order(1), express=True), AsyncResult[Order])
+    assert_type(app.enqueue_many_sync(add.call(n) for n in range(9)), list[AsyncResult[int]])
+    assert_type(app.gather_sync([result], timeout=5), list[int])
+    assert_type(app.run_sync(app.broker.get_queue_size, "mail"), int)
+
+    add.delay_sync("1")  # pyright: ignore[reportArgumentType]
+    add.send_sync()  # pyright: ignore[reportCallIssue]
+    app.run_sync(app.broker.get_queue_size, 5)  # pyright: ignore[reportArgumentType]
+    app.run_sync(add.delay, "1")  # pyright: ignore[reportArgumentType]
 
 
 async def mistakes() -> None:

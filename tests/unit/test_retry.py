@@ -13,7 +13,8 @@ policies = st.builds(
     retry_delay=st.floats(0, LONGEST_DELAY),
     backoff=st.sampled_from(RetryBackoff),
     max_delay=st.floats(0, allow_nan=False),
-    jitter=st.booleans(),
+    jitter=st.booleans() | st.just("full"),
+    delays=st.none() | st.lists(st.floats(0, LONGEST_DELAY), min_size=1, max_size=5),
 )
 attempts = st.integers(1, 10_000)
 
@@ -31,12 +32,16 @@ def test_jitter_moves_a_delay_by_a_quarter_at_most(policy, attempt, place):
         retry_delay=policy.retry_delay,
         backoff=policy.backoff,
         max_delay=policy.max_delay,
+        delays=policy.delays,
         jitter=False,
     ).calculate_delay(attempt)
 
     delay = policy.calculate_delay(attempt, uniform=lambda low, high: low + place * (high - low))
 
     slack = 1e-9 * still
+    if policy.jitter == "full":
+        assert -slack <= delay <= still + slack
+        return
     assert still * (1 - JITTER) - slack <= delay <= still * (1 + JITTER) + slack
 
 
@@ -110,7 +115,12 @@ def test_the_filters_choose_and_ignore_is_the_stronger(retry_on, ignore_on, erro
         ({"max_delay": math.nan}, "a number, 0 or more"),
         ({"max_delay": "1h"}, "a number, 0 or more"),
         ({"backoff": "steep"}, "one of fixed, linear, exponential"),
-        ({"jitter": 2}, "true or false"),
+        ({"retry_within": -1}, "a number from 0 to 1000000000 or None"),
+        ({"delays": []}, "a list of seconds, one or more"),
+        ({"delays": 5}, "a list of seconds, one or more"),
+        ({"delays": [1, -1]}, "a number from 0 to 1000000000"),
+        ({"jitter": "half"}, "true or false or one of full"),
+        ({"jitter": 2}, "true or false or one of full"),
         ({"retry_on": ValueError}, "a list of exception classes or names"),
         ({"retry_on": "ValueError"}, "a list of exception classes or names"),
         ({"ignore_on": [ValueError()]}, "a list of exception classes or names"),
@@ -123,3 +133,31 @@ def test_a_wrong_setting_is_named_with_what_is_accepted(setting, accepted):
 
     with pytest.raises(ConfigurationError, match=rf"^RetryPolicy\({name}=.*\): must be {accepted}"):
         RetryPolicy(**setting)
+
+
+def test_delays_are_taken_in_turn_and_the_last_one_repeats():
+    policy = RetryPolicy(delays=[5, 1, 30], max_delay=20, jitter=False)
+
+    assert [policy.calculate_delay(attempt) for attempt in (1, 2, 3, 4, 99)] == [5, 1, 20, 20, 20]
+
+
+def test_full_jitter_takes_any_delay_up_to_the_whole():
+    policy = RetryPolicy(retry_delay=8, backoff="fixed", jitter="full")
+
+    assert policy.calculate_delay(1, uniform=lambda low, _: low) == 0
+    assert policy.calculate_delay(1, uniform=lambda _, high: high) == 8
+
+
+def test_a_function_may_say_what_is_retried_and_ignore_is_the_stronger():
+    policy = RetryPolicy(retry_on=lambda error: "again" in str(error), ignore_on=[KeyError])
+
+    assert policy.should_retry(ValueError("again"))
+    assert not policy.should_retry(ValueError("no"))
+    assert not policy.should_retry(KeyError("again"))
+
+
+@given(st.none() | st.floats(0, 1e6), st.floats(0, 1e6), st.floats(0, 1e6))
+def test_a_retry_is_due_within_its_time_or_not_made(budget, delay, since):
+    policy = RetryPolicy(retry_within=budget)
+
+    assert policy.allows(delay, since) is (budget is None or delay + since <= budget)

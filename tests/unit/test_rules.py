@@ -1,8 +1,10 @@
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from chicory import rules
+from chicory.errors import ConfigurationError
 from chicory.retry import NO_RETRIES, RetryBackoff, RetryPolicy
 from chicory.rules import RetryRules
 
@@ -19,7 +21,9 @@ POLICIES = st.builds(
     retry_delay=SECONDS,
     backoff=st.sampled_from(RetryBackoff),
     max_delay=SECONDS,
-    jitter=st.booleans(),
+    jitter=st.booleans() | st.just("full"),
+    delays=st.none() | st.lists(SECONDS, min_size=1, max_size=3),
+    retry_within=st.none() | SECONDS,
     retry_on=FILTERS,
     ignore_on=FILTERS,
 )
@@ -35,6 +39,7 @@ def test_a_policy_decides_the_same_where_it_arrives(policy, attempt):
     arrived = travelled(policy)
 
     assert arrived.max_retries == policy.max_retries
+    assert arrived.retry_within == policy.retry_within
     for error in (ValueError(), OwnError(), KeyError(), OSError()):
         assert arrived.should_retry(error) == policy.should_retry(error)
     for uniform in (min, max):
@@ -50,3 +55,8 @@ def test_keys_of_a_later_day_are_ignored():
     packed = msgspec.msgpack.encode({"max_retries": 5, "of_a_later_day": [1]})
 
     assert rules.read(msgspec.msgpack.decode(packed, type=RetryRules)).max_retries == 5
+
+
+def test_a_function_cannot_travel():
+    with pytest.raises(ConfigurationError, match="a function cannot travel with a call"):
+        rules.written(RetryPolicy(retry_on=lambda _: True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from chicory import (
@@ -276,3 +277,78 @@ async def test_validation_of_outputs_makes_a_dead_letter_of_a_wrong_result(app, 
             await (await wrong.delay()).get()
 
     assert caught.value.type_name == "unusable-result"
+
+
+async def test_a_dead_letter_shows_what_every_attempt_failed_of(app, working, clock):
+    @app.task(name="fail", retry_policy=RetryPolicy(max_retries=2, retry_delay=0))
+    async def fail(ctx: TaskContext) -> None:
+        raise ValueError(f"{ctx.attempts}" + "!" * 1000)
+
+    async with working():
+        handle = await fail.delay()
+        with pytest.raises(TaskError):
+            await handle.get()
+        (letter,) = await app.broker.get_dlq_messages()
+        await app.broker.replay_from_dlq(letter.message_id)
+        with pytest.raises(TaskError):
+            await handle.get()
+        (again,) = await app.broker.get_dlq_messages()
+
+    assert [(one.error_type, one.error[:2]) for one in letter.failures] == [
+        ("ValueError", "1!"),
+        ("ValueError", "2!"),
+        ("", "3!"),
+    ]
+    assert [len(one.error) for one in letter.failures[:2]] == [256, 256]
+    assert {one.at for one in letter.failures} == {clock.now()}
+    assert len(again.failures) == 3
+
+
+async def test_of_many_failures_the_first_and_the_latest_are_kept(app, working):
+    @app.task(name="fail", retry_policy=RetryPolicy(max_retries=30, retry_delay=0))
+    async def fail(ctx: TaskContext) -> None:
+        raise ValueError(ctx.attempts)
+
+    async with working():
+        with pytest.raises(TaskError):
+            await (await fail.delay()).get()
+        (letter,) = await app.broker.get_dlq_messages()
+
+    assert [one.error for one in letter.failures] == ["1", *map(str, range(22, 32))]
+
+
+async def test_failures_do_not_make_a_message_too_large(url, working, clock):
+    app = Chicory(url, config=ChicoryConfig(max_message_size=600), clock=clock)
+
+    @app.task(name="fail", retry_policy=RetryPolicy(max_retries=2, retry_delay=0))
+    async def fail(text: str) -> None:
+        raise ValueError("!" * 200)
+
+    async with working(on=app):
+        with pytest.raises(TaskError):
+            await (await fail.delay("x" * 300)).get()
+        (letter,) = await app.broker.get_dlq_messages()
+    await app.disconnect()
+
+    assert (letter.retry_count, len(letter.failures)) == (2, 1)
+
+
+async def test_no_retry_is_due_after_its_time(app, working, clock, log):
+    policy = RetryPolicy(max_retries=99, delays=[40], jitter=False, retry_within=100)
+
+    @app.task(name="fail", retry_policy=policy)
+    async def fail() -> None:
+        raise ValueError("bad")
+
+    async with working():
+        handle = await fail.delay()
+        for attempt in (1, 2):
+            await log.heard("next attempt in 40 s", attempt)
+            while (await app.broker.counts(["default"]))["default"].delayed == 0:
+                await anyio.lowlevel.checkpoint()
+            clock.advance(40)
+        with pytest.raises(TaskError, match="bad"):
+            await handle.get()
+        (letter,) = await app.broker.get_dlq_messages()
+
+    assert letter.retry_count == 2

@@ -1,0 +1,131 @@
+"""What was enqueued, in the order in which it was: a transport that keeps a journal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Self
+
+from msgspec import Struct
+
+from chicory import message as messages
+from chicory.testing.memory import MemoryTransport
+from chicory.testing.store import Store
+from chicory.transport import (
+    Accepted,
+    Priority,
+    Publication,
+    PublishOutcome,
+    Release,
+    Settled,
+    Settlement,
+    TransportSettings,
+)
+
+
+class Enqueued(Struct, frozen=True):
+    """A call that was enqueued.
+
+    Attributes:
+        task_id: identity of the call.
+        name: the task's name.
+        arguments: by the names of the parameters, defaults included, in their annotated types.
+        queue: where it was put.
+        priority: its level.
+        due: not to be run before, in UTC; ``None``: at once.
+        expires: not to be begun after, in UTC; ``None``: never.
+        unique: its unique key, with the task's name; ``None``: none.
+        headers: the notes that travel with it.
+    """
+
+    task_id: str
+    name: str
+    arguments: Mapping[str, Any]
+    queue: str
+    priority: Priority
+    due: datetime | None
+    expires: datetime | None
+    unique: str | None
+    headers: Mapping[str, str]
+
+    def __str__(self) -> str:
+        given = ", ".join(f"{name}={value!r}" for name, value in self.arguments.items())
+        due = f", due {self.due.isoformat()}" if self.due else ""
+        return f"{self.name}({given}) on {self.queue!r}{due}"
+
+
+class Journal:
+    """Publications as they were accepted; a retry is no new call."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, Publication] = {}
+
+    def __iter__(self) -> Any:
+        return iter(list(self._entries.values()))
+
+    def note(self, publication: Publication) -> None:
+        """Write one down."""
+        self._entries.setdefault(publication.task_id, publication)
+
+    def clear(self) -> None:
+        """Forget what was written."""
+        self._entries.clear()
+
+
+class JournalingTransport(MemoryTransport):
+    """The transport in memory, which writes down what is published."""
+
+    def __init__(
+        self,
+        settings: TransportSettings,
+        store: Store | None = None,
+        journal: Journal | None = None,
+    ) -> None:
+        super().__init__(settings, store)
+        self.journal = journal or Journal()
+
+    def clone(self) -> Self:
+        """An unopened transport to the same contents and journal."""
+        return type(self)(self._settings, self._store, self.journal)
+
+    async def publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
+        """Store messages."""
+        outcomes = await super().publish(publications)
+        for publication, outcome in zip(publications, outcomes, strict=True):
+            if isinstance(outcome, Accepted):
+                self.journal.note(publication)
+        return outcomes
+
+    async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
+        """Make outcomes final."""
+        answers = await super().settle(settlements)
+        for settlement, answer in zip(settlements, answers, strict=True):
+            if answer is Settled.SETTLED and not isinstance(settlement, Release):
+                for publication in settlement.follow_ups:
+                    self.journal.note(publication)
+        return answers
+
+    def next_change(self) -> float:
+        """When time alone will make a message ready; ``inf`` for never."""
+        with self._store.lock:
+            return self._store.next_change()
+
+
+def entry(publication: Publication, arguments: Mapping[str, Any]) -> Enqueued:
+    """A publication in the user's words."""
+    envelope = messages.decode(publication.body)
+    return Enqueued(
+        envelope.id,
+        envelope.name,
+        arguments,
+        publication.queue,
+        publication.priority,
+        _moment(publication.not_before or None),
+        _moment(envelope.expires_at),
+        publication.unique.key if publication.unique else None,
+        envelope.headers,
+    )
+
+
+def _moment(seconds: float | None) -> datetime | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)

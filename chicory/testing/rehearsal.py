@@ -1,0 +1,104 @@
+"""One attempt at a task, here and now, as a worker would make it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, ParamSpec, TypeVar, cast
+
+from anyio import to_thread
+
+from chicory import portal
+from chicory.context import TaskContext, running
+from chicory.message import new_id
+from chicory.outcome import Raised, Returned, Terms, Verdict, decide
+from chicory.progress import Progress
+from chicory.task import Task
+from chicory.testing.clock import START
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Rehearsal(Generic[P, R]):
+    """Runs a task in place, with a context of your choice; nothing is published or stored.
+
+    Arguments and result travel as they do for real: encoded, decoded, validated.
+
+    Args:
+        task: the task.
+        retries: attempts made before.
+        headers: notes that travel with the call.
+        queue: where it would come from; the task's own where none is given.
+        task_id: its identity; a new one where none is given.
+        worker_id: who would run it.
+        now: the time at which it is enqueued and begins; seconds since the epoch.
+
+    Attributes:
+        context: what the task is given, and what ``chicory.current()`` gives.
+        progress: what it reported, in order.
+    """
+
+    def __init__(
+        self,
+        task: Task[P, R],
+        *,
+        retries: int = 0,
+        headers: Mapping[str, str] | None = None,
+        queue: str | None = None,
+        task_id: str | None = None,
+        worker_id: str = "rehearsal",
+        now: float = START,
+    ) -> None:
+        self.task = task
+        self.progress: list[Progress] = []
+        self.context = TaskContext(
+            task_id or new_id(),
+            task.name,
+            retries,
+            task.settings.policy,
+            queue or task.settings.queue,
+            worker_id,
+            {**task.settings.headers, **(headers or {})},
+            enqueued_at=now,
+            started_at=now,
+            limit=task.settings.timeout,
+            reports=self.progress.append,
+        )
+
+    async def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The task's result. Raises what the task does; a ``def`` runs in a thread, as always.
+
+        Raises ``ValidationError`` where an argument, or a checked result, does not fit.
+        """
+        return self._read(self._written(await self._perform(args, kwargs)))
+
+    def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """``run`` for tests without an event loop."""
+        return portal.run_sync("rehearsal.run_sync(...)", self.run, *args, **kwargs)
+
+    async def verdict(self, *args: P.args, **kwargs: P.kwargs) -> Verdict:
+        """What a worker would do about it: ``Succeed``, ``RetryIn``, ``Bury``, ``Postpone``..."""
+        try:
+            ending = Returned(self._written(await self._perform(args, kwargs)))
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code)
+            ending = Raised(error)
+        return decide(ending, Terms(self.context.retries, self.context.policy))
+
+    async def _perform(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        signature = self.task.signature
+        packed = signature.encode(args, kwargs, check=False)
+        given, named = signature.inject(self.context, *signature.decode(*packed))
+        token = running.set(lambda: self.context)
+        try:
+            if self.task.is_async:
+                return await self.task.function(*given, **named)
+            return await to_thread.run_sync(lambda: self.task.function(*given, **named))
+        finally:
+            running.reset(token)
+
+    def _written(self, value: Any) -> Any:
+        check = self.task.settings.validation_mode.outputs
+        return self.task.signature.encode_result(value, check=check)
+
+    def _read(self, packed: Any) -> R:
+        return cast("R", self.task.signature.decode_result(packed))

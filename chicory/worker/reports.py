@@ -1,0 +1,93 @@
+"""Progress on its way to the backend: the latest of each call, many calls in one round trip."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from chicory import progress
+from chicory.clock import SystemClock
+from chicory.errors import BrokerConnectionError, QueueFullError
+from chicory.progress import Progress
+from chicory.signal import Signal
+from chicory.transport import Record, Transport
+from chicory.worker.farewell import Farewell
+from chicory.worker.patience import Patience
+
+MAX_BATCH = 128
+
+
+class Reports:
+    """Stores what tasks report; while one batch is under way the next one gathers.
+
+    Args:
+        transport: where results are kept.
+        ttl: seconds that a report is kept.
+        farewell: how long to wait for an answer once the worker ends.
+        now: the app's time.
+    """
+
+    def __init__(
+        self, transport: Transport, ttl: float, farewell: Farewell, now: Callable[[], float]
+    ) -> None:
+        self._now = now
+        self._transport = transport
+        self._ttl = ttl
+        self._farewell = farewell
+        self._latest: dict[str, Progress] = {}
+        self._lock = threading.Lock()
+        self._news = Signal(SystemClock())
+        self._patience = Patience("reporting progress")
+
+    def add(self, task_id: str, report: Progress) -> None:
+        """Store soon, in place of what this call reported before; does not wait. Thread-safe."""
+        with self._lock:
+            idle = not self._latest
+            self._latest[task_id] = replace(report, at=self._now())
+        if idle:
+            self._news.notify()
+
+    async def run(self) -> None:
+        """Store what is added, until cancelled."""
+        while True:
+            seen = self._news.version
+            try:
+                await self._send()
+            except (BrokerConnectionError, QueueFullError) as error:
+                await self._patience.after(error)
+            else:
+                self._patience.over()
+            if not self._latest:
+                await self._news.wait(seen)
+
+    async def close(self) -> None:
+        """Store what is left, if the broker answers: a report is no promise."""
+        with self._farewell.shield():
+            try:
+                while self._latest:
+                    await self._send()
+            except (BrokerConnectionError, QueueFullError):
+                return
+
+    async def _send(self) -> None:
+        batch = self._take()
+        if not batch:
+            return
+        records = [
+            Record(progress.key(task_id), progress.encode(report), self._ttl)
+            for task_id, report in batch.items()
+        ]
+        try:
+            await self._transport.store(records)
+        except BaseException:
+            with self._lock:
+                self._latest = batch | self._latest
+            raise
+
+    def _take(self) -> dict[str, Progress]:
+        with self._lock:
+            return {
+                task_id: self._latest.pop(task_id) for task_id in list(self._latest)[:MAX_BATCH]
+            }

@@ -1,0 +1,1 @@
+"""A shop: what a user's project looks like."""

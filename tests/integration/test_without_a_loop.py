@@ -1,0 +1,98 @@
+"""Programs that call tasks without an event loop, and then end: on every transport."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from servers.nats import NatsServer
+from servers.redis import RedisServer, newest
+
+TASKS = """
+import os, sys, threading, warnings
+warnings.filterwarnings("ignore", "This process .* is multi-threaded", DeprecationWarning)
+from chicory import Chicory, Worker, current
+app = Chicory(sys.argv[1])
+
+@app.task(name="add")
+async def add(a: int, b: int) -> int:
+    return a + b
+
+snoozed = []
+
+@app.task(name="work")
+async def work() -> int:
+    ctx = current()
+    if not snoozed:
+        snoozed.append(ctx.task_id)
+        ctx.snooze(0.1)
+    ctx.progress(1, 2, "half")
+    while await app.result(ctx.task_id).progress() is None:
+        pass
+    return ctx.attempts
+"""
+ROUND_TRIP = """
+worker = Worker(app)
+app.run_sync(worker.start)
+print(add.delay_sync(2, 3).get_sync(timeout=60), flush=True)
+result = work.delay_sync()
+print(result.get_sync(timeout=60), app.run_sync(result.progress).note, flush=True)
+"""
+WAITING = """
+def wait():
+    print("waits", flush=True)
+    begun.set()
+    app.result(task_id).get_sync()
+
+begun = threading.Event()
+task_id = add.send_sync(1, 1)
+threading.Thread(target=wait, daemon=True).start()
+begun.wait()
+"""
+FORKED = """
+add.send_sync(1, 1)
+child = os.fork()
+add.send_sync(2, 2)
+if child:
+    assert os.waitpid(child, 0)[1] == 0
+    print(app.run_sync(app.broker.get_queue_size))
+"""
+
+
+@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
+def url(request, tmp_path) -> Iterator[str]:
+    match request.param:
+        case "redis":
+            with RedisServer(newest(), tmp_path) as server:
+                yield server.url
+        case "nats":
+            with NatsServer(tmp_path) as server:
+                yield server.url
+        case "sqlite":
+            yield f"sqlite:///{tmp_path / 'queue.db'}"
+        case "memory":
+            yield "memory://"
+
+
+def run(program: str, url: str, folder: Path) -> str:
+    (folder / "program.py").write_text(TASKS + program)
+    command = [sys.executable, "-W", "error", "program.py", url]
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    return done.stdout
+
+
+def test_a_call_gets_its_result_and_the_interpreter_ends_in_peace(url, tmp_path):
+    assert run(ROUND_TRIP, url, tmp_path) == "5\n1 half\n"
+
+
+def test_a_daemon_thread_that_waits_does_not_keep_the_interpreter(tmp_path):
+    assert run(WAITING, f"sqlite:///{tmp_path / 'queue.db'}", tmp_path) == "waits\n"
+    assert not (tmp_path / "queue.db-wal").exists(), "who closes last removes it"
+
+
+def test_a_forked_child_has_a_connection_of_its_own(tmp_path):
+    assert run(FORKED, f"sqlite:///{tmp_path / 'queue.db'}", tmp_path) == "3\n"

@@ -1,0 +1,197 @@
+"""Calls without an event loop, from any thread."""
+
+import asyncio
+import signal
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from chicory import BulkError, Chicory, TaskError, Worker, WorkerConfig
+from chicory.testing.memory import forget
+
+PATIENCE = 60
+
+
+@pytest.fixture
+def app():
+    name = uuid4().hex
+    yield Chicory(f"memory://{name}")
+    forget(name)
+
+
+@pytest.fixture
+def working():
+    @contextmanager
+    def working(app: Chicory):
+        worker = Worker(app, WorkerConfig(concurrency=4))
+        app.run_sync(worker.start)
+        yield worker
+        app.run_sync(worker.stop)
+
+    return working
+
+
+def test_a_call_and_its_result_need_no_event_loop(app, working):
+    @app.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    with working(app):
+        result = add.delay_sync(2, b=3)
+
+        assert result.get_sync(timeout=PATIENCE) == 5
+        assert app.result(add.send_sync(1, 1)).get_sync(PATIENCE) == 2
+        assert add.options(queue="default").delay_sync(2, 2).get_sync(PATIENCE) == 4
+
+
+def test_errors_come_back_as_they_are(app, working):
+    @app.task(name="fail")
+    def fail(reason: str) -> None:
+        raise ValueError(reason)
+
+    with working(app):
+        result = fail.delay_sync("no")
+        with pytest.raises(TaskError, match="ValueError: no"):
+            result.get_sync(timeout=PATIENCE)
+    with pytest.raises(TimeoutError, match="within 0 s"):
+        app.result("never").get_sync(timeout=0)
+
+
+def test_many_calls_are_taken_by_the_batch_in_the_caller_s_thread(app, working):
+    taken_in: set[int] = set()
+
+    @app.task(name="double")
+    async def double(n: int) -> int:
+        return 2 * n
+
+    def calls():
+        for n in range(600):
+            taken_in.add(threading.get_ident())
+            yield double.call(n)
+
+    with working(app):
+        results = app.enqueue_many_sync(calls())
+
+        assert app.gather_sync(results, timeout=PATIENCE) == [2 * n for n in range(600)]
+    assert taken_in == {threading.get_ident()}
+
+
+def test_what_is_refused_of_many_calls_is_counted_over_all_batches(app):
+    @app.task(name="double")
+    async def double(n: int) -> int:
+        return 2 * n
+
+    calls = [double.call("wrong" if n in {5, 300} else n) for n in range(600)]
+
+    with pytest.raises(BulkError) as caught:
+        app.enqueue_many_sync(calls)
+
+    assert [(one.index, one.call) for one in caught.value.refused] == [
+        (5, calls[5]),
+        (300, calls[300]),
+    ]
+    assert len(caught.value.enqueued) == 598
+    assert app.run_sync(app.broker.get_queue_size) == 598
+
+
+def test_threads_share_one_loop_and_lose_nothing(app):
+    @app.task(name="note")
+    async def note(n: int) -> None: ...
+
+    with ThreadPoolExecutor(16) as pool:
+        ids = list(pool.map(note.send_sync, range(400)))
+
+    assert len(set(ids)) == 400
+    assert app.run_sync(app.broker.get_queue_size) == 400
+    assert [thread.name for thread in threading.enumerate()].count("chicory portal") == 1
+
+
+async def test_on_a_running_event_loop_it_is_refused(app):
+    @app.task(name="add")
+    async def add(a: int, b: int) -> int:
+        return a + b
+
+    text = r"add.delay_sync\(...\) would block .*: await add.delay\(...\) instead"
+    with pytest.raises(RuntimeError, match=text):
+        add.delay_sync(1, 2)
+    with pytest.raises(RuntimeError, match=r"await result.get\(...\) instead"):
+        app.result("a").get_sync()
+    assert await app.broker.get_queue_size() == 0
+
+
+async def test_a_task_in_a_thread_may_call_others(app, anyio_backend):
+    @app.task(name="inner")
+    async def inner(n: int) -> int:
+        return n + 1
+
+    @app.task(name="outer")
+    def outer(n: int) -> int:
+        return inner.delay_sync(n).get_sync(timeout=PATIENCE)
+
+    with anyio.fail_after(PATIENCE):
+        async with app, Worker(app, WorkerConfig(concurrency=2)):
+            assert await (await outer.delay(1)).get() == 2
+
+
+def test_context_variables_are_seen(app):
+    variable: ContextVar[str] = ContextVar("variable", default="nothing")
+
+    async def read() -> str:
+        return variable.get()
+
+    variable.set("set")
+
+    assert app.run_sync(read) == "set"
+
+
+class Interruption(BaseException):
+    pass
+
+
+def test_an_interrupt_cancels_the_call(app):
+    cancelled = threading.Event()
+
+    def interrupt(number, _):
+        signal.signal(number, signal.SIG_IGN)
+        raise Interruption
+
+    async def endless() -> None:
+        try:
+            while True:  # one that comes just before the lock is waited for would not end the wait
+                signal.pthread_kill(caller, signal.SIGUSR1)
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    caller = threading.get_ident()
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        with pytest.raises(Interruption):
+            app.run_sync(endless)
+        assert cancelled.wait(PATIENCE)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+
+
+def test_an_exit_within_a_call_is_the_caller_s(app):
+    async def leave() -> None:
+        raise SystemExit(3)
+
+    with pytest.raises(SystemExit):
+        app.run_sync(leave)
+    assert app.run_sync(app.broker.get_queue_size) == 0
+
+
+def test_a_call_that_cancels_itself_does_not_hang(app):
+    async def cancel() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        app.run_sync(cancel)

@@ -1,0 +1,78 @@
+"""One attempt in place, as a worker would make it."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from chicory import Chicory, RetryPolicy, TaskContext, ValidationError, current
+from chicory.errors import RetryError
+from chicory.outcome import Bury, Postpone, RetryIn, Succeed
+from chicory.testing import Rehearsal
+
+
+@pytest.fixture
+def app():
+    return Chicory("memory://")
+
+
+async def test_arguments_and_results_travel_as_for_real(app):
+    @app.task(name="pair")
+    async def pair(items: tuple[int, ...]) -> tuple[int, ...]:
+        assert type(items) is tuple
+        return [*items]  # pyright: ignore[reportReturnType]
+
+    assert await Rehearsal(pair).run((1, 2)) == (1, 2)
+    with pytest.raises(ValidationError, match="argument 'items"):
+        await Rehearsal(pair).run(("x",))
+
+
+async def test_the_context_is_the_one_asked_for(app):
+    @app.task(name="ask", queue="mail", timeout=5, headers={"a": "b"})
+    async def ask(ctx: TaskContext) -> str:
+        assert ctx is current()
+        assert (ctx.retries, ctx.queue, ctx.worker_id, ctx.task_id) == (2, "mail", "w", "id")
+        assert ctx.deadline is not None
+        assert (ctx.deadline - ctx.started_at).total_seconds() == 5
+        ctx.progress(1, 2)
+        return str(dict(ctx.headers))
+
+    rehearsal = Rehearsal(ask, retries=2, worker_id="w", task_id="id", headers={"c": "d"})
+
+    assert await rehearsal.run() == "{'a': 'b', 'c': 'd'}"
+    assert [report.fraction for report in rehearsal.progress] == [0.5]
+    with pytest.raises(RuntimeError):
+        current()
+
+
+async def test_a_plain_function_runs_in_a_thread(app):
+    @app.task(name="where")
+    def where() -> tuple[bool, str]:
+        return threading.current_thread() is threading.main_thread(), current().task_name
+
+    assert await Rehearsal(where).run() == (False, "where")
+
+
+async def test_what_the_task_raises_comes_out(app):
+    @app.task(name="again", retry_policy=RetryPolicy())
+    async def again(ctx: TaskContext) -> None:
+        ctx.retry(countdown=5)
+
+    with pytest.raises(RetryError):
+        await Rehearsal(again).run()
+
+
+@pytest.mark.parametrize(
+    ("wish", "retries", "kind"),
+    [("ok", 0, Succeed), ("no", 0, RetryIn), ("no", 3, Bury), ("later", 3, Postpone)],
+)
+async def test_the_verdict_is_a_worker_s(app, wish, retries, kind):
+    @app.task(name="wish", retry_policy=RetryPolicy(max_retries=3))
+    async def grant(ctx: TaskContext, wish: str) -> None:
+        if wish == "no":
+            raise ValueError(wish)
+        if wish == "later":
+            ctx.snooze(5)
+
+    assert isinstance(await Rehearsal(grant, retries=retries).verdict(wish), kind)
