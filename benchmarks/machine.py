@@ -9,6 +9,8 @@ import subprocess
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+from benchmarks import server
+
 _PACKAGES = ("chicory", "anyio", "msgspec", "trio", "uvloop", "redis", "hiredis", "nats-py")
 
 
@@ -21,6 +23,7 @@ def describe() -> dict[str, str]:
         "python": platform.python_version(),
         "sqlite": sqlite3.sqlite_version,
         "commit": _commit(),
+        **server.versions(),
         **{package: _version(package) for package in _PACKAGES},
     }
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,6 +55,21 @@ def nats(folder: Path) -> Generator[Place]:
     )
     with _running((_nats_binary(), "-c", str(config)), folder, port, b"", b"INFO") as server:
         yield Place(f"nats://127.0.0.1:{port}", server)
+
+
+def versions() -> dict[str, str]:
+    """What the servers that would be started say of themselves."""
+    binaries = {"redis-server": _redis_binary, "nats-server": _nats_binary}
+    return {name: _version(find) for name, find in binaries.items()}
+
+
+def _version(find: Callable[[], str]) -> str:
+    try:
+        told = subprocess.run([find(), "--version"], capture_output=True, text=True, check=True)
+    except SystemExit:
+        return "not installed"
+    number = re.search(r"\d+(\.\d+)+", told.stdout)
+    return number[0] if number else told.stdout.strip()
 
 
 def _redis_binary() -> str:

@@ -13,6 +13,7 @@ def test_chicory_and_a_bare_client_are_measured_by_the_same_harness():
     scale = replace(QUICK, drained=60)
     found = run(scale, [Variant("redis", "asyncio"), floor], ["drain"], lambda *_: None)
     assert not found.failures
+    assert all(found.machine[name][0].isdigit() for name in ("redis-server", "nats-server"))
     ours, theirs = found.samples
     assert set(ours.figures) >= {"drain", "drain cpu"}
     assert set(theirs.figures) >= {"drain", "drain cpu"}
