@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter, defaultdict
 
-from chicory.outcome import Bury, Cancel, Fail, GiveBack, RetryIn, Succeed, Verdict
+from chicory.outcome import Bury, Cancel, Fail, GiveBack, Postpone, RetryIn, Succeed, Verdict
 from chicory.worker.attempt import Attempt
 
 # fmt: off
@@ -24,6 +24,7 @@ _OUTCOMES: dict[type[Verdict], str] = {
     Bury: "dead_lettered",
     Cancel: "cancelled",
     GiveBack: "given_back",
+    Postpone: "snoozed",
 }
 
 

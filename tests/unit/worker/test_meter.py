@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 
-from chicory.worker.meter import BUCKETS, Histogram
+from chicory.outcome import Verdict
+from chicory.worker.meter import _OUTCOMES, BUCKETS, Histogram
+
+
+def test_every_verdict_has_a_name():
+    assert _OUTCOMES.keys() == set(get_args(Verdict))
 
 
 def test_a_histogram_counts_up_to_each_bound_and_beyond():
