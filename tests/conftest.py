@@ -1,8 +1,13 @@
 """Every asynchronous test runs under asyncio and under trio."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("chicory.testing.contract")
+
+# a machine that is busy is no bug
+settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("patient")
 
 collect_ignore = ["example"]  # a project of its own: tests/integration/test_example.py runs it
 
