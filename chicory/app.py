@@ -23,6 +23,7 @@ from chicory.options import TaskOptions, UniqueKey
 from chicory.record import StoredResult
 from chicory.result import NO_BACKEND, AsyncResult, Completed, collect
 from chicory.retry import RetryPolicy
+from chicory.seal import Seal
 from chicory.sender import Call
 from chicory.session import Link
 from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
@@ -97,11 +98,13 @@ class Chicory:
             if self.backend_url is not None
             else None
         )
+        self.seal = Seal(self.config.signing_keys, required=self.config.signing_required)
         self.broker = Broker(
             self.broker_link,
             self.backend_link,
             self.config.max_message_size,
             self.result_ttl,
+            self.seal,
         )
         self._backend = self.backend_link and Backend(self.backend_link, self.result_ttl)
         self._tasks: dict[str, Task[..., Any]] = {}

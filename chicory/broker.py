@@ -13,6 +13,7 @@ from chicory.letters import DLQMessage
 from chicory.message import TaskMessage
 from chicory.names import check_name, check_plain
 from chicory.publication import publication
+from chicory.seal import Seal
 from chicory.session import Link, Session
 from chicory.stale import remove_stale
 from chicory.transport import (
@@ -35,12 +36,18 @@ class Broker:
     """
 
     def __init__(
-        self, link: Link, results: Link | None, max_message_size: int, result_ttl: float
+        self,
+        link: Link,
+        results: Link | None,
+        max_message_size: int,
+        result_ttl: float,
+        seal: Seal,
     ) -> None:
         self._link = link
         self._results = results
         self._max_message_size = max_message_size
         self._result_ttl = result_ttl
+        self._seal = seal
 
     async def connect(self) -> None:
         """Connect on this event loop."""
@@ -74,7 +81,7 @@ class Broker:
 
     def prepare(self, message: TaskMessage, queue: str) -> Publication:
         """What ``enqueue`` would publish. Raises as ``publish``; nothing is sent."""
-        return publication(message, queue, self._max_message_size)
+        return publication(message, queue, self._max_message_size, self._seal)
 
     async def enqueue_all(
         self, publications: Sequence[Publication]
@@ -193,7 +200,8 @@ class Broker:
         False where there is none, or while another call of its id, or with its unique key, waits
         or runs: then the letter stays.
 
-        What cannot be decoded goes back as it was. What can is due at once and does not expire;
+        What cannot be decoded, or has no signature that is accepted here, goes back as it was.
+        What can is due at once and does not expire;
         it starts with all its retries, or with those it had left if ``reset_retries`` is False.
         """
         check_name(message_id, "id")
@@ -208,7 +216,7 @@ class Broker:
             transport,
             results and results.transport,
             letter,
-            letters.revived(letter, queue, reset_retries=reset_retries),
+            letters.revived(letter, queue, self._seal, reset_retries=reset_retries),
             self._result_ttl,
         )
 

@@ -15,7 +15,7 @@ from msgspec.structs import fields
 from chicory.accepted import accept
 from chicory.dotenv import dotenv
 from chicory.errors import ConfigurationError
-from chicory.masking import SECRETS, Discreet, mask
+from chicory.masking import Discreet, is_secret, mask
 
 T = TypeVar("T")
 
@@ -71,7 +71,7 @@ class Section(Discreet, msgspec.Struct, kw_only=True):
         value: object = getattr(self, name)
         if value is None or isinstance(value, bool | int | float | str | Section):
             return super()._shown(name)
-        return "***" if name in SECRETS else type(value).__name__  # it may hold a secret
+        return "***" if is_secret(name) else type(value).__name__  # it may hold a secret
 
 
 @cache
@@ -128,7 +128,7 @@ class Reader:
     @property
     def is_secret(self) -> bool:
         """Whether its value must never be shown."""
-        return self.variable.rpartition("_")[2].lower() in SECRETS
+        return is_secret(self.variable)
 
     @property
     def _file_variable(self) -> str:

@@ -6,7 +6,8 @@ ChicoryError
 ├── QueueFullError              the broker has no room: slow down, or make room
 ├── MessageError                this message cannot be sent, or cannot be read
 │   ├── MessageTooLargeError
-│   └── MessageVersionError
+│   ├── MessageVersionError
+│   └── MessageSignatureError
 ├── ValidationError             an argument or result does not fit the task's signature
 ├── TaskNotFoundError           no task of that name is registered
 ├── BackendNotConfiguredError   results were asked of an app that stores none
@@ -51,6 +52,10 @@ class MessageTooLargeError(MessageError):
 
 class MessageVersionError(MessageError):
     """The message was written by a newer chicory, in a format this one does not know."""
+
+
+class MessageSignatureError(MessageError):
+    """The message is not signed and has to be, or not with a key accepted here, or was altered."""
 
 
 class ValidationError(ChicoryError):

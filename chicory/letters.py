@@ -9,6 +9,7 @@ from msgspec import Struct
 from chicory import message as messages
 from chicory.errors import ChicoryError, MessageError
 from chicory.message import PastFailure, TaskMessage
+from chicory.seal import Seal, unsealed
 from chicory.transport import DeadLetter, Publication, Record, Transport
 
 
@@ -42,7 +43,7 @@ class DLQMessage(Struct, frozen=True):
 def shown(letter: DeadLetter) -> DLQMessage:
     """A letter as users see it."""
     try:
-        original = messages.decode_whole(letter.body)
+        original = messages.decode_whole(unsealed(letter.body))
     except ChicoryError:
         original = None
     return DLQMessage(
@@ -58,11 +59,13 @@ def shown(letter: DeadLetter) -> DLQMessage:
     )
 
 
-def revived(letter: DeadLetter, queue: str | None, *, reset_retries: bool) -> Publication:
+def revived(
+    letter: DeadLetter, queue: str | None, seal: Seal, *, reset_retries: bool
+) -> Publication:
     """The message to publish in place of a letter: due at once, holding its unique key again."""
     body, unique = letter.body, None
     try:
-        envelope = messages.decode(body)
+        envelope = messages.decode(seal.reopen(body))
     except MessageError:
         pass
     else:
@@ -74,7 +77,7 @@ def revived(letter: DeadLetter, queue: str | None, *, reset_retries: bool) -> Pu
             envelope.first_failure_at = None
             envelope.last_error = None
             envelope.failures = []
-        body = messages.encode(envelope)
+        body = seal.close(messages.encode(envelope))
     return Publication(queue or letter.queue, letter.task_id, body, letter.priority, unique=unique)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, ClassVar
 
-SECRETS = frozenset({"password", "token", "sentinel_password"})
-"""Names of what must never be shown."""
+_SECRETS = ("password", "token", "signing_keys")
 
 # A password that was not escaped may hold "/" and "@": hide too much rather than too little.
 _LOGIN = re.compile(r"(://)(?!/).*@", re.DOTALL)
@@ -19,6 +18,11 @@ _OPTION = re.compile(
 def mask(url: str) -> str:
     """A URL fit to be shown: without user and password, also where it is malformed."""
     return _OPTION.sub(r"\1***", _NO_URL.sub("***@", _LOGIN.sub(r"\1***@", url)))
+
+
+def is_secret(name: str) -> bool:
+    """Whether what a field, an option or a variable of that name holds must never be shown."""
+    return name.lower().endswith(_SECRETS)
 
 
 class Discreet:
@@ -37,6 +41,6 @@ class Discreet:
 
     def _shown(self, name: str) -> Any:
         value: object = getattr(self, name)
-        if value is not None and name in SECRETS:
+        if value is not None and is_secret(name):
             return "***"
         return mask(value) if isinstance(value, str) else value

@@ -28,6 +28,7 @@ class DeathReason(StrEnum):
     CRASHED = "crashed"
     UNDECODABLE = "undecodable"
     NEWER_VERSION = "newer-version"
+    BAD_SIGNATURE = "bad-signature"
     UNKNOWN_TASK = "unknown-task"
     INVALID_ARGUMENTS = "invalid-arguments"
     UNUSABLE_RESULT = "unusable-result"

@@ -8,12 +8,13 @@ from chicory import message as messages
 from chicory.errors import MessageTooLargeError, ValidationError
 from chicory.message import TaskMessage
 from chicory.names import check_name, check_plain
+from chicory.seal import Seal
 from chicory.transport import Priority, Publication, Unique
 
 _LEVELS = tuple(Priority)
 
 
-def publication(message: TaskMessage, queue: str, max_size: int) -> Publication:
+def publication(message: TaskMessage, queue: str, max_size: int, seal: Seal) -> Publication:
     """What to publish.
 
     Raises:
@@ -24,7 +25,7 @@ def publication(message: TaskMessage, queue: str, max_size: int) -> Publication:
     check_plain(queue, "queue")
     if message.unique is not None:
         _check_unique(message.unique)
-    body = messages.encode(message)
+    body = seal.close(messages.encode(message))
     if len(body) > max_size:
         raise MessageTooLargeError(
             f"message for task {message.name!r} has {len(body):,} bytes, the limit is "

@@ -27,6 +27,9 @@ class ChicoryConfig(Section, kw_only=True):
         validation_mode: of tasks that name none.
         delivery_mode: of tasks that name none.
         max_message_size: bytes of an encoded message or result.
+        signing_keys: with which messages are signed and checked, as ``id:secret``, several with
+            commas between them: the first one signs, all are accepted.
+        signing_required: where there are keys, refuse messages without a signature.
         result_default_timeout: seconds that ``get()`` waits; for ever where none is given.
     """
 
@@ -38,4 +41,6 @@ class ChicoryConfig(Section, kw_only=True):
     validation_mode: ValidationMode = setting(ValidationMode.INPUTS)
     delivery_mode: DeliveryMode = setting(DeliveryMode.AT_LEAST_ONCE)
     max_message_size: PositiveInt = setting(MEBIBYTE)
+    signing_keys: str | None = setting(None)
+    signing_required: bool = setting(True)  # noqa: FBT003
     result_default_timeout: Seconds | None = setting(None)

@@ -14,7 +14,13 @@ from chicory import message as messages
 from chicory import rules
 from chicory.config import WorkerConfig
 from chicory.context import TaskContext, running
-from chicory.errors import ConfigurationError, MessageError, MessageVersionError, ValidationError
+from chicory.errors import (
+    ConfigurationError,
+    MessageError,
+    MessageSignatureError,
+    MessageVersionError,
+    ValidationError,
+)
 from chicory.message import Envelope
 from chicory.outcome import (
     DeathReason,
@@ -27,6 +33,7 @@ from chicory.outcome import (
 )
 from chicory.progress import Progress
 from chicory.retry import NO_RETRIES, RetryPolicy
+from chicory.seal import Seal
 from chicory.task import Task
 from chicory.transport import Delivery
 
@@ -135,10 +142,12 @@ class Executor:
         worker_id: str,
         config: WorkerConfig,
         now: Callable[[], float],
+        seal: Seal,
         report: Callable[[str, Progress], None] | None = None,
     ) -> None:
         self._report = report
         self._tasks = tasks
+        self._seal = seal
         self._worker_id = worker_id
         self._max_crashes = config.max_crashes
         self._now = now
@@ -164,7 +173,9 @@ class Executor:
 
     def _decode(self, attempt: Attempt) -> None:
         try:
-            envelope = attempt.envelope = messages.decode(attempt.delivery.body)
+            envelope = attempt.envelope = self._read(attempt.delivery)
+        except MessageSignatureError as error:
+            attempt.ending = Refused(DeathReason.BAD_SIGNATURE, str(error))
         except MessageVersionError as error:
             attempt.ending = Refused(DeathReason.NEWER_VERSION, str(error))
         except MessageError as error:
@@ -172,6 +183,12 @@ class Executor:
         else:
             attempt.labels["task"] = envelope.name
             attempt.labels["attempt"] = envelope.retries + 1
+
+    def _read(self, delivery: Delivery) -> Envelope:
+        envelope = messages.decode(self._seal.open(delivery.body))
+        if envelope.id != delivery.task_id and self._seal.vouches_for(delivery.body):
+            raise MessageSignatureError(f"signed as the call {envelope.id!r}, not as this one")
+        return envelope
 
     def _count_crashes(self, attempt: Attempt) -> None:
         if crashed(attempt.delivery.deliveries, self._max_crashes):

@@ -24,6 +24,7 @@ from chicory.outcome import (
     decide,
 )
 from chicory.record import StoredResult
+from chicory.seal import Seal
 from chicory.states import TaskState
 from chicory.transport import (
     Dead,
@@ -47,16 +48,25 @@ class Clerk:
         stores: whether there is a backend.
         result_ttl: seconds that records are kept.
         max_size: bytes that a record may have.
+        seal: closes the messages of further attempts.
     """
 
     def __init__(
-        self, worker_id: str, *, dead_letters: bool, stores: bool, result_ttl: float, max_size: int
+        self,
+        worker_id: str,
+        *,
+        dead_letters: bool,
+        stores: bool,
+        result_ttl: float,
+        max_size: int,
+        seal: Seal,
     ) -> None:
         self._worker_id = worker_id
         self._dead_letters = dead_letters
         self._stores = stores
         self._result_ttl = result_ttl
         self._max_size = max_size
+        self._seal = seal
 
     def conclude(self, attempt: Attempt, now: float) -> tuple[Verdict, Settlement]:
         """What the attempt came to, and the step that settles it; ``now`` in epoch seconds."""
@@ -123,7 +133,7 @@ class Clerk:
             case Succeed() | Fail() | Cancel():
                 return Done(receipt, stored)
             case RetryIn(delay=delay, failure=failure):
-                again = next_attempt(attempt, delay, failure, now, self._max_size)
+                again = next_attempt(attempt, delay, failure, now, self._max_size, self._seal)
                 return Retry(receipt, again, stored)
             case Postpone(delay=delay):
                 return Retry(receipt, _same_attempt(attempt, delay, now))
@@ -150,7 +160,7 @@ def _state(verdict: Verdict) -> tuple[TaskState | None, Failure | None]:
 
 
 def next_attempt(
-    attempt: Attempt, delay: float, failure: Failure, now: float, max_size: int
+    attempt: Attempt, delay: float, failure: Failure, now: float, max_size: int, seal: Seal
 ) -> Publication:
     """The message of the attempt that follows: same id, same queue, one retry more.
 
@@ -166,10 +176,10 @@ def next_attempt(
             attempt.envelope.failures, PastFailure(now, failure.type_name, failure.message)
         ),
     )
-    body = messages.encode(following)
+    body = seal.close(messages.encode(following))
     if len(body) > max_size:
         following.failures = []
-        body = messages.encode(following)
+        body = seal.close(messages.encode(following))
     return _again(attempt, body, delay, now)
 
 

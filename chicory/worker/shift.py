@@ -71,9 +71,8 @@ class Shift:
         self._farewell = Farewell()
         ttl, stores = app.result_ttl, app.backend_link is not None
         self._reports = Reports(transports[-1], ttl, self._farewell, self._now)
-        self._executor = Executor(
-            app.tasks, worker_id, config, self._now, self._reports.add if stores else None
-        )
+        report = self._reports.add if stores else None
+        self._executor = Executor(app.tasks, worker_id, config, self._now, app.seal, report)
         self._clerk = Clerk(
             worker_id,
             dead_letters=config.use_dead_letter_queue,
@@ -82,6 +81,7 @@ class Shift:
             max_size=min(
                 app.config.max_message_size, *(one.abilities.max_size for one in transports)
             ),
+            seal=app.seal,
         )
         results = transports[1] if len(transports) > 1 else None
         self._settler = Settler(transports[0], results, self._farewell, self._now, self._answered)

@@ -6,12 +6,7 @@ import pytest
 from servers.nats import NatsServer
 from servers.redis import RedisServer, newest
 
-TRANSPORTS = [
-    "memory",
-    "sqlite",
-    "redis",
-    "nats",
-]
+TRANSPORTS = ["memory", "sqlite", "redis", "nats"]
 
 
 @pytest.fixture(scope="session", params=TRANSPORTS)

@@ -12,12 +12,14 @@ import msgspec
 
 from chicory.message import TaskMessage
 from chicory.record import TaskResult
+from chicory.seal import Seal
 from chicory.states import TaskState
 
 CASES = int(os.environ.get("CHICORY_FUZZ", "0"))
 """How many cases each test takes instead of its own few."""
 SEED = int(os.environ.get("CHICORY_FUZZ_SEED", "20261124"))
 
+KEY = f"fuzz:{'k' * 32}"
 TASKS = ("fuzz.typed", "fuzz.loose", "fuzz.variadic")
 _NAMES = (*TASKS, "fuzz.absent", "", "a\x00b", "*", ">", "\N{PILE OF POO}" * 50, "x" * 10_240)
 _LENGTHS = (0, 1, 2, 15, 255, 65_535, 2**31 - 1, 2**32 - 1)
@@ -146,6 +148,13 @@ def _large(chance: Random) -> bytes:
     )
 
 
+def _sealed(chance: Random) -> bytes:
+    body = bytearray(Seal(KEY).close(_good(chance)))
+    for _ in range(chance.choice([0, 1, 2])):
+        body[chance.randrange(2, len(body))] ^= 1 << chance.randrange(8)
+    return bytes(body[: chance.choice([len(body), chance.randrange(len(body))])])
+
+
 def _head(chance: Random) -> bytes:
     """What comes before the arguments, or the value; or nothing."""
     return chance.choice(
@@ -177,4 +186,5 @@ _KINDS: tuple[Callable[[Random], bytes], ...] = (
     _of_another_time,
     _not_utf_8,
     _large,
+    _sealed,
 )

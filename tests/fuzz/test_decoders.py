@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 import pytest
-from fuzz.hostile import CASES, cases
+from fuzz.hostile import CASES, KEY, cases
 
 from chicory import codec, message, record, stats
 from chicory.errors import MessageError, ValidationError
+from chicory.seal import Seal, unsealed
 from chicory.signature import Signature
 from chicory.transport import WorkerRecord
 
@@ -23,11 +24,16 @@ def _variadic(*args: int, **kwargs: str) -> None: ...
 
 SIGNATURES = [Signature(task.__name__, task) for task in (_typed, _loose, _variadic)]
 
+SEALS = [Seal(), Seal(KEY), Seal(KEY, required=False)]
+
 
 def read_message(body: bytes) -> None:
     """What a worker does with a message."""
     with suppress(MessageError):
-        message.decode_whole(body)
+        message.decode_whole(unsealed(body))
+    for seal in SEALS:
+        with suppress(MessageError):
+            message.decode(seal.open(body))
     with suppress(MessageError):
         envelope = message.decode(body)
         assert message.decode(message.encode(envelope)).name == envelope.name

@@ -14,7 +14,8 @@ from fuzz.hostile import CASES, TASKS, cases
 
 from chicory import Chicory, ChicoryConfig, TaskState, Worker, WorkerConfig, record
 from chicory import message as messages
-from chicory.errors import MessageError, MessageVersionError
+from chicory.errors import MessageError, MessageSignatureError, MessageVersionError
+from chicory.seal import unsealed
 from chicory.transport import Publication
 
 FEW = 300
@@ -55,7 +56,9 @@ def batches() -> Iterator[Mapping[str, bytes]]:
 def reasons(body: bytes, now: float) -> set[str] | None:
     """Why it may become a dead letter; ``None`` where it expired, and need not be kept."""
     try:
-        envelope = messages.decode(body)
+        envelope = messages.decode(unsealed(body))
+    except MessageSignatureError:
+        return {"bad-signature"}
     except MessageError as error:
         newer = isinstance(error, MessageVersionError)
         return {"newer-version" if newer else "undecodable"}

@@ -69,7 +69,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 TestNatsModel = NatsModel.TestCase
 TestNatsModel.settings = settings(
-    max_examples=EXAMPLES or 25,
+    max_examples=EXAMPLES or 60,
     stateful_step_count=40,
     derandomize=not EXAMPLES,
     database=None,

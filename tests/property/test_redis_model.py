@@ -61,7 +61,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 TestRedisModel = RedisModel.TestCase
 TestRedisModel.settings = settings(
-    max_examples=EXAMPLES or 25,
+    max_examples=EXAMPLES or 50,
     stateful_step_count=50,
     derandomize=not EXAMPLES,
     database=None,

@@ -18,7 +18,7 @@ from chicory.config import (
     WorkerConfig,
 )
 from chicory.discovery import GROUP
-from chicory.environment import Section
+from chicory.environment import Section, readers
 from chicory.errors import ConfigurationError
 from chicory.states import BackendType, BrokerType
 
@@ -79,6 +79,10 @@ VARIABLES = {
     "MAX_MESSAGE_SIZE": ("max_message_size", "10", 10, "20", 20, "1 MiB", NUMBER),
     "RESULT_DEFAULT_TIMEOUT": (
         "result_default_timeout", "0", 0.0, "5", 5.0, "never", NATURAL,
+    ),
+    "SIGNING_KEYS": ("signing_keys", "a", "a", "b", "b", None, None),
+    "SIGNING_REQUIRED": (
+        "signing_required", "false", False, "true", True, "perhaps", "true or false",
     ),
 } | {
     f"BACKEND_{kind}_RESULT_TTL": (
@@ -350,3 +354,21 @@ def test_every_scheme_of_ours_has_settings_of_its_kind():
     assert {scheme: backend.ttl(f"{scheme}://h") for scheme in ours} == {
         scheme: TRANSPORTS[module] for scheme, module in ours.items()
     }
+
+
+def test_signing_keys_come_from_a_file_and_are_shown_nowhere(monkeypatch, tmp_path):
+    secret = "s" * 40
+    path = tmp_path / "keys"
+    path.write_text(f"2026-11:{secret}\n2026-05:{secret}\n")
+    monkeypatch.setenv("CHICORY_SIGNING_KEYS_FILE", str(path))
+
+    config = ChicoryConfig()
+
+    assert config.signing_keys == path.read_text().rstrip("\n")
+    assert secret not in repr(config)
+    assert "signing_keys='***'" in repr(config)
+    assert readers(ChicoryConfig)["signing_keys"].is_secret
+    assert not readers(ChicoryConfig)["signing_required"].is_secret
+    with pytest.raises(ConfigurationError) as raised:
+        ChicoryConfig(signing_keys=[secret])
+    assert secret not in str(raised.value)

@@ -14,7 +14,12 @@ from chicory.config import WorkerConfig
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "configuration.md"
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-OTHERS = {"CHICORY_FAULTS_SEED", "CHICORY_FUZZ"}  # of the tests
+OTHERS = {  # of the tests
+    "CHICORY_EXAMPLES",
+    "CHICORY_FAULTS_SEED",
+    "CHICORY_FUZZ",
+    "CHICORY_FUZZ_SEED",
+}
 
 
 def test_the_page_has_not_drifted():
