@@ -91,6 +91,14 @@ def _add_troubles(app: Chicory, note) -> None:
         note("finished", key)
         return os.getpid()
 
+    @app.task(name="hold_the_loop")
+    async def hold_the_loop(key: str, gate: str) -> int:
+        note("started", key)
+        while not os.path.exists(gate):  # noqa: ASYNC240, PTH110
+            time.sleep(0.01)  # noqa: ASYNC251  (to block is what it is for)
+        note("finished", key)
+        return os.getpid()
+
     @app.task(name="deadly")
     async def deadly(key: str) -> None:
         note("started", key)

@@ -55,13 +55,15 @@ async def test_an_event_loop_blocked_for_longer_than_its_lease_has_its_task_to_i
 
 
 async def test_a_loop_blocked_past_its_limit_gives_its_task_to_another_worker(fleet, tmp_path):
+    gate = tmp_path / "gate"
     with anyio.fail_after(60):
         (blocked,) = fleet.start(worker_blocked_loop_warning=0.1, worker_blocked_loop_limit=0.5)
         await fleet.ready(blocked)
-        handle = await fleet.task("block").delay("it", 6)
+        handle = await fleet.task("hold_the_loop").delay("it", str(gate))
         await fleet.ledger.has("started", pid=blocked.pid)
         (other,) = fleet.start(worker_blocked_loop_limit=60)
         await fleet.ledger.has("started", pid=other.pid)
+        gate.touch()
         pid = await handle.get()
         await fleet.ledger.has("logged", text="the event loop answers again", pid=blocked.pid)
 
