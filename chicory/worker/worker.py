@@ -294,8 +294,8 @@ class Worker:
                 await self._shift.close()
         finally:
             self._is_running = False
-            if keeper is not None:  # not in the default threads, which may all be in use for ever
-                await to_thread.run_sync(keeper.stop, limiter=CapacityLimiter(1))
+            if keeper is not None:
+                await _stop(keeper)
             self._shift = None
 
     def _say_hello(self) -> None:
@@ -350,3 +350,10 @@ def _plain(error: Exception) -> Exception:
     while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
         error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return error  # pyright: ignore[reportUnknownVariableType]
+
+
+async def _stop(keeper: Keeper) -> None:
+    try:  # not in the default threads, which may all be in use for ever
+        await to_thread.run_sync(keeper.stop, limiter=CapacityLimiter(1))
+    except RuntimeError:  # the interpreter ends, and starts no thread any more
+        keeper.stop()
