@@ -346,8 +346,9 @@ async def test_a_server_without_room_for_connections_is_waited_for(server, caplo
 
     assert sum(run.runs.values()) == 10  # in both rounds the same five
     warnings = [each.getMessage() for each in caplog.records if each.levelno >= logging.WARNING]
-    assert len(warnings) == 1, warnings
-    assert f"Redis at 127.0.0.1:{server.port}: connection lost" in warnings[0]
+    # one of each connection that listens, the app's, the worker's and its keeper's: not of attempts
+    assert 1 <= len(warnings) <= 3, warnings
+    assert all(f"Redis at 127.0.0.1:{server.port}: connection lost" in each for each in warnings)
 
 
 async def test_verbs_wait_for_a_server_that_is_loading(server):

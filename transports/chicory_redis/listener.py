@@ -27,9 +27,6 @@ _PROBE_PATIENCE = 5.0
 _SHORTEST, _LONGEST = 0.01, 0.5
 """Seconds between two attempts to connect: a fetch that waits is deaf until then."""
 
-_lost: set[str] = set()
-"""Servers that a connection of this process has lost: one line for all that notice."""
-
 logger = logging.getLogger("chicory.redis")
 
 
@@ -116,7 +113,6 @@ class Listener:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-            _lost.discard(str(self._connector.address))
 
     async def _send(self, command: str, channels: Collection[str]) -> None:
         if self._connection is None:
@@ -127,25 +123,21 @@ class Listener:
     # -- one connection after the other ---------------------------------------------------
 
     async def _run(self) -> None:
-        pause = _SHORTEST
+        pause, told = _SHORTEST, False
         while True:
             try:
                 await self._live()
             except Exception as error:  # noqa: BLE001  (whatever it is, to be deaf is worse)
                 self._failure = error
                 if self._up.is_set():
-                    pause = _SHORTEST
-                self._tell(error)
+                    pause, told = _SHORTEST, False
+                if not told:
+                    logger.warning("%s: connection lost: %s", self._connector.address, error)
+                    told = True
             finally:
                 self._down()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
             pause = min(_LONGEST, pause * 2)
-
-    def _tell(self, error: Exception) -> None:
-        server = str(self._connector.address)
-        if server not in _lost:
-            _lost.add(server)
-            logger.warning("%s: connection lost: %s", server, error)
 
     async def _live(self) -> None:
         self._leave.clear()  # before connecting: who says to leave now means where that leads
@@ -173,7 +165,6 @@ class Listener:
         except Lost:
             return
         self._up.set()
-        _lost.discard(str(self._connector.address))
         self._connected()
 
     async def _probe(self, connection: AbstractConnection) -> None:
