@@ -53,6 +53,16 @@ class Client(_Client):
             if queue is not None and queue.empty():
                 queue.put_nowait(asyncio.get_running_loop().create_future())
 
+    def abort(self) -> None:
+        """End the connection now, also one that nats-py no longer or not yet answers for.
+
+        Its ``close`` leaves the socket open where it is cancelled, and where nats-py has begun to
+        close by itself; its ``connect`` does where it is cancelled.
+        """
+        writer = getattr(self._transport, "_io_writer", None)
+        if writer is not None:
+            writer.transport.abort()
+
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Encrypt where that is wanted, whatever the server says; the login comes after this."""
         if initial_connection and "tls" in self.options:

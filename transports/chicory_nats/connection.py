@@ -188,7 +188,11 @@ class Connection:
                 failure = connection_error(self.address, error)
                 self._failure = error
                 await _end(client)
+                _mind_cancellation()
                 continue
+            except BaseException:
+                client.abort()
+                raise
             await self._adopt(client)
             return
         assert failure is not None
@@ -271,8 +275,18 @@ class Connection:
         logger.warning("connected to %s again after %.1f s", self.address, time.monotonic() - begun)
 
 
+def _mind_cancellation() -> None:
+    """Raise a cancellation that was swallowed, as ``asyncio.wait_for`` does until Python 3.11."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def _end(client: Client) -> None:
     """Close a client, whatever is left of it."""
-    with suppress(Exception):
-        async with asyncio.timeout(_CONNECT_TIMEOUT):
-            await client.close()
+    try:
+        with suppress(Exception):
+            async with asyncio.timeout(_CONNECT_TIMEOUT):
+                await client.close()
+    finally:
+        client.abort()
