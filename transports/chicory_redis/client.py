@@ -53,14 +53,15 @@ class Client:
         self._wakes = wakes.encode()
         self._listener = Listener(connector, wakes, self._heard, self._connected)
         connector.on_move = self._listener.reconnect
-        self._waiting = Waiting(self._server, self._operations)
+        lease = times.span(settings.lease)
+        self._waiting = Waiting(self._server, self._operations, lease)
         self._watching = Watching(self._server, self._listener, sinks, self._operations)
         self._fetching = Fetching(
             self._server,
             self._listener,
             self._waiting,
             self._operations,
-            times.span(settings.lease),
+            lease,
         )
 
     @property
@@ -116,10 +117,11 @@ class Client:
 
     def _heard(self, channel: bytes, message: bytes) -> None:
         if channel == self._wakes:
-            self._waiting.heard(message)
+            hear = self._fetching.handed if message.startswith(b"+") else self._waiting.heard
+            hear(message)
         else:
             self._watching.heard(channel, message)
 
     def _connected(self) -> None:
-        self._waiting.wake_all()
+        self._fetching.deafened()
         self._watching.connected()

@@ -11,8 +11,9 @@ from anyio import CancelScope
 from redis.exceptions import RedisError
 
 from chicory.errors import ChicoryError
-from chicory.transport import Delivery, Lease, Priority, Receipt, Release
+from chicory.transport import Delivery, Lease, Receipt, Release
 from chicory_redis import keys, settling
+from chicory_redis.deliveries import fetched, handed_over
 from chicory_redis.listener import Listener
 from chicory_redis.operations import Operations
 from chicory_redis.receipts import Ticket
@@ -22,7 +23,6 @@ from chicory_redis.translation import Lost
 from chicory_redis.waiting import Waiter, Waiting
 
 _MOST_RENEWED = 128
-_PRIORITIES = {int(priority): priority for priority in Priority}
 _LEASES = (Lease.LOST, Lease.HELD, Lease.CANCEL_REQUESTED)
 
 logger = logging.getLogger("chicory.redis")
@@ -54,6 +54,7 @@ class Fetching:
         self._lease = lease
         self._consumer = f"{lease}-{server.client}"
         self._look_every = lease / 2000
+        self._server_ahead = 0.0  # ms, of this loop's clock; less than that by what an answer took
         self._held: dict[tuple[str, int, bytes], None] = {}
         self._asked: set[str] = set()
         self._unanswered: set[str] = set()
@@ -72,19 +73,40 @@ class Fetching:
             _, deliveries = await self._take(queues, limit, None)
             if deliveries or wait <= 0:
                 return deliveries
-        waiter = self._waiting.enter()  # one look both takes what is there and waits for more
+        waiter = self._waiting.enter(queues)
         try:
-            while True:
-                await self._be_heard()
-                waiter.reset()
-                change, deliveries = await self._take(queues, limit, waiter)
-                left = until - loop.time()
-                if deliveries or left <= 0:
-                    return deliveries
-                pause = min(left, self._look_every)
-                await waiter.wait(pause if change < 0 else min(pause, change / 1000))
+            deliveries = await self._wait(waiter, limit, until)
+        except BaseException:
+            with CancelScope(shield=True):
+                await self._give_back(await self._withdraw(waiter))
+            raise
         finally:
-            self._waiting.leave(waiter, queues)
+            self._waiting.leave(waiter)
+        if len(deliveries) > limit:  # one was handed over while others were taken
+            self._operations.begin(self._give_back(deliveries[limit:]))
+        return deliveries[:limit]
+
+    def handed(self, message: bytes) -> None:
+        """The server has leased a message for a fetch that waits.
+
+        Where the fetch is gone, or this loop was blocked for long, the message is given back: the
+        lease may be over before it is renewed.
+        """
+        given = handed_over(message, self._consumer)
+        waiter = self._waiting.find(given.number)
+        age = 1000 * asyncio.get_running_loop().time() + self._server_ahead - given.at
+        if waiter is not None and age < self._lease / 4:
+            self._hold([given.delivery])
+            waiter.hand(given.delivery)
+            return
+        self._operations.begin(self._give_back([given.delivery]))
+        if waiter is not None:
+            waiter.wake()  # the server has struck it off
+
+    def deafened(self) -> None:
+        """What was said by the server may have been lost, and messages with it."""
+        self._unanswered.update(self._asked)
+        self._waiting.wake_all()
 
     def settled(self, receipts: Iterable[Receipt]) -> None:
         """These leases are over."""
@@ -107,7 +129,23 @@ class Fetching:
     async def part(self) -> None:
         """Leave no trace on the server but the leases."""
         if self._asked:
+            self._unanswered.update(self._asked)
+            await self._reclaim()
             await self._server.attempt("part", self._consumer, *self._asked)
+
+    async def _wait(self, waiter: Waiter, limit: int, until: float) -> list[Delivery]:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._be_heard()
+            waiter.reset()  # one look both takes what is there and waits for more
+            change, deliveries = await self._take(waiter.queues, limit, waiter)
+            left = until - loop.time()
+            if deliveries or waiter.handed or left <= 0:
+                return deliveries + await self._withdraw(waiter)
+            pause = min(left, self._look_every)
+            await waiter.wait(pause if change < 0 else min(pause, change / 1000))
+            if waiter.handed:
+                return waiter.take()
 
     async def _be_heard(self) -> None:
         if not self._listener.is_up:
@@ -150,29 +188,34 @@ class Fetching:
         self, queues: Sequence[str], limit: int, waiter: Waiter | None
     ) -> tuple[int, list[Delivery]]:
         token = waiter.token if waiter is not None else ""
-        registered = int(waiter is not None and waiter.is_registered)
-        arguments = (self._consumer, self._lease, limit, token, registered, *queues)
         self._asked.update(queues)
         resending = Resending(self._server.address)
         while True:
             try:
                 await self._reclaim()
-                answer = await self._server.attempt("fetch", *arguments)
+                registered = int(waiter is not None and waiter.is_registered)
+                arguments = (self._consumer, self._lease, limit, token, registered, *queues)
+                asked_at = asyncio.get_running_loop().time()
+                change, at, *groups = await self._server.attempt("fetch", *arguments)
                 break
             except Lost as error:
                 self._unanswered.update(queues)
                 await resending.after(error)
             except RedisError as error:
                 await resending.after(error)
+        self._server_ahead = at - 1000 * asked_at
         if waiter is not None:
-            waiter.is_registered = len(answer) == 1
-        return answer[0], self._decode(queues, answer)
+            waiter.is_registered = not groups
+        deliveries = fetched(queues, self._consumer, groups)
+        self._hold(deliveries)
+        return change, deliveries
 
     async def _reclaim(self) -> None:
-        """Give back what was leased to us by answers that were lost."""
+        """Give back what was leased to us by answers, or messages, that were lost."""
         async with self._reclaiming:
             if not self._unanswered:
                 return
+            await self._be_handed_no_more()
             queues = tuple(self._unanswered)
             known = [keys.place(p, entry, queue) for queue, p, entry in self._held]
             found = await self._server.attempt(
@@ -182,25 +225,31 @@ class Fetching:
             if found:
                 logger.info("gave back %d messages whose delivery was cut off", found)
 
-    def _decode(self, queues: Sequence[str], answer: list[Any]) -> list[Delivery]:
-        deliveries: list[Delivery] = []
-        number: int
-        p: int
-        for start in range(1, len(answer), 4):
-            number, p, entries, counters = answer[start : start + 4]
-            for entry, counter in zip(entries, counters or [1] * len(entries), strict=True):
-                deliveries.append(_decode(queues[number], p, self._consumer, entry, counter))
-                self._held[queues[number], p, entry[0]] = None
-        return deliveries
+    async def _withdraw(self, waiter: Waiter) -> list[Delivery]:
+        """Have it registered no more; what it was handed by then."""
+        if waiter.is_registered:
+            striking = self._operations.begin(self._try_to_strike_off(waiter))
+            await striking.outlast()
+        return waiter.take()
 
+    async def _try_to_strike_off(self, waiter: Waiter) -> None:
+        try:
+            await self._strike_off(waiter)
+        except (Lost, RedisError):
+            self._unanswered.update(waiter.queues)
 
-def _decode(queue: str, p: int, consumer: str, entry: list[Any], counter: int) -> Delivery:
-    name, fields = entry
-    task_id = fields[1].decode()
-    if len(fields) == 4:  # noqa: PLR2004  (id and body)
-        ticket = Ticket(queue, p, name, counter, consumer, task_id)
-    else:
-        more = dict(zip(fields[4::2], fields[5::2], strict=True))
-        key, before = more.get(b"k", b"").decode(), int(more.get(b"n", 0))
-        ticket = Ticket(queue, p, name, counter, consumer, task_id, key, before)
-    return Delivery(queue, task_id, fields[3], _PRIORITIES[p], ticket.deliveries, ticket)
+    async def _strike_off(self, waiter: Waiter) -> None:
+        found = await self._server.attempt("unwait", waiter.token, *waiter.queues)
+        waiter.is_registered = False
+        if not found and self._listener.is_up:  # it was just woken, or handed a message
+            await self._listener.barrier()
+
+    async def _be_handed_no_more(self) -> None:
+        for waiter in self._waiting.registered():
+            await self._strike_off(waiter)
+            waiter.wake()  # to look again, and be registered again
+
+    def _hold(self, deliveries: Iterable[Delivery]) -> None:
+        for ticket in (delivery.receipt for delivery in deliveries):
+            assert isinstance(ticket, Ticket)
+            self._held[ticket.queue, ticket.priority, ticket.entry] = None

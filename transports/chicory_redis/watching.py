@@ -146,10 +146,13 @@ class Watching:
         self._told.difference_update(task_ids)
         self._looks += 1
         try:
-            found = await records.bodies(self._server, task_ids)
-            await self._listener.barrier()
-            for task_id, body in zip(task_ids, found, strict=True):
-                if body is not None and task_id not in self._told:
+            bodies = await records.bodies(self._server, task_ids)
+            answers = zip(task_ids, bodies, strict=True)
+            found = {task_id: body for task_id, body in answers if body is not None}
+            if found:  # what was told before the look must be heard before what was found
+                await self._listener.barrier()
+            for task_id, body in found.items():
+                if task_id not in self._told:
                     self._pass_on(task_id, body)
         finally:
             self._looks -= 1

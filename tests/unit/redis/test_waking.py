@@ -4,7 +4,8 @@ import anyio
 import pytest
 
 from chicory.testing.contract.steps import QUEUE, done, ids, message, take
-from chicory_redis.waiting import Waiting
+from chicory.transport import Accepted, Delivery
+from chicory_redis.fetching import Fetching
 
 # a fetch that waits looks again by itself after half its lease: far too late for these tests
 
@@ -22,7 +23,12 @@ def registered(server):
     return registered
 
 
-async def test_one_message_wakes_one_of_many(make, registered):
+@pytest.mark.parametrize(
+    ("queues", "calls_of_one"),
+    [([QUEUE], 0), ([QUEUE, "other"], 1)],
+    ids=["it is handed the message", "it fetches the message"],
+)
+async def test_one_message_wakes_one_of_many(make, registered, queues, calls_of_one):
     async with (
         make(lease=60) as one,
         make(lease=60) as two,
@@ -32,7 +38,7 @@ async def test_one_message_wakes_one_of_many(make, registered):
         fetched: list[str] = []
 
         async def fetch(transport) -> None:
-            fetched.extend(ids(await transport.fetch([QUEUE], 1, 60)))
+            fetched.extend(ids(await transport.fetch(queues, 1, 60)))
 
         async with anyio.create_task_group() as group:
             for transport in (one, two, three):
@@ -47,7 +53,7 @@ async def test_one_message_wakes_one_of_many(make, registered):
             woken = [t.calls - before for t, before in zip((one, two, three), calls, strict=True)]
             group.cancel_scope.cancel()
 
-        assert sorted(woken) == [0, 0, 1]
+        assert sorted(woken) == [0, 0, calls_of_one]
         assert fetched == ["1"]
 
 
@@ -76,9 +82,10 @@ async def test_who_waits_no_more_is_struck_off(make, registered):
         await registered(0)
 
 
-async def test_a_client_that_vanished_is_passed_over(make, server, registered):
+@pytest.mark.parametrize("waiter", ["gone 1", "gone 1 60000"])
+async def test_a_client_that_vanished_is_passed_over(make, server, registered, waiter):
     async with make(lease=60) as here, make(lease=60) as there:
-        server.command("ZADD", WAITERS, 0, "gone 1")
+        server.command("ZADD", WAITERS, 0, waiter)
         fetched: list[str] = []
 
         async def fetch() -> None:
@@ -96,7 +103,7 @@ async def test_a_client_that_vanished_is_passed_over(make, server, registered):
 
 
 async def test_a_wake_up_for_a_fetch_that_ended_wakes_the_next_one(make, registered, monkeypatch):
-    monkeypatch.setattr(Waiting, "leave", forget)  # as when its client is too busy to say so
+    monkeypatch.setattr(Fetching, "_withdraw", forget)  # as when its client is too busy to say so
     async with make(lease=60) as busy, make(lease=60) as idle, make(lease=60) as publisher:
         fetched: list[str] = []
 
@@ -161,8 +168,104 @@ async def test_a_resumed_queue_wakes_as_many_as_it_has_messages(make, registered
         assert await take(publisher) == []
 
 
-def forget(waiting, waiter, _queues) -> None:
-    del waiting._waiters[waiter.token.rpartition(" ")[2].encode()]
+async def test_a_message_handed_to_a_fetch_that_ended_was_not_delivered(
+    make, registered, monkeypatch
+):
+    async with make(lease=60) as busy, make(lease=60) as publisher:
+        async with anyio.create_task_group() as group:
+            group.start_soon(busy.fetch, [QUEUE], 1, 60)
+            await registered(1)
+            monkeypatch.setattr(Fetching, "_withdraw", forget)
+            group.cancel_scope.cancel()
+        monkeypatch.undo()
+
+        await publisher.publish([message("1")])
+        with anyio.fail_after(60):
+            (delivery,) = await publisher.fetch([QUEUE], 1, 60)
+
+        assert (delivery.task_id, delivery.deliveries) == ("1", 1)
+
+
+async def test_a_message_that_was_handed_over_long_ago_is_given_back(make, registered):
+    async with make(lease=60) as waiting, make(lease=60) as publisher:
+        fetched: list[str] = []
+
+        async def fetch() -> None:
+            fetched.extend(ids(await waiting.fetch([QUEUE], 1, 60)))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch)
+            await registered(1)
+            while not any(waiting._client._waiting.registered()):
+                await anyio.lowlevel.checkpoint()
+            # as when the event loop was blocked for half a lease since
+            waiting._client._fetching._server_ahead += 30_000
+            calls = waiting.calls
+            with anyio.fail_after(60):
+                await publisher.publish([message("1")])
+
+        assert fetched == ["1"]
+        assert waiting.calls >= calls + 2
+
+
+async def test_a_message_whose_hand_over_was_lost_comes_all_the_same(
+    make, server, registered, monkeypatch
+):
+    async with make(lease=60) as waiting, make(lease=60) as publisher:
+        fetched: list[str] = []
+
+        async def fetch() -> None:
+            (delivery,) = await waiting.fetch([QUEUE], 1, 60)
+            fetched.append(delivery.task_id)
+            assert delivery.deliveries == 1
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch)
+            await registered(1)
+            waiting._client._fetching.handed = lambda _message: None
+            with anyio.fail_after(60):
+                await publisher.publish([message("1")])
+                server.command("CLIENT", "KILL", "TYPE", "pubsub")
+
+        assert fetched == ["1"]
+
+
+async def test_a_large_message_is_not_pushed_but_fetched(make, registered):
+    async with make(lease=60) as waiting, make(lease=60) as publisher:
+        fetched: list[int] = []
+
+        async def fetch() -> None:
+            fetched.extend(len(d.body) for d in await waiting.fetch([QUEUE], 1, 60))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch)
+            await registered(1)
+            calls = waiting.calls
+            with anyio.fail_after(60):
+                await publisher.publish([message("1", body=b"x" * 20_000)])
+
+        assert fetched == [20_000]
+        assert waiting.calls == calls + 1
+
+
+async def test_a_message_that_is_handed_over_keeps_its_unique_key(make, registered):
+    async with make(lease=60) as waiting, make(lease=60) as publisher:
+        async with anyio.create_task_group() as group:
+            group.start_soon(_work, waiting)
+            await registered(1)
+            with anyio.fail_after(60):
+                await publisher.publish([message("1", unique="key")])
+
+        assert await publisher.publish([message("2", unique="key")]) == [Accepted()]
+
+
+async def forget(_fetching, _waiter) -> list[Delivery]:
+    return []
+
+
+async def _work(transport) -> None:
+    deliveries = await transport.fetch([QUEUE], 1, 60)
+    await transport.settle([done(delivery) for delivery in deliveries])
 
 
 async def _fetch_within(scope, transport) -> None:

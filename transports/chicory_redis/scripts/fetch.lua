@@ -3,14 +3,14 @@
 -- KEYS  base
 -- ARGV  consumer, lease ms, limit, waiter ('': do not wait), '1' where the waiter is registered;
 --       then the queues
--- Answers ms until time alone may change the answer (-1: never), then groups of four: number of
--- the queue, priority, entries, their counters (empty: all are new). Where there is nothing the
--- waiter is registered with every queue; where there is something it is struck off.
+-- Answers ms until time alone may change the answer (-1: never), and the time; then groups of four:
+-- number of the queue, priority, entries, their counters (empty: all are new). Where there is
+-- nothing the waiter is registered with every queue; where there is something it is struck off.
 
 insist()
 local consumer, lease, left, waiter = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local at = clock()
-local answer = {tick(at)}
+local answer = {tick(at), at}
 
 local function add(number, p, entries, counters)
   local n = #answer
@@ -54,7 +54,7 @@ for i = 6, #ARGV do
   if left > 0 and call('SISMEMBER', base .. ':p', ARGV[i]) == 0 then take(ARGV[i], i - 6) end
 end
 
-if #answer == 1 then
+if #answer == 2 then
   if waiter ~= '' then
     for i = 6, #ARGV do
       call('ZADD', base .. ':z:' .. ARGV[i], at, waiter)

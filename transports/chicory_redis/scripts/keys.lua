@@ -16,8 +16,10 @@
 --   base:x, base:x:<queue>  zset  dead letters: id -> serial, of all and of a queue
 --   base:y              hash    dead letters: id -> "<length of queue>:<queue><packed letter>"
 --   base:w              hash    workers: id -> "<beat us> <expiry us> <packed record>"
---   base:z:<queue>      zset    fetches that wait: "<client> <number>" -> since, ms
---   base:c:<client>     channel wakes a client's fetch: "<number> <queue>"
+--   base:z:<queue>      zset    fetches that wait -> since, ms: "<client> <number>", and
+--                               " <lease ms>" of those that may be handed a message
+--   base:c:<client>     channel wakes a client's fetch: "<number> <queue>", or hands it a message
+--                               (see hand.lua)
 --   base:o:<memo>       string  the last answer to a client, in case its call is sent again
 --
 -- The group's pending list holds the leases: consumer "<lease ms>-<client>" has the entry,
@@ -79,7 +81,7 @@ local function wake(queue, n)
   while n > 0 do
     local waiter = call('ZPOPMIN', z)[1]
     if not waiter then return end
-    local client, number = string.match(waiter, '^(%S+) (%S+)$')
+    local client, number = string.match(waiter, '^(%S+) (%S+)')
     if call('PUBLISH', base .. ':c:' .. client, number .. ' ' .. queue) > 0 then n = n - 1 end
   end
 end

@@ -1,5 +1,5 @@
 -- Stores messages, each one unless its id is live or its unique key held.
--- include: keys once place
+-- include: keys once place hand
 -- KEYS  base
 -- ARGV  memo, turn, again; then for each message: queue, id, priority, due ms (0: now), unique
 --       key ('': none), ttl of the key in ms, body
@@ -29,5 +29,6 @@ for n, id in ipairs(ids) do
 end
 
 if #places > 0 then call('HSET', base .. ':m', unpack(places)) end
+if #places == 2 and #ids == 1 then hand_over(places[2], ARGV[10], at) end
 announce()
 return remember(answers)

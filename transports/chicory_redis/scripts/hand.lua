@@ -1,0 +1,39 @@
+-- Included: a message that comes alone is leased in the name of the fetch that has waited longest,
+-- and sent along with its wake-up, which spares it the round trip.
+
+local LARGEST = 16384 -- bytes: the server keeps for a listener what it has not read yet
+
+local function lease_one(s, consumer)
+  local new = pcall_redis('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', 1, 'STREAMS', s, '>')
+  if new and new.err then
+    call('XGROUP', 'CREATE', s, GROUP, '0')
+    new = call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', 1, 'STREAMS', s, '>')
+  end
+  return new and new[1][2][1]
+end
+
+-- "+number priority time entry" and the lengths of what follows; a line feed; queue and fields.
+local function describe(number, p, at, entry, queue)
+  local head = {'+' .. number, p, string.format('%.0f', at), entry[1], #queue}
+  for i, part in ipairs(entry[2]) do head[5 + i] = #part end
+  return table.concat(head, ' ') .. '\n' .. queue .. table.concat(entry[2])
+end
+
+-- To be called after `put`, with what that answered and the message's body.
+local function hand_over(place, body, at)
+  local p, queue = string.match(place, '^(%d)%S+ (.*)$')
+  if not p or #body > LARGEST or call('SISMEMBER', base .. ':p', queue) == 1 then return end
+  local z = base .. ':z:' .. queue
+  local waiter = call('ZRANGE', z, 0, 0)[1]
+  local client, number, lease = string.match(waiter or '', '^(%S+) (%S+) (%S+)$')
+  if not lease then return end
+  call('ZREM', z, waiter)
+  local s = stream(p, queue)
+  local entry = lease_one(s, lease .. '-' .. client)
+  call('ZADD', base .. ':t', 'LT', at + lease + 1, 's' .. p .. queue)
+  if call('PUBLISH', base .. ':c:' .. client, describe(number, p, at, entry, queue)) > 0 then
+    note_ready(queue, -1)
+  else -- its client is gone
+    call('XCLAIM', s, GROUP, POOL, 0, entry[1], 'JUSTID', 'RETRYCOUNT', SERIES)
+  end
+end
