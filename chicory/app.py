@@ -9,15 +9,17 @@ from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, o
 
 from msgspec import UNSET, UnsetType
 
-from chicory import codec, portal
+from chicory import portal
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.bulk import Bulk, enqueue_batches
 from chicory.clock import Clock, Following, SystemClock
+from chicory.codec import PLAIN, Codec
 from chicory.config import ChicoryConfig
 from chicory.context import TaskContext
 from chicory.discovery import open_transport
 from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNotFoundError
+from chicory.hooks import Hook
 from chicory.names import check_name
 from chicory.options import TaskOptions, UniqueKey
 from chicory.record import StoredResult
@@ -32,6 +34,8 @@ from chicory.transport import Priority, TransportSettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
+V = TypeVar("V")
 
 
 class TaskDecorator(Protocol):
@@ -98,6 +102,7 @@ class Chicory:
             if self.backend_url is not None
             else None
         )
+        self.codec = Codec()
         self.seal = Seal(self.config.signing_keys, required=self.config.signing_required)
         self.broker = Broker(
             self.broker_link,
@@ -105,8 +110,11 @@ class Chicory:
             self.config.max_message_size,
             self.result_ttl,
             self.seal,
+            self.codec,
         )
-        self._backend = self.backend_link and Backend(self.backend_link, self.result_ttl)
+        self._backend = self.backend_link and Backend(
+            self.backend_link, self.result_ttl, self.codec
+        )
         self._tasks: dict[str, Task[..., Any]] = {}
 
     def _broker_url(self, broker: Any) -> str:
@@ -232,6 +240,7 @@ class Chicory:
             self._backend,
             Following(self),
             self.config.result_default_timeout,
+            self.codec,
         )
         if task.name in self._tasks:
             raise ConfigurationError(
@@ -247,6 +256,38 @@ class Chicory:
             known = ", ".join(sorted(self._tasks)) or "none"
             raise TaskNotFoundError(f"no task is named {name!r}: known are {known}")
         return task
+
+    @overload
+    def register_type(
+        self, kind: type[T], *, encode: Callable[[T], object], decode: Callable[[Any], T]
+    ) -> None: ...
+    @overload
+    def register_type(
+        self, kind: type[T], *, via: type[V], encode: Callable[[T], V], decode: Callable[[V], T]
+    ) -> None: ...
+    def register_type(
+        self,
+        kind: type[T],
+        *,
+        via: Any = Any,
+        encode: Callable[[T], Any],
+        decode: Callable[[Any], T],
+    ) -> None:
+        """Have a class that cannot travel by itself do so, as argument and as result.
+
+        To be called wherever the tasks are declared, before the first call that needs it.
+
+        Args:
+            kind: the class. A subclass travels in the same way, unless it is registered as well.
+            via: the type of what travels in its place, which is checked before ``decode`` sees
+                it; without it ``decode`` is given plain values: a list for a tuple, text for a
+                ``Decimal``.
+            encode: makes that of an instance.
+            decode: makes an instance of that. An error of either is a ``ValidationError``.
+
+        Raises ``ConfigurationError`` where the class is registered already, or needs no hooks.
+        """
+        self.codec.hooks.add(Hook(kind, encode, decode, via))
 
     def enqueue_many(self, calls: Iterable[Call[R]] | AsyncIterable[Call[R]]) -> Bulk[R]:
         """Publish many calls (``task.call(...)``), a batch of them in each round trip.
@@ -369,4 +410,4 @@ class Chicory:
 
 
 def _plain(stored: StoredResult) -> Any:
-    return codec.decoder(Any).decode(stored.result)
+    return PLAIN.decoder(Any).decode(stored.result)

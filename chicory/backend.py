@@ -10,6 +10,7 @@ import msgspec
 from anyio import Event, move_on_after
 
 from chicory import codec, progress, record, stats
+from chicory.codec import Codec
 from chicory.errors import ChicoryError, MessageError, ValidationError
 from chicory.health import BackendStatus
 from chicory.names import check_name
@@ -30,9 +31,10 @@ class Backend:
     Raises (every method): ``BrokerConnectionError`` where the server does not answer.
     """
 
-    def __init__(self, link: Link, result_ttl: float) -> None:
+    def __init__(self, link: Link, result_ttl: float, types: Codec = codec.PLAIN) -> None:
         self._link = link
         self._result_ttl = result_ttl
+        self._codec = types
 
     async def connect(self) -> None:
         """Connect on this event loop."""
@@ -102,7 +104,7 @@ class Backend:
         """
         check_name(task_id, "task id")
         try:
-            body = record.encode(msgspec.structs.replace(result, task_id=task_id))
+            body = record.encode(msgspec.structs.replace(result, task_id=task_id), self._codec)
             record.decode_plain(body)
         except (*codec.ENCODE_ERRORS, MessageError) as error:
             raise ValidationError(f"result of task {task_id}: {error}") from error

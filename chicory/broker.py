@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from chicory import cancellation, letters, stats
 from chicory import message as messages
+from chicory.codec import PLAIN, Codec
 from chicory.errors import ChicoryError, ValidationError
 from chicory.health import BrokerStatus
 from chicory.letters import DLQMessage
@@ -42,12 +43,14 @@ class Broker:
         max_message_size: int,
         result_ttl: float,
         seal: Seal,
+        codec: Codec = PLAIN,
     ) -> None:
         self._link = link
         self._results = results
         self._max_message_size = max_message_size
         self._result_ttl = result_ttl
         self._seal = seal
+        self._codec = codec
 
     async def connect(self) -> None:
         """Connect on this event loop."""
@@ -68,7 +71,7 @@ class Broker:
             QueueFullError: the broker has no room; nothing was published.
             ValidationError: the name of the queue is none; nothing was published.
         """
-        read = messages.check(message)
+        read = messages.check(message, self._codec)
         read.eta = _in_utc(read.eta)
         read.first_failure_at = _in_utc(read.first_failure_at)
         await self.enqueue(read, queue)

@@ -3,42 +3,106 @@
 Natively: builtins, dataclasses, Structs, attrs classes, TypedDict, NamedTuple, enums, datetime,
 timedelta, Decimal, UUID, bytes. Pydantic models travel as what ``model_dump()`` gives, by the
 names of their fields, and are validated by ``model_validate``; paths, IP addresses and pydantic's
-URLs travel as text. Nothing is ever pickled.
+URLs travel as text. What an app has registered hooks for travels as they say, before all that.
+Nothing is ever pickled.
 """
 
 from __future__ import annotations
 
 import inspect
 import sys
+from collections.abc import Callable
 from functools import cache
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 import msgspec
 from msgspec.msgpack import Decoder, Encoder
+
+from chicory.hooks import Hook, Hooks
 
 _TEXT_IN = frozenset({"pathlib", "pathlib._local", "ipaddress"})
 _TEXT_OUT = _TEXT_IN | {"pydantic.networks", "pydantic_core._pydantic_core"}
 
 
-def _encode_other(value: object) -> object:
+class Codec:
+    """Encodes and decodes values of every type that may travel.
+
+    Attributes:
+        hooks: of the types that are an app's own.
+    """
+
+    def __init__(self) -> None:
+        self.hooks = Hooks()
+        self.encode = Encoder(enc_hook=self.reduce).encode
+        """Encode one value. Raises ``ENCODE_ERRORS``."""
+
+    def decoder(self, kind: Any) -> Decoder[Any]:
+        """A decoder that gives values of ``kind``, strictly.
+
+        Raises ``TypeError`` for no such type.
+        """
+        return Decoder(kind, dec_hook=self._restore)
+
+    def reduce(self, value: object) -> object:
+        """What travels in place of a value that msgspec does not know. Raises ``TypeError``."""
+        hook = self.hooks.of(type(value))
+        if hook is None:
+            return _reduce(value)
+        reduced = _asked(hook, hook.encode, value)
+        if isinstance(reduced, hook.kind):
+            raise TypeError(f"{hook.kind.__name__}: encode gives no other type")
+        return reduced
+
+    def _restore(self, kind: Any, value: object) -> object:
+        origin = get_origin(kind) or kind
+        hook = self.hooks.of(origin) if isinstance(origin, type) else None
+        if hook is None:
+            return _restore(kind, value)
+        return _asked(hook, lambda value: self._decoded(hook, kind, value), value)
+
+    def _decoded(self, hook: Hook, kind: Any, value: object) -> object:
+        via = hook.via_of(kind)
+        return hook.decode(msgspec.convert(value, via, dec_hook=self._restore))
+
+
+def _asked(hook: Hook, ask: Callable[[Any], object], value: object) -> object:
+    try:
+        return ask(value)
+    except Exception as error:  # the user's code; of a ValueError msgspec says where it was
+        raise ValueError(f"{hook.kind.__name__}: {reason(error)}") from error
+
+
+def _reduce(value: object) -> object:
     kind = type(value)
     if _is_model(kind):
         return cast("Any", value).model_dump(round_trip=True)
     if kind.__module__ in _TEXT_OUT and kind.__str__ is not object.__str__:
         return str(value)
-    raise TypeError(f"{kind.__module__}.{kind.__qualname__} cannot be sent")
+    raise TypeError(f"{_named(kind)} cannot be sent{_advice(kind)}")
 
 
-def _decode_other(kind: Any, value: object) -> object:
+def _restore(kind: Any, value: object) -> object:
     if kind is object:
         return value
     if not isinstance(kind, type):
         raise TypeError(f"{kind} cannot be received")
     if _is_model(kind):
         return _validate(kind, value)
-    if kind.__module__ in _TEXT_IN and isinstance(value, str):
-        return cast("Any", kind)(value)
-    raise TypeError(f"{kind.__module__}.{kind.__qualname__} cannot be received")
+    if kind.__module__ not in _TEXT_IN:
+        raise TypeError(f"{_named(kind)} cannot be received{_advice(kind)}")
+    if not isinstance(value, str):
+        raise TypeError(f"{_named(kind)} cannot be received as anything but text")
+    return cast("Any", kind)(value)
+
+
+def _named(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _advice(kind: type) -> str:
+    if kind is object:
+        return ""
+    return f" without app.register_type({kind.__name__}, encode=..., decode=...)"
 
 
 def _is_model(kind: type) -> bool:
@@ -73,15 +137,18 @@ def _reasons(error: Any) -> str:
     )
 
 
-def decoder(kind: Any) -> Decoder[Any]:
-    """A decoder that gives values of ``kind``, strictly. Raises ``TypeError`` for no such type."""
-    return Decoder(kind, dec_hook=_decode_other)
-
-
-_encoder = Encoder(enc_hook=_encode_other)
-encode = _encoder.encode
-"""Encode one value. Raises ``ENCODE_ERRORS``."""
+PLAIN = Codec()
+"""Without hooks, for what is not a user's."""
+encode, decoder = PLAIN.encode, PLAIN.decoder
 
 ENCODE_ERRORS = (TypeError, ValueError, OverflowError, RecursionError)
 DECODE_ERRORS = (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError)
 """What hostile or unfitting bytes may raise; UnicodeDecodeError is a ValueError."""
+
+_PLAIN = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
+
+
+def reason(error: Exception) -> str:
+    """What to say of it; the class, too, where the text is not meant to stand alone."""
+    text = str(error)
+    return text if text and isinstance(error, _PLAIN) else f"{type(error).__name__}: {text}"

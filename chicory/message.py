@@ -16,6 +16,7 @@ from msgspec import Meta, Raw, Struct
 
 from chicory import codec
 from chicory.accepted import is_plain
+from chicory.codec import Codec
 from chicory.errors import MessageError, MessageVersionError
 from chicory.rules import RetryRules
 from chicory.transport import MAX_NAME, Unique
@@ -118,10 +119,10 @@ _message = msgspec.msgpack.Decoder(TaskMessage)
 _items = msgspec.msgpack.Decoder(list[Raw])
 
 
-def encode(message: TaskMessage) -> bytes:
+def encode(message: TaskMessage, types: Codec = codec.PLAIN) -> bytes:
     """The bytes of a message. Raises ``MessageError`` for arguments that cannot be sent."""
     try:
-        return codec.encode(message)
+        return types.encode(message)
     except codec.ENCODE_ERRORS as error:
         raise MessageError(
             f"message for task {message.name!r} cannot be encoded: {error}"
@@ -156,8 +157,8 @@ def decode_whole(body: bytes) -> TaskMessage:
         raise MessageError(f"arguments of {envelope.name!r} cannot be read: {error}") from error
 
 
-def check(message: TaskMessage) -> TaskMessage:
-    """The message as a worker will read it.
+def check(message: TaskMessage, types: Codec = codec.PLAIN) -> TaskMessage:
+    """The message as a worker will read it, its arguments plain values.
 
     Raises ``MessageError`` that names the attribute for which no worker could, or should.
     """
@@ -165,7 +166,7 @@ def check(message: TaskMessage) -> TaskMessage:
         value: object = getattr(message, name)
         if isinstance(value, str) and not is_plain(value):
             raise MessageError(f"TaskMessage({name}={value!r}): must be without control characters")
-    body = encode(message)
+    body = encode(message, types)
     try:
         return decode_whole(body)
     except MessageVersionError:

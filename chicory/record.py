@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Raw, Struct
 
 from chicory import codec
+from chicory.codec import Codec
 from chicory.errors import MessageError, MessageVersionError, TaskCancelledError, TaskError
 from chicory.states import TaskState
 
@@ -72,9 +73,9 @@ _stored = msgspec.msgpack.Decoder(StoredResult)
 _plain = msgspec.msgpack.Decoder(TaskResult)
 
 
-def encode(result: TaskResult) -> bytes:
+def encode(result: TaskResult, types: Codec = codec.PLAIN) -> bytes:
     """The bytes of a record. Raises ``codec.ENCODE_ERRORS`` for a value that cannot be sent."""
-    return codec.encode(result)
+    return types.encode(result)
 
 
 def decode(body: bytes) -> StoredResult:

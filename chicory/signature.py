@@ -19,6 +19,7 @@ from msgspec import Raw
 from msgspec.msgpack import Decoder
 
 from chicory import codec
+from chicory.codec import Codec, reason
 from chicory.context import TaskContext
 from chicory.errors import ChicoryError, ConfigurationError, ValidationError
 
@@ -44,8 +45,9 @@ class Signature:
             or there is more than one place for the context.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any]) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], types: Codec = codec.PLAIN) -> None:
         self.name = name
+        self._codec = types
         hints = _hints(name, function)
         parameters = list(inspect.signature(function).parameters.values())
         self._context = _context_position(name, parameters, hints)
@@ -87,7 +89,7 @@ class Signature:
 
     def _encode(self, value: object, parts: Callable[[], Mapping[str, Any]]) -> Raw:
         try:
-            return Raw(codec.encode(value))
+            return Raw(self._codec.encode(value))
         except Exception as whole:  # the user's types take part in it
             for name, part in parts().items():
                 if isinstance(part, TaskContext):
@@ -95,11 +97,10 @@ class Signature:
                         f"{self.name}: TaskContext is given by the worker: leave it out"
                     ) from None
                 try:
-                    codec.encode(part)
+                    self._codec.encode(part)
                 except Exception as error:
-                    reason = _reason(error)
-                    raise ValidationError(f"{self.name}: argument {name!r}: {reason}") from error
-            raise ValidationError(f"{self.name}: arguments: {_reason(whole)}") from whole
+                    raise self._unfit(f"argument {name!r}", error) from error
+            raise self._unfit("arguments", whole) from whole
 
     def _named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         names = [p.name for p in self._positional]
@@ -125,7 +126,7 @@ class Signature:
             raise ValidationError(f"{self.name}: {self._explain(error)}") from error
         except Exception as error:  # from the user's types, which take part in it
             self._blame(args, kwargs)
-            raise ValidationError(f"{self.name}: {_reason(error)}") from error
+            raise ValidationError(f"{self.name}: {reason(error)}") from error
         return values, {
             field: value
             for field in named.__struct_fields__
@@ -211,7 +212,7 @@ class Signature:
         try:
             return decoder.decode(value)
         except Exception as error:  # the user's types take part in it
-            raise ValidationError(f"{self.name}: argument {shown!r}: {_reason(error)}") from error
+            raise self._unfit(f"argument {shown!r}", error) from error
 
     @property
     def wants_context(self) -> bool:
@@ -242,9 +243,9 @@ class Signature:
         Raises ``ValidationError`` that names the task and the reason.
         """
         try:
-            packed = Raw(codec.encode(value))
+            packed = Raw(self._codec.encode(value))
         except Exception as error:  # the user's types take part in it
-            raise ValidationError(f"{self.name}: return value: {_reason(error)}") from error
+            raise self._unfit("return value", error) from error
         if check:
             self.decode_result(packed)
         return packed
@@ -254,7 +255,7 @@ class Signature:
         try:
             return self._returns.decode(packed)
         except Exception as error:  # the user's types take part in it
-            raise ValidationError(f"{self.name}: return value: {_reason(error)}") from error
+            raise self._unfit("return value", error) from error
 
     # -- types ----------------------------------------------------------------------------
 
@@ -271,12 +272,15 @@ class Signature:
 
     def _decoder(self, kind: Any, what: str) -> Decoder[Any]:
         try:
-            return codec.decoder(kind)
+            return self._codec.decoder(kind)
         except (TypeError, ValueError, NotImplementedError) as error:
             raise ConfigurationError(f"task {self.name}: {what}: {error}") from error
 
+    def _unfit(self, what: str, error: Exception) -> ValidationError:
+        return ValidationError(f"{self.name}: {what}: {reason(error)}")
+
     def _explain(self, error: Exception) -> str:
-        text = _reason(error)
+        text = reason(error)
         if place := _PLACED.match(text):
             name = place["name"] or self._positional[int(place["index"])].name
             key = "key: " if place["key"] else ""
@@ -333,11 +337,3 @@ def _context_position(
     if len(found) > 1 or any(parameter.kind in _VARIADIC for parameter, _ in found):
         raise ConfigurationError(f"task {name}: one parameter, and no more, may be a TaskContext")
     return found[0] if found else None
-
-
-_PLAIN = (msgspec.MsgspecError, ValueError, TypeError, RecursionError, OverflowError)
-
-
-def _reason(error: Exception) -> str:
-    """What to say of it; the class, too, where the text is not meant to stand alone."""
-    return str(error) if isinstance(error, _PLAIN) else f"{type(error).__name__}: {error}"

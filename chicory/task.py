@@ -11,6 +11,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.clock import Clock
+from chicory.codec import PLAIN, Codec
 from chicory.context import TaskContext
 from chicory.errors import ConfigurationError
 from chicory.message import new_id
@@ -42,6 +43,7 @@ class Task(Sender[P, R]):
         backend: Backend | None,
         clock: Clock,
         result_timeout: float | None = None,
+        codec: Codec = PLAIN,
     ) -> None:
         update_wrapper(cast("Any", self), function)  # first: a function may have any attributes
         for name in [name for name in vars(self) if name[0] != "_" and hasattr(Task, name)]:
@@ -58,6 +60,7 @@ class Task(Sender[P, R]):
             else NO_BACKEND
         )
         self._result_timeout = result_timeout
+        self._codec = codec
         self._signature: Signature | None = None
 
     def __repr__(self) -> str:
@@ -67,7 +70,7 @@ class Task(Sender[P, R]):
     def signature(self) -> Signature:
         """The task's argument codec. Raises ``ConfigurationError`` for unusable annotations."""
         if self._signature is None:
-            self._signature = Signature(self.name, self.function)
+            self._signature = Signature(self.name, self.function, self._codec)
         return self._signature
 
     def run(self, *args: Any, **kwargs: Any) -> Any:

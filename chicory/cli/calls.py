@@ -48,7 +48,7 @@ def call(
     """Enqueue a call of a task; print its id, or with --wait its result as JSON."""
     found = across_processes(locate(app))
     called = found.get_task(task)
-    args, kwargs = _read(called, arguments)
+    args, kwargs = _read(found, called, arguments)
 
     async def send() -> int:
         async with found:
@@ -56,7 +56,7 @@ def call(
             if not wait and timeout is None:
                 print(handle.task_id)
                 return 0
-            return await _print_value(handle, timeout)
+            return await _print_value(found, handle, timeout)
 
     return anyio.run(send)
 
@@ -109,9 +109,13 @@ _ANSWERS = {
 }
 
 
-async def _print_value(handle: AsyncResult[Any], timeout: float | None) -> int:  # noqa: ASYNC109  (as in get)
+async def _print_value(
+    app: Chicory,
+    handle: AsyncResult[Any],
+    timeout: float | None,  # noqa: ASYNC109  (as in get)
+) -> int:
     try:
-        print_json(await handle.get(timeout))
+        print_json(await handle.get(timeout), app.codec)
     except TaskError as error:
         print(harmless(str(error), kept="\n\t"))
         return 1
@@ -150,7 +154,9 @@ def _outcome(found: TaskResult) -> dict[str, Any]:
     }
 
 
-def _read(task: Task[..., Any], words: tuple[str, ...]) -> tuple[list[Any], dict[str, Any]]:
+def _read(
+    app: Chicory, task: Task[..., Any], words: tuple[str, ...]
+) -> tuple[list[Any], dict[str, Any]]:
     parameters = inspect.signature(task.function).parameters
     args: list[Any] = []
     kwargs: dict[str, Any] = {}
@@ -159,14 +165,15 @@ def _read(task: Task[..., Any], words: tuple[str, ...]) -> tuple[list[Any], dict
         if equals and name in parameters:
             if name in kwargs:
                 raise ConfigurationError(f"argument {name!r} is given twice")
-            kwargs[name] = _value(value, task.signature.hint(name))
+            kwargs[name] = _value(app, value, task.signature.hint(name))
         else:
-            args.append(_value(word, task.signature.hint_at(len(args))))
+            args.append(_value(app, word, task.signature.hint_at(len(args))))
     return args, kwargs
 
 
-def _value(word: str, hint: Any) -> Any:
-    if hint is str:
+def _value(app: Chicory, word: str, hint: Any) -> Any:
+    hook = app.codec.hooks.of(hint) if isinstance(hint, type) else None
+    if hint is str or (hook is not None and hook.via is str):
         return word
     try:
         return msgspec.json.decode(word)

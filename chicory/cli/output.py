@@ -12,6 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from chicory.codec import PLAIN, Codec
+
 AsJSON = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON, for programs.")]
 
 UNBOUNDED = 10_000
@@ -63,15 +65,22 @@ def show_one(fields: Mapping[str, Any], *, as_json: bool) -> None:
     print_whole(grid)
 
 
-def print_json(value: object) -> None:
+def print_json(value: object, types: Codec = PLAIN) -> None:
     """Print any value that a task can return as JSON, on lines of its own."""
-    print(json_text(value))
+    print(json_text(value, types))
 
 
-def json_text(value: object) -> str:
+def json_text(value: object, types: Codec = PLAIN) -> str:
     """Any value that a task can return as JSON."""
+
+    def plain(part: object) -> object:
+        try:
+            return types.reduce(part)
+        except (TypeError, ValueError):
+            return str(part)
+
     try:
-        packed = msgspec.json.encode(value, enc_hook=str)
+        packed = msgspec.json.encode(value, enc_hook=plain)
     except (TypeError, ValueError):  # a key, or text, that JSON does not have
         packed = msgspec.json.encode(repr(value))
     return msgspec.json.format(packed, indent=2).decode()

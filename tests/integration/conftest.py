@@ -20,6 +20,7 @@ __all__ = ["broker", "nats_url", "no_settings", "redis_url"]  # fixtures
 TASKS = """
 import os
 from dataclasses import dataclass
+from decimal import Decimal
 import anyio
 from chicory import Chicory, RetryPolicy, TaskContext
 
@@ -41,6 +42,23 @@ def greet(ctx: TaskContext, name: str, loud: bool = False) -> str:
 @app.task()
 def mirror(point: Point) -> Point:
     return Point(point.y, point.x)
+
+class Money:
+    def __init__(self, amount: Decimal, currency: str) -> None:
+        self.amount, self.currency = amount, currency
+
+def to_text(money: Money) -> str:
+    return f"{money.amount} {money.currency}".strip()
+
+def from_text(text: str) -> Money:
+    amount, _, currency = text.partition(" ")
+    return Money(Decimal(amount), currency)
+
+app.register_type(Money, via=str, encode=to_text, decode=from_text)
+
+@app.task()
+def double(price: Money) -> list[Money]:
+    return [Money(2 * price.amount, price.currency)]
 
 @app.task()
 def boom() -> None:

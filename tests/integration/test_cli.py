@@ -31,6 +31,20 @@ def test_a_call_runs_in_a_worker_and_its_result_is_printed(chicory, worker):
     assert json.loads(mirrored) == {"x": 2, "y": 1}
 
 
+def test_a_type_of_the_app_s_own_is_written_and_shown_as_it_travels(chicory, worker):
+    worker("tasks")
+
+    said = chicory("call", "tasks", "tasks.double", "12", "--timeout", LONG)
+    call = chicory("call", "tasks", "tasks.double", "12.5 EUR").out.strip()
+    shown = chicory("result", "tasks", call, "--timeout", LONG)
+
+    assert json.loads(said.out) == ["24"]
+    assert '"25.0 EUR"' in shown.out
+    refused = chicory("call", "tasks", "tasks.double", "x")
+    assert (refused.out, refused.code) == ("", 2)
+    assert "tasks.double: argument 'price': Money: " in refused.err
+
+
 def test_a_result_is_shown_by_its_id(chicory, worker):
     task_id = chicory("call", "tasks", "tasks.add", "2").out.strip()
 

@@ -170,6 +170,37 @@ async def testing(lab: Lab) -> None:
     await Rehearsal(add).run("1")  # pyright: ignore[reportArgumentType]
 
 
+class Money:
+    def __init__(self, cents: int) -> None:
+        self.cents = cents
+
+
+def pair(money: Money) -> tuple[int, str]:
+    return money.cents, "EUR"
+
+
+def from_pair(pair: tuple[int, str]) -> Money:
+    return Money(pair[0])
+
+
+def from_plain(pair: list[int]) -> Money:
+    return Money(pair[0])
+
+
+def types() -> None:
+    app.register_type(Money, via=int, encode=lambda money: money.cents, decode=Money)
+    app.register_type(Money, via=tuple[int, str], encode=pair, decode=from_pair)
+    app.register_type(Money, encode=pair, decode=from_plain)
+    app.register_type(Money, encode=lambda money: [money.cents], decode=lambda v: Money(*v))
+
+    app.register_type(Money, via=str, encode=pair, decode=from_pair)  # pyright: ignore[reportArgumentType]
+    app.register_type(Money, via=int, encode=hash, decode=from_pair)  # pyright: ignore[reportArgumentType]
+    app.register_type(Money, encode=pair, decode=str)  # pyright: ignore[reportArgumentType]
+    app.register_type(Order, encode=pair, decode=from_pair)  # pyright: ignore[reportArgumentType]
+    app.register_type(Money(1), encode=pair, decode=from_pair)  # pyright: ignore[reportArgumentType]
+    app.register_type(Money, encode=pair)  # pyright: ignore[reportCallIssue]
+
+
 async def cancelling() -> None:
     assert_type(await (await add.delay(1)).cancel(), Cancelled)
     assert_type(await app.result("id").cancel(), Cancelled)

@@ -25,7 +25,9 @@ def test_a_model_without_pydantic_s_import_is_a_plain_stranger():
 
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
-    assert done.stdout == "__main__.Model cannot be sent\n"
+    assert done.stdout == (
+        "__main__.Model cannot be sent without app.register_type(Model, encode=..., decode=...)\n"
+    )
 
 
 def test_a_model_travels_by_the_names_of_its_fields():
