@@ -58,6 +58,7 @@ class Fetching:
         self._held: dict[tuple[str, int, bytes], None] = {}
         self._asked: set[str] = set()
         self._unanswered: set[str] = set()
+        self._asking = 0
         self._reclaiming = asyncio.Lock()
 
     async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> list[Delivery]:
@@ -196,7 +197,11 @@ class Fetching:
                 registered = int(waiter is not None and waiter.is_registered)
                 arguments = (self._consumer, self._lease, limit, token, registered, *queues)
                 asked_at = asyncio.get_running_loop().time()
-                change, at, *groups = await self._server.attempt("fetch", *arguments)
+                self._asking += 1
+                try:
+                    change, at, *groups = await self._server.attempt("fetch", *arguments)
+                finally:
+                    self._asking -= 1
                 break
             except Lost as error:
                 self._unanswered.update(queues)
@@ -213,7 +218,8 @@ class Fetching:
     async def _reclaim(self) -> None:
         """Give back what was leased to us by answers, or messages, that were lost."""
         async with self._reclaiming:
-            if not self._unanswered:
+            # what the answer to another fetch holds is not known here before it comes
+            if not self._unanswered or self._asking:
                 return
             await self._be_handed_no_more()
             queues = tuple(self._unanswered)

@@ -69,6 +69,22 @@ async def test_waiting_and_orphans_are_permitted(url):
         assert fetched == [2, 1]
 
 
+async def test_messages_may_be_handed_over(url):
+    async with (
+        RedisTransport(TransportSettings(url=url, lease=60)) as here,
+        RedisTransport(TransportSettings(url=url, lease=60)) as there,
+    ):
+        with fail_after(60):
+            async with create_task_group() as group:
+                group.start_soon(there.fetch, [QUEUE], 1, 60)
+                while not any(there._client._waiting.registered()):
+                    await lowlevel.checkpoint()
+                calls = there.calls
+                await here.publish([message("1")])
+
+        assert there.calls == calls
+
+
 async def test_other_namespaces_are_not(url):
     async with RedisTransport(TransportSettings(url=url, namespace="theirs")) as transport:
         with pytest.raises(Exception, match="permission"):

@@ -1,10 +1,12 @@
 """Of many who wait as many are woken as there are messages, and none of them in vain."""
 
+import asyncio
+
 import anyio
 import pytest
 
 from chicory.testing.contract.steps import QUEUE, done, ids, message, take
-from chicory.transport import Accepted, Delivery
+from chicory.transport import Accepted, Delivery, Settled
 from chicory_redis.fetching import Fetching
 
 # a fetch that waits looks again by itself after half its lease: far too late for these tests
@@ -83,9 +85,9 @@ async def test_who_waits_no_more_is_struck_off(make, registered):
 
 
 @pytest.mark.parametrize("waiter", ["gone 1", "gone 1 60000"])
-async def test_a_client_that_vanished_is_passed_over(make, server, registered, waiter):
+async def test_a_client_that_vanished_is_passed_over(make, server, registered, waiter, now):
     async with make(lease=60) as here, make(lease=60) as there:
-        server.command("ZADD", WAITERS, 0, waiter)
+        server.command("ZADD", WAITERS, int(1000 * now) - 1000, waiter)
         fetched: list[str] = []
 
         async def fetch() -> None:
@@ -208,6 +210,40 @@ async def test_a_message_that_was_handed_over_long_ago_is_given_back(make, regis
         assert waiting.calls >= calls + 2
 
 
+async def test_a_message_is_not_handed_to_who_should_have_looked_again(
+    make, server, registered, now
+):
+    async with make(lease=60) as blocked, make(lease=60) as idle, make(lease=60) as publisher:
+        fetched: list[str] = []
+
+        async def fetch() -> None:
+            fetched.extend(ids(await idle.fetch([QUEUE], 1, 60)))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(blocked.fetch, [QUEUE], 1, 60)
+            await registered(1)
+            (waiter,) = server.command("ZRANGE", WAITERS, 0, -1)
+            server.command("ZADD", WAITERS, int(1000 * now) - 50_000, waiter)
+            group.start_soon(fetch)
+            await registered(2)
+            with anyio.fail_after(60):
+                await publisher.publish([message("1")])
+                while not fetched:
+                    await anyio.lowlevel.checkpoint()
+            group.cancel_scope.cancel()
+
+        assert fetched == ["1"]
+
+
+async def test_what_another_fetch_is_about_to_get_is_not_given_back(make):
+    async with make() as transport:
+        await transport.publish([message("1")])
+
+        answers = await transport._bridge.run(_settle_what_came_late, transport._client)
+
+        assert answers == [Settled.SETTLED]
+
+
 async def test_a_message_whose_hand_over_was_lost_comes_all_the_same(
     make, server, registered, monkeypatch
 ):
@@ -261,6 +297,27 @@ async def test_a_message_that_is_handed_over_keeps_its_unique_key(make, register
 
 async def forget(_fetching, _waiter) -> list[Delivery]:
     return []
+
+
+async def _settle_what_came_late(client) -> list[Settled]:
+    """On the loop of the client: one fetch's answer comes after what another one does."""
+    attempt, executed, gate = client._server.attempt, asyncio.Event(), asyncio.Event()
+
+    async def late(name, *args):
+        answer = await attempt(name, *args)
+        if name == "fetch":
+            executed.set()
+            await gate.wait()
+        return answer
+
+    client._server.attempt = late
+    first = asyncio.create_task(client.fetch([QUEUE], 1, 0))
+    await executed.wait()
+    client._server.attempt = attempt
+    client._fetching.deafened()
+    assert await client.fetch([QUEUE], 1, 0) == []
+    gate.set()
+    return await client.settle([done(delivery) for delivery in await first])
 
 
 async def _work(transport) -> None:

@@ -19,14 +19,26 @@ local function describe(number, p, at, entry, queue)
   return table.concat(head, ' ') .. '\n' .. queue .. table.concat(entry[2])
 end
 
+-- The fetch that has waited longest, where it may be handed a message: itself, its client, its
+-- number and its lease. A fetch looks again after half its lease: one that did not is blocked, and
+-- would keep the message for as long.
+local function longest_waiting(z, at)
+  while true do
+    local waiter, since = unpack(call('ZRANGE', z, 0, 0, 'WITHSCORES'))
+    local client, number, lease = string.match(waiter or '', '^(%S+) (%S+) (%S+)$')
+    if not lease then return nil end
+    if at - since <= lease * 3 / 4 then return waiter, client, number, lease end
+    call('ZREM', z, waiter)
+  end
+end
+
 -- To be called after `put`, with what that answered and the message's body.
 local function hand_over(place, body, at)
   local p, queue = string.match(place, '^(%d)%S+ (.*)$')
   if not p or #body > LARGEST or call('SISMEMBER', base .. ':p', queue) == 1 then return end
   local z = base .. ':z:' .. queue
-  local waiter = call('ZRANGE', z, 0, 0)[1]
-  local client, number, lease = string.match(waiter or '', '^(%S+) (%S+) (%S+)$')
-  if not lease then return end
+  local waiter, client, number, lease = longest_waiting(z, at)
+  if not waiter then return end
   call('ZREM', z, waiter)
   local s = stream(p, queue)
   local entry = lease_one(s, lease .. '-' .. client)
