@@ -28,6 +28,7 @@ from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
 from chicory.worker.reception import opening
 from chicory.worker.rota import parse
+from chicory.worker.watchdog import Watchdog
 
 _AS_USUAL, _NONE_GIVEN = Course(), Settings()
 STUCK = 0.5
@@ -70,7 +71,14 @@ def _runner(app: str, course: Course, settings: Settings, lifeline: Lifeline | N
         raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
     endpoint = lifeline.answering if lifeline and config.health_port is not None else None
     queues = parse(course.queue) or None
-    runner = Worker(found, config, queues=queues, burst=course.burst, endpoint=endpoint)
+    runner = Worker(
+        found,
+        config,
+        queues=queues,
+        burst=course.burst,
+        endpoint=endpoint,
+        watchdog=Watchdog(),
+    )
     set_up(config.log_level, config.log_format, runner.worker_id)
     if endpoint is not None and settings.over(WorkerConfig()).health_port != config.health_port:
         logger.warning(

@@ -72,6 +72,7 @@ class Intake:
     def stop(self) -> None:
         """Fetch no more."""
         self._stopped = True
+        self.hungry_since = None
         self._scope.cancel()
 
     def interrupt(self) -> None:
@@ -137,8 +138,6 @@ class Intake:
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
-        elif 0 < len(deliveries) < room:
-            await self._let_begin()
         elif not deliveries:
             await self._find_nothing(was_busy)
         elif len(deliveries) < room:

@@ -13,16 +13,19 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from contextvars import Context
 from typing import TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
 from chicory.transport import Lease, Receipt, Transport, WorkerRecord
+from chicory.worker.farewell import Farewell
 from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.memory import resident
 from chicory.worker.orders import Orders
 from chicory.worker.patience import Patience
+from chicory.worker.settler import Settler
 
 logger = logging.getLogger("chicory.worker")
 
@@ -40,6 +43,8 @@ LATE = 1.0
 """Seconds that the keeper may be late to notice that an answer is."""
 LAST_WORDS = 5.0
 """Seconds for the last heartbeat."""
+LAST_WILL = 1.5
+"""Seconds to settle what a worker leaves that cannot end."""
 
 
 class Keeper:
@@ -119,6 +124,24 @@ class Keeper:
         except RuntimeError:
             asking.close()
             raise BrokerConnectionError("the keeper has ended") from None
+
+    def abandon(self) -> None:
+        """Settle in the worker's place what it holds, and stop; not from its own thread.
+
+        For a worker whose event loop does not come to it.
+        """
+        with suppress(BrokerConnectionError):
+            self.ask(self._inherit, LAST_WILL)
+        self.stop()
+
+    async def _inherit(self, transports: Sequence[Transport]) -> None:
+        results = transports[1] if len(transports) > 1 else None
+        farewell, shift = Farewell(), self._ward.shift
+        settler = Settler(transports[0], results, farewell, time.time, lambda *_: None)
+        for attempt, settlement in shift.bequeath():
+            settler.add(attempt, settlement)
+        farewell.begin(LAST_WILL)
+        await settler.drain()
 
     async def _ask(
         self, question: Callable[[Sequence[Transport]], Awaitable[T]], seconds: float

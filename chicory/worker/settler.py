@@ -67,6 +67,11 @@ class Settler:
         """Outcomes that are not durable yet."""
         return len(self._buffer) + len(self._sending)
 
+    @property
+    def unsettled(self) -> list[tuple[Attempt, Settlement]]:
+        """They themselves; from any thread."""
+        return [*self._sending, *self._buffer]
+
     def add(self, attempt: Attempt, settlement: Settlement) -> None:
         """Settle soon; does not wait."""
         self._buffer.append((attempt, settlement))

@@ -15,7 +15,7 @@ from chicory.app import Chicory
 from chicory.config import WorkerConfig
 from chicory.outcome import DeathReason, Ending, GivenBack, Refused, Stopped, describe, suspect
 from chicory.states import DeliveryMode
-from chicory.transport import Delivery, Done, Receipt, Settled, Transport
+from chicory.transport import Delivery, Done, Receipt, Settled, Settlement, Transport
 from chicory.worker.attempt import Attempt, Executor
 from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
@@ -250,6 +250,26 @@ class Shift:
     def _give_back(self) -> None:
         for attempt in (*self._slots.take_back(), *self._quarantine.take_back()):
             self._conclude(attempt, GivenBack())
+
+    def bequeath(self) -> list[tuple[Attempt, Settlement]]:
+        """All that is held, as it is to be settled by somebody else, to whom it is left.
+
+        For another thread, where the event loop is blocked and the process will end: what has not
+        ended is given back.
+        """
+        left = self._settler.unsettled
+        for attempt in list(self.held.values()):
+            if attempt.concluded:
+                continue
+            logger.error(
+                "task %s (%s) does not end: it is given back",
+                attempt.name,
+                attempt.delivery.task_id,
+                extra=attempt.labels,
+            )
+            attempt.concluded, attempt.ending = True, GivenBack()
+            left.append((attempt, self._clerk.conclude(attempt, self._now())[1]))
+        return left
 
     # -- orders of the keeper -------------------------------------------------------------
 

@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
 
 import anyio
 from anyio.abc import TaskStatus
 
+WANTED = (signal.SIGINT, signal.SIGTERM)
+MOST = 2
+"""Signals that are obeyed; the next one does to the process what it does to any other."""
+
 
 async def hear_signals(
-    stop: Callable[[str], None], cancel: Callable[[], None], *, task_status: TaskStatus[None]
+    stop: Callable[[str], None],
+    cancel: Callable[[], None],
+    overhear: Callable[[int], None],
+    *,
+    task_status: TaskStatus[None],
 ) -> None:
     """The first SIGINT or SIGTERM stops, the second one cancels, the third one does what it does.
 
-    ``stop`` is told its name.
+    ``stop`` is told its name. ``overhear`` is told the count of signals at once, in the handler of
+    the signal, also where the event loop is blocked and comes to neither.
     """
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    with anyio.open_signal_receiver(*WANTED) as received, _overheard(overhear):
         task_status.started()
         told = False
         async for number in received:
@@ -25,3 +37,31 @@ async def hear_signals(
                 return
             told = True
             stop(signal.Signals(number).name)
+
+
+@contextmanager
+def _overheard(overhear: Callable[[int], None]) -> Generator[None]:
+    """Put a handler before that of the event loop, which only makes a note for it."""
+    noting = {number: signal.getsignal(number) for number in WANTED}
+    count = 0
+
+    def hear(number: int, frame: FrameType | None) -> None:
+        nonlocal count
+        count += 1
+        if count > MOST:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        overhear(count)
+        note = noting[signal.Signals(number)]
+        if callable(note):
+            note(number, frame)
+
+    for number in WANTED:
+        signal.signal(number, hear)
+    try:
+        yield
+    finally:
+        for number, note in noting.items():
+            if signal.getsignal(number) is hear:
+                signal.signal(number, note)

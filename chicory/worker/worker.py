@@ -41,6 +41,7 @@ from chicory.worker.rota import Queues, Rota
 from chicory.worker.shift import Shift
 from chicory.worker.signals import hear_signals
 from chicory.worker.tally import Tally
+from chicory.worker.watchdog import GRACE, Watchdog
 
 logger = logging.getLogger("chicory.worker")
 
@@ -59,6 +60,8 @@ class Worker:
         burst: end by itself when the queues hold nothing that is due and all is settled.
         endpoint: where ``/live``, ``/ready`` and ``/metrics`` are answered while the worker runs;
             on ``config.health_port`` where none is given.
+        watchdog: ends the process where the worker does not end ``GRACE`` seconds after its time is
+            over; not done where none is given, since the process is not the worker's then.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Worker:
         queues: Queues | None = None,
         burst: bool = False,
         endpoint: Opening | None = None,
+        watchdog: Watchdog | None = None,
     ) -> None:
         self.app = app
         self.config = config or app.config.worker
@@ -81,6 +85,7 @@ class Worker:
         self._endpoint = endpoint or opening(self.config)
         self._reception = Reception(self.config, self.queues, self._phase, self.get_stats)
         self._tally = Tally()
+        self._watchdog = watchdog
         self._announce: Callable[[], object]
         self._is_busy = False
         self._has_run = False
@@ -189,6 +194,7 @@ class Worker:
         self._ended.set()
 
     def _request_stop(self) -> None:
+        self._expect_end(self._timeout)
         self._stopping.set()
         if not self._ready.is_set():  # nothing is held yet, and the broker may never answer
             self._scope.cancel()
@@ -239,7 +245,7 @@ class Worker:
 
     async def _serve_with_signals(self) -> None:
         async with create_task_group() as group:
-            await group.start(hear_signals, self._obey, self._cancel)
+            await group.start(hear_signals, self._obey, self._cancel, self._overhear)
             await self._serve()
             group.cancel_scope.cancel()
 
@@ -251,6 +257,20 @@ class Worker:
     def _cancel(self) -> None:
         logger.warning("second signal: cancelling %d tasks", self.get_stats().active_tasks)
         self._scope.cancel()
+
+    def _overhear(self, count: int) -> None:
+        self._expect_end(self._timeout if count == 1 else 0.0)
+
+    def _expect_end(self, seconds: float) -> None:
+        if self._watchdog is not None:
+            self._watchdog.expect(seconds + GRACE, self._abandon)
+
+    def _abandon(self) -> None:
+        """Give back what the event loop does not come to give back; called on another thread."""
+        self._is_running = False
+        keeper = self._reception.keeper
+        if keeper is not None:
+            keeper.abandon()
 
     async def _work(self, transports: list[Transport]) -> None:
         keeper: Keeper | None = None
