@@ -138,6 +138,7 @@ class Delivery(Struct, frozen=True):
         deliveries: how often it was fetched and neither settled nor released since it was
             published, this time included: 1, or more where a lease ran out.
         receipt: what ``renew`` and ``settle`` take.
+        cancel_requested: somebody wanted the call cancelled while it was leased before.
     """
 
     queue: str
@@ -146,6 +147,7 @@ class Delivery(Struct, frozen=True):
     priority: Priority
     deliveries: int
     receipt: Receipt
+    cancel_requested: bool = False
 
 
 class Lease(Enum):
@@ -373,6 +375,9 @@ class Transport(Protocol):
         happen together, or, where the lease is no longer the caller's, not at all (``FENCED``).
         A record can be read no sooner than the step is durable. Never refused for lack of room
         where the broker can avoid it.
+
+        What is retried or released although its cancellation was requested is due at once, and
+        whoever fetches it is told.
         """
         ...
 
@@ -380,8 +385,9 @@ class Transport(Protocol):
         """Cancel calls by id, and store the record given for each one that was ``REMOVED``.
 
         A waiting or delayed message is removed, its unique key released. For a leased one the
-        request is kept, and ``renew`` tells its worker (``REQUESTED``). ``ABSENT``: nothing is
-        live under that id. A record without a body leaves no record.
+        request is kept until the call has ended (``REQUESTED``): ``renew`` tells its worker, and
+        ``fetch`` whoever has it next. ``ABSENT``: nothing is live under that id. A record without
+        a body leaves no record.
         """
         ...
 

@@ -109,6 +109,7 @@ class Store:
                             message.priority,
                             message.deliveries,
                             held,
+                            message.cancelled,
                         )
                     )
         if not taken:
@@ -148,7 +149,10 @@ class Store:
             return Settled.SETTLED
         if isinstance(settlement, Retry):
             self._remove(message)
-            again = self._enter(settlement.publication, message.key, now)
+            publication = settlement.publication
+            if message.cancelled:
+                publication = replace(publication, not_before=0)
+            again = self._enter(publication, message.key, now)
             again.cancelled = message.cancelled
         else:
             self._finish(message)
@@ -309,7 +313,7 @@ class Store:
 
     def _give_back(self, message: Message, not_before: float, now: float) -> None:
         message.deliveries -= 1
-        if not_before > now:
+        if not_before > now and not message.cancelled:
             self._unplace(message)
             self._place(message, not_before, now)
         else:

@@ -164,6 +164,8 @@ class Executor:
     def prepare(self, attempt: Attempt) -> None:
         """Decode, look up, validate; or end the attempt with the reason why it cannot run."""
         if attempt.abort is not None:
+            self._decode(attempt)
+            self._look_up(attempt)
             attempt.ending = attempt.abort
             return
         for step in self._steps:

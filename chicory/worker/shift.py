@@ -111,12 +111,14 @@ class Shift:
         attempts = [Attempt(delivery, now) for delivery in deliveries]
         for attempt in attempts:
             self.held[attempt.delivery.receipt] = attempt
+            if attempt.delivery.cancel_requested:
+                attempt.stop(Stopped())
         self.tally.fetched += len(attempts)
         self._slots.push([attempt for attempt in attempts if self._is_harmless(attempt)])
         self._slots.push(self._quarantine.begin())
 
     def _is_harmless(self, attempt: Attempt) -> bool:
-        if not suspect(attempt.delivery.deliveries, self._max_crashes):
+        if attempt.abort is not None or not suspect(attempt.delivery.deliveries, self._max_crashes):
             return True
         if not self._quarantine.admit(attempt):
             self._conclude(attempt, GivenBack(self._now() + QUARANTINE))

@@ -357,6 +357,56 @@ class TellsOfACancelOnce(Store):
         return answer
 
 
+@caught_by(
+    "test_a_retry_that_nobody_wants_does_not_wait",
+    "test_what_was_not_cancelled_waits_for_its_retry",
+)
+class LetsUnwantedRetriesWait(Store):
+    def settle(self, settlement, now):
+        held = self._valid(settlement.receipt)
+        unwanted = isinstance(settlement, Retry) and held and held.message.cancelled
+        if not unwanted:
+            return super().settle(settlement, now)
+        held.message.cancelled = False
+        answer = super().settle(settlement, now)
+        self._live[held.message.task_id].cancelled = True
+        return answer
+
+
+@caught_by("test_what_is_given_back_and_nobody_wants_does_not_wait")
+class LetsUnwantedReleasesWait(Store):
+    def _give_back(self, message, not_before, now):
+        unwanted, message.cancelled = message.cancelled, False
+        super()._give_back(message, not_before, now)
+        message.cancelled = unwanted
+
+
+@caught_by("test_what_was_not_cancelled_waits_for_its_retry")
+class MakesEveryRetryDueOnceOneIsUnwanted(Store):
+    def settle(self, settlement, now):
+        if isinstance(settlement, Retry) and any(one.cancelled for one in self._live.values()):
+            at_once = replace(settlement.publication, not_before=0)
+            settlement = replace(settlement, publication=at_once)
+        return super().settle(settlement, now)
+
+
+@caught_by(
+    "test_the_next_worker_is_told_where_the_first_one_vanished",
+    "test_a_retry_that_nobody_wants_does_not_wait",
+    "test_a_retry_that_nobody_wants_is_no_more_wanted_by_its_second_worker",
+    "test_what_is_given_back_and_nobody_wants_does_not_wait",
+)
+class KeepsACancelFromWhoFetches(Store):
+    def take(self, *args):
+        return [replace(one, cancel_requested=False) for one in super().take(*args)]
+
+
+@caught_by("test_the_request_is_not_left_to_a_later_call_of_that_id")
+class SaysThatAllIsUnwanted(Store):
+    def take(self, *args):
+        return [replace(one, cancel_requested=True) for one in super().take(*args)]
+
+
 @caught_by("test_the_record_is_stored_for_what_was_removed_only")
 class RecordsEveryCancel(Store):
     def cancel(self, record, now):

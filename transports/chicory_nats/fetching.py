@@ -263,4 +263,5 @@ def _delivery(held: Held, queues: Sequence[str]) -> Delivery:
         _PRIORITIES[raw.level.level],
         ticket.deliveries,
         ticket,
+        ticket.cancelled,
     )

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from chicory.transport import (
     Dead,
@@ -26,7 +27,7 @@ from chicory_nats import composing
 from chicory_nats.acks import ACK, NAK, Acks
 from chicory_nats.ballast import Ballast
 from chicory_nats.composing import Content, Intent, in_place_of, intent
-from chicory_nats.headers import OPERATION, expect, line
+from chicory_nats.headers import CANCELLED, OPERATION, expect, line
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
 from chicory_nats.session import Session
@@ -45,6 +46,7 @@ class _Case(Struct):
         follow_ups: what is published with it; fewer where some are duplicates.
         gives_back: it is a release that takes effect at once.
         expected: where the thread of the call has to end.
+        unwanted: the call is to be cancelled, so that what comes after it does not wait.
         answer: once it is known.
     """
 
@@ -54,6 +56,7 @@ class _Case(Struct):
     follow_ups: list[Intent]
     gives_back: bool
     expected: int
+    unwanted: bool = False
     answer: Settled | None = None
 
 
@@ -104,6 +107,8 @@ class Settler:
                 await self._session.finish([thread])
             else:
                 case.expected = thread.top
+                case.unwanted = thread.cancelled
+                case.gives_back |= case.unwanted and isinstance(case.settlement, Release)
                 case.follow_ups = await self._still_wanted(case)
 
     async def _still_wanted(self, case: _Case) -> list[Intent]:
@@ -163,6 +168,9 @@ class Settler:
             ]
         if isinstance(settlement, Retry):
             given = composing.content(settlement.publication)
+            if case.unwanted:
+                given = replace(given, not_before=0.0)
+                operation += line(CANCELLED, b"1")
             place = _place(settlement.publication)
             return [composing.message(subjects, given, place, ticket.call, more=operation)]
         return [

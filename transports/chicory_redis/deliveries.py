@@ -54,10 +54,12 @@ def delivery(queue: str, p: int, consumer: str, entry: Sequence[Any], counter: i
     """An entry of a stream, leased."""
     name, fields = entry
     task_id = fields[1].decode()
+    unwanted = False
     if len(fields) == 4:  # noqa: PLR2004  (id and body)
         ticket = Ticket(queue, p, name, counter, consumer, task_id)
     else:
         more = dict(zip(fields[4::2], fields[5::2], strict=True))
         key, before = more.get(b"k", b"").decode(), int(more.get(b"n", 0))
         ticket = Ticket(queue, p, name, counter, consumer, task_id, key, before)
-    return Delivery(queue, task_id, fields[3], _PRIORITIES[p], ticket.deliveries, ticket)
+        unwanted = b"c" in more
+    return Delivery(queue, task_id, fields[3], _PRIORITIES[p], ticket.deliveries, ticket, unwanted)

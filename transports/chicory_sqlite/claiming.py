@@ -21,7 +21,7 @@ _PROMOTED = 10_000
 
 _AT_ONCE = 1024
 
-_Ready: TypeAlias = tuple[int, int, int, int, str, str | None, str | None]
+_Ready: TypeAlias = tuple[int, int, int, int, str, str | None, int, str | None]
 
 
 class Ticket(Struct, frozen=True):
@@ -120,7 +120,7 @@ def _ready(session: Session, number: int, limit: int) -> Sequence[_Ready]:
 
 
 def _delivery(session: Session, name: str, row: _Ready) -> Delivery:
-    seq, priority, deliveries, fence, task_id, key, body = row
+    seq, priority, deliveries, fence, task_id, key, cancel, body = row
     return Delivery(
         queue=name,
         task_id=task_id,
@@ -128,4 +128,5 @@ def _delivery(session: Session, name: str, row: _Ready) -> Delivery:
         priority=Priority(priority),
         deliveries=deliveries,
         receipt=Ticket(seq, fence, task_id, key),
+        cancel_requested=bool(cancel),
     )

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import cast
 
+from msgspec.structs import replace
+
 from chicory.transport import (
     Cancelled,
     Dead,
@@ -67,7 +69,8 @@ def _carry_out(session: Session, mine: Sequence[tuple[Settlement, bool]]) -> Non
         elif isinstance(settlement, Dead):
             letters.put(session, settlement.letter)
         elif isinstance(settlement, Release):
-            _release(session, _ticket(settlement).seq, settlement.not_before)
+            not_before = 0.0 if cancel_requested else settlement.not_before
+            _release(session, _ticket(settlement).seq, not_before)
     records.store(session, [each.record for each in finished if each.record is not None])
     publish(session, list(chain.from_iterable(each.follow_ups for each in finished)))
 
@@ -76,6 +79,8 @@ def _retry(
     session: Session, publication: Publication, ticket: Ticket, cancel_requested: bool
 ) -> None:
     seq = session.allocate(1)
+    if cancel_requested:
+        publication = replace(publication, not_before=0.0)
     session.insert(_SQL["insert"], [row(session, seq, publication, ticket.key)])
     if cancel_requested:
         session.run(_SQL["request_cancel"], (seq,))

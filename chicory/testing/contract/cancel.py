@@ -10,6 +10,7 @@ from chicory.testing.contract.steps import (
     QUEUE,
     TICKS,
     Heard,
+    await_so_many,
     await_some,
     count,
     done,
@@ -21,7 +22,7 @@ from chicory.testing.contract.steps import (
     retry,
     take,
 )
-from chicory.transport import Cancelled, Counts, Lease, Release, Settled, Stage, Standing
+from chicory.transport import Accepted, Cancelled, Counts, Lease, Release, Settled, Stage, Standing
 
 
 class CancelContract:
@@ -125,7 +126,65 @@ class CancelContract:
         await harness.advance(harness.lease)
         (second,) = await await_some(harness, transport)
 
+        assert second.cancel_requested
         assert list(await transport.renew([second.receipt])) == [Lease.CANCEL_REQUESTED]
+
+    async def test_a_retry_that_nobody_wants_does_not_wait(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.publish([message("1", unique="key")])
+        (first,) = await take(transport)
+        await transport.cancel([record("1")])
+
+        await transport.settle([retry(first, harness.now() + LATER)])
+
+        (second,) = await await_some(harness, transport)
+        assert (second.body, second.cancel_requested) == (b"again", True)
+        assert list(await transport.renew([second.receipt])) == [Lease.CANCEL_REQUESTED]
+        await transport.settle([done(second)])
+        assert list(await transport.publish([message("2", unique="key")])) == [Accepted()]
+
+    async def test_a_retry_that_nobody_wants_is_no_more_wanted_by_its_second_worker(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        (first,) = await give(here, "1")
+        await there.cancel([record("1")])
+        assert list(await here.renew([first.receipt])) == [Lease.CANCEL_REQUESTED]
+
+        await here.settle([retry(first, harness.now() + LATER)])
+        await await_some(harness, here)
+        await harness.advance(harness.lease)
+
+        (third,) = await await_some(harness, there)
+        assert third.cancel_requested
+
+    async def test_what_is_given_back_and_nobody_wants_does_not_wait(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        one, two = await give(here, "1", "2")
+        await there.cancel([record("1"), record("2")])
+
+        later = harness.now() + LATER
+        await here.settle([Release(one.receipt, later), Release(two.receipt)])
+
+        again = await await_so_many(harness, there, 2)
+        assert {delivery.task_id: delivery.cancel_requested for delivery in again} == {
+            "1": True,
+            "2": True,
+        }
+        assert [delivery.deliveries for delivery in again] == [1, 1]
+
+    async def test_what_was_not_cancelled_waits_for_its_retry(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        one, two = await give(transport, "1", "2")
+        await transport.cancel([record("2")])
+
+        later = harness.now() + LATER
+        await transport.settle([retry(one, later), retry(two, later)])
+
+        assert [one.task_id for one in await await_some(harness, transport)] == ["2"]
+        assert await count(transport) == Counts(delayed=1, leased=1)
 
     async def test_the_request_is_not_left_to_a_later_call_of_that_id(
         self, harness: Harness
@@ -137,6 +196,7 @@ class CancelContract:
 
         (second,) = await give(transport, "1")
 
+        assert not second.cancel_requested
         assert list(await transport.renew([second.receipt])) == [Lease.HELD]
 
     async def test_what_is_settled_or_cancelled_is_absent(self, harness: Harness) -> None:

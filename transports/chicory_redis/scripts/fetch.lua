@@ -4,16 +4,26 @@
 -- ARGV  consumer, lease ms, limit, waiter ('': do not wait), '1' where the waiter is registered;
 --       then the queues
 -- Answers ms until time alone may change the answer (-1: never), and the time; then groups of four:
--- number of the queue, priority, entries, their counters (empty: all are new). Where there is
+-- number of the queue, priority, entries, their counters (empty: all are new). An entry whose
+-- cancellation is requested has a field c in addition. Where there is
 -- nothing the waiter is registered with every queue; where there is something it is struck off.
 
 insist()
 local consumer, lease, left, waiter = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local at = clock()
+local requests = call('EXISTS', base .. ':k') == 1
 local answer = {tick(at), at}
 
 local function add(number, p, entries, counters)
   local n = #answer
+  if requests then
+    for _, entry in ipairs(entries) do
+      local fields = entry[2]
+      if call('SISMEMBER', base .. ':k', field(entry, 'i')) == 1 then
+        fields[#fields + 1], fields[#fields + 2] = 'c', '1'
+      end
+    end
+  end
   answer[n + 1], answer[n + 2], answer[n + 3], answer[n + 4] = number, p, entries, counters
   left = left - #entries
   note_ready(ARGV[number + 6], -#entries)

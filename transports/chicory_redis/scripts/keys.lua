@@ -10,7 +10,7 @@
 --   base:t              zset    the agenda: "d<queue>" -> first one due, "s<p><queue>" -> first
 --                               lease that may end, ms
 --   base:h              hash    agenda member -> where a long look for ended leases goes on
---   base:k              set     leased messages whose cancellation was requested
+--   base:k              set     messages whose cancellation was requested while they were leased
 --   base:u:<key>        string  unique key: id of its holder
 --   base:r:<id>         string  record; channel of the same name: its changes
 --   base:x, base:x:<queue>  zset  dead letters: id -> serial, of all and of a queue

@@ -83,6 +83,10 @@ local function done(a)
   return 1
 end
 
+local function is_unwanted(id)
+  return requests and call('SISMEMBER', base .. ':k', id) == 1
+end
+
 -- A key of another type would stop a settlement half-way.
 local function check_target(queue, p)
   local s = stream(p, queue)
@@ -94,13 +98,14 @@ end
 
 local function retry(a, i)
   local queue, p, due, body = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
+  if is_unwanted(a.id) then due = 0 end
   sweep()
   call('HSET', base .. ':m', a.id, put(queue, a.id, p, due, 0, a.key, body, at))
 end
 
 local function give_back(a, s, i)
   local due, deliveries = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
-  if due > at then
+  if due > at and not is_unwanted(a.id) then
     local entry = call('XRANGE', s, a.entry, a.entry)[1]
     take_out(s, a.queue, a.entry)
     sweep()

@@ -50,14 +50,15 @@ WHERE seq IN (
 );
 
 -- name: ready
--- The next messages of a queue as [seq, priority, deliveries, fence, task_id, unique_key, body],
--- as they will be once claimed; body in hexadecimal, null where it is longer than :inline.
+-- The next messages of a queue as [seq, priority, deliveries, fence, task_id, unique_key, cancel,
+-- body], as they will be once claimed; body in hexadecimal, null where it is longer than :inline.
 SELECT json_group_array(json_array(
-    seq, priority, deliveries + 1, fence + 1, task_id, unique_key,
+    seq, priority, deliveries + 1, fence + 1, task_id, unique_key, cancel,
     CASE WHEN length(body) <= :inline THEN hex(body) END
 ))
 FROM (
-    SELECT seq, priority, deliveries, fence, task_id, unique_key, body FROM chicory_message
+    SELECT seq, priority, deliveries, fence, task_id, unique_key, cancel, body
+    FROM chicory_message
     WHERE state = 0 AND queue = :queue ORDER BY priority DESC, seq LIMIT :limit
 );
 
