@@ -156,6 +156,54 @@ async def test_a_cancelled_call_that_asks_for_a_retry_is_cancelled_all_the_same(
             await handle.get()
 
 
+@pytest.mark.parametrize("way", ["raises", "asks for a retry", "snoozes"])
+async def test_a_cancelled_call_that_would_go_on_later_does_not_wait_until_then(
+    app, working, cable, way
+):
+    begun = []
+
+    @app.task(
+        name="failing",
+        unique="key",
+        retry_policy=RetryPolicy(max_retries=3, delays=[10_000], jitter=False),
+    )
+    async def failing(ctx: TaskContext) -> None:
+        begun.append(ctx.attempts)
+        await app.result(ctx.task_id).cancel()
+        if way == "raises":
+            raise ValueError
+        if way == "snoozes":
+            ctx.snooze(10_000)
+        ctx.retry(countdown=10_000)
+
+    cable.down.add("renew")  # it does not hear of it while it runs
+    async with working():
+        handle = await failing.delay()
+        with pytest.raises(TaskCancelledError):
+            await handle.get()
+
+        assert not (await failing.options(delay=10_000).delay()).duplicate
+    assert begun == [1]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_cancelled_call_whose_worker_died_is_not_begun_again(
+    app, working, endless, clock, lease, times
+):
+    handle = await endless.delay(1)
+    transport = (await app.broker_link.session()).transport
+    for _ in range(times):  # the second time it is suspect, and would have to run alone
+        await transport.fetch(["default"], 1, 0)
+        assert await handle.cancel() is Cancelled.REQUESTED
+        clock.advance(lease)
+
+    async with working(max_crashes=times + 1, concurrency=2):
+        with pytest.raises(TaskCancelledError):
+            await handle.get()
+
+    assert endless.begun == []
+
+
 @pytest.mark.parametrize("way", ["cancelled", "out of time", "lost"])
 async def test_a_thread_is_told_that_nobody_waits_for_it_any_more(app, working, way, cable, clock):
     begun, told = Event(), Event()
