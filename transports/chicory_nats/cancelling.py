@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from chicory.transport import Cancelled, Record
 from chicory_nats import composing
-from chicory_nats.composing import in_place_of
+from chicory_nats.composing import guarded, in_place_of
 from chicory_nats.consumers import Consumers
 from chicory_nats.headers import expect
 from chicory_nats.locks import Lock
@@ -80,11 +80,14 @@ class Canceller:
                 requests.append((order, Cancelled.REMOVED, self._removal(order, thread)))
             else:
                 unsure.append((order, place))
+        await self._session.delete(one.replaced for one in found.values() if one.replaced)
         stored = await self._session.send([request for *_, request in requests])
         for (order, answer, _), seq in zip(requests, stored, strict=True):
             order.answer = answer if seq else None
         removed = [found[order.call] for order in orders if order.answer is Cancelled.REMOVED]
-        await self._session.delete(one.mark.seq for one in removed if one.mark is not None)
+        await self._session.delete(
+            part.seq for one in removed for part in (one.message, one.mark) if part is not None
+        )
         return unsure
 
     def _ask(
@@ -101,13 +104,18 @@ class Canceller:
         requests.append((order, Cancelled.REQUESTED, note))
 
     def _removal(self, order: _Order, found: Thread) -> Request:
-        """Store the record in the place of the message."""
+        """Store the record in the place of the message, or as its outcome.
+
+        A message that a consumer delivers is deleted after this, not purged.
+        """
         subjects = self._session.subjects
         assert found.message is not None
         guard = expect(found.top, subjects.thread(order.call))
         said = composing.said(found.message.seq, order.operation)
-        record = composing.record(subjects, order.record, more=said, keep=self._session.keep)
-        return Batch(in_place_of(subjects, found.message.subject, guard, [], [record]))
+        record = composing.record(subjects, order.record, more=said, keep=composing.LONG)
+        if not found.scheduled:
+            return guarded(guard, [record])[0]
+        return Batch(in_place_of(subjects, found.message.subject, guard, [record]))
 
     async def _delivered(self, found: Iterable[Thread]) -> Mapping[tuple[bytes, int], int]:
         """How far the consumers of waiting messages have come."""

@@ -21,6 +21,8 @@ from chicory_nats.wire import Outgoing
 ACCEPTED = Accepted()
 SHORT = 60.0
 """Seconds that what is soon forgotten is kept, beyond the leases that it may be needed for."""
+LONG = 3600.0
+"""Seconds to remember an outcome that is stored together with something else."""
 REQUESTED = 7 * 86_400.0
 """Seconds that a request to cancel a running call is kept."""
 _FAR = 7_900_000_000.0
@@ -86,19 +88,21 @@ def message(
     return Outgoing(subject, block, given.body)
 
 
+def guarded(guard: bytes, messages: Sequence[Outgoing]) -> Sequence[Outgoing]:
+    """Messages that are stored in one step where a guard holds."""
+    first, *others = messages
+    return [Outgoing(first.subject, guard + first.headers, first.body), *others]
+
+
 def in_place_of(
-    subjects: Subjects,
-    subject: bytes,
-    guard: bytes,
-    replacement: Sequence[Outgoing],
-    rest: Sequence[Outgoing],
+    subjects: Subjects, subject: bytes, guard: bytes, messages: Sequence[Outgoing]
 ) -> Sequence[Outgoing]:
-    """Messages that, stored in one step, put ``replacement`` and ``rest`` in a message's place."""
-    if replacement and replacement[0].subject == subject:
-        first = replacement[0]
-        instead = Outgoing(subject, guard + headers.ROLLUP + first.headers, first.body)
-        return [instead, *replacement[1:], *rest]
-    first, *others = [*replacement, *rest]
+    """Messages that, stored in one step, take the place of one that no consumer delivers.
+
+    The server purges it, and with a purge of what a consumer delivers that consumer forgets whom
+    it was about to deliver again to.
+    """
+    first, *others = messages
     remover = Outgoing(first.subject, first.headers + removing(subject), first.body)
     return [take_away(subjects, subject, guard=guard), remover, *others]
 
@@ -138,7 +142,7 @@ def key_holder(subjects: Subjects, wanted: Intent) -> Outgoing:
 def record(
     subjects: Subjects, given: Record, *, more: bytes = b"", keep: float = SHORT
 ) -> Outgoing:
-    """A record; ``keep``: seconds to remember that one was deleted."""
+    """A record; ``keep``: seconds to remember that one was deleted, or is an outcome."""
     call = token(given.task_id).encode()
     block = more + headers.ROLLUP
     if call.startswith(b"~"):
@@ -146,7 +150,7 @@ def record(
     if given.body is None or given.ttl <= 0:
         block += line(headers.GONE, b"1") + lifetime(keep)
     else:
-        block += headers.lasting(given.ttl)
+        block += headers.lasting(given.ttl, keep if more else 0.0)
     return Outgoing(subjects.about(Kind.RECORD, call), block, given.body or b"")
 
 

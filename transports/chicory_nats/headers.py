@@ -22,7 +22,9 @@ CANCELLED = b"Chicory-Cancelled"
 DELIVERIES = b"Chicory-Deliveries"
 """How often the message was delivered before."""
 SETTLES = b"Chicory-Settles"
-"""The sequence number of the message whose outcome this is."""
+"""The sequence number of the message whose outcome this is; those before it are over as well."""
+REPLACES = b"Chicory-Replaces"
+"""Of a message: the sequence number of the one that it continues, which is about to be removed."""
 UNTIL = b"Chicory-Until"
 """Seconds since the epoch: the end of a lease, a record, a key."""
 HOLDS = b"Chicory-Holds"
@@ -53,10 +55,10 @@ def lifetime(seconds: float) -> bytes:
     return b"Nats-TTL: %d\r\n" % _whole(seconds)
 
 
-def lasting(seconds: float) -> bytes:
-    """Have the message count for so many seconds, and be deleted soon after."""
+def lasting(seconds: float, keep: float = 0.0) -> bytes:
+    """Have the message count for so many seconds, and be deleted after that and ``keep``."""
     until = time.time() + seconds
-    return b"Nats-TTL: %d\r\n%b: %.6f\r\n" % (_whole(seconds), UNTIL, until)
+    return b"Nats-TTL: %d\r\n%b: %.6f\r\n" % (_whole(max(seconds, keep)), UNTIL, until)
 
 
 def schedule(at: float, target: bytes) -> bytes:

@@ -70,7 +70,7 @@ class Letters:
             messages = composing.published(subjects, wanted)[::-1]
             self._session.measure(messages, reserve=RESERVE)
             guard = expect(letter.seq, letter.subject)
-            exchange = composing.in_place_of(subjects, letter.subject, guard, messages, [])
+            exchange = composing.in_place_of(subjects, letter.subject, guard, messages)
             if (await self._session.send([Batch(exchange)]))[0]:
                 return True
             (outcome,) = await self._publisher.judge([wanted])

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from chicory.transport import Counts
 from chicory_nats.consumers import FOREVER, Consumers, Status, queue_token
-from chicory_nats.headers import HOLDS, PAUSED, ROLLUP, expect, line
+from chicory_nats.headers import HOLDS, PAUSED, REPLACES, ROLLUP, expect, line
 from chicory_nats.locks import Lock
 from chicory_nats.reading import Stored
 from chicory_nats.session import Session
@@ -50,8 +50,19 @@ class _Tally(Struct):
 
     queued: dict[int, set[bytes]]
     scheduled: set[bytes]
+    buried: set[bytes]
     dead: int = 0
     marks: int = 0
+
+    @property
+    def doubtful(self) -> set[bytes]:
+        """Calls whose message may be over, and about to be removed."""
+        seen: set[bytes] = set(self.buried)
+        twice: set[bytes] = set()
+        for calls in self.queued.values():
+            twice |= seen & calls
+            seen |= calls
+        return twice
 
 
 class Queues:
@@ -93,8 +104,10 @@ class Queues:
         await self._consumers.ensure(name)
         subjects = self._session.subjects
         async with Lock(self._session, name) as lock, lock.still(self._consumers):
-            number = await self._session.purge(subjects.of_queue(Kind.SCHEDULED, name))
             statuses = await self._statuses(name)
+            if any(status.leased for status in statuses.values()):
+                await self._finish_delayed(name)
+            number = await self._session.purge(subjects.of_queue(Kind.SCHEDULED, name))
             for level, status in statuses.items():
                 number += await self._purge_level(name, level, status)
             return number
@@ -106,18 +119,26 @@ class Queues:
     async def _purge_level(self, queue: bytes, level: int, status: Status) -> int:
         subjects = self._session.subjects
         waiting = subjects.level(queue, level)
-        if not status.leased:
+        if (
+            not status.leased
+        ):  # then the consumer has nothing to deliver again, which it would forget
             await self._session.purge(subjects.level(queue, level, Kind.MARK))
             return await self._session.purge(waiting)
         free = (await self._given_back(queue)).get(level, {})
         doomed = [
-            one.seq
+            one
             async for one in self._session.reader.scan(waiting)
             if one.seq > status.delivered or kind_and_place(one.subject)[1].call in free
         ]
-        number = sum(await self._session.delete(doomed))
+        await self._session.delete(_replaced(doomed))
+        number = sum(await self._session.delete(one.seq for one in doomed))
         await self._session.delete(free.values())
         return number
+
+    async def _finish_delayed(self, queue: bytes) -> None:
+        """Remove what delayed messages continue, where who was to remove it has died."""
+        delayed = self._session.reader.scan(self._session.subjects.of_queue(Kind.SCHEDULED, queue))
+        await self._session.delete(_replaced([one async for one in delayed]))
 
     async def _given_back(self, queue: bytes) -> Mapping[int, Mapping[bytes, int]]:
         """Calls that JetStream counts as leased although they were given back; and their marks."""
@@ -168,7 +189,7 @@ class Queues:
         answer = await self._session.api(
             f"STREAM.INFO.{self._session.subjects.stream}", {"subjects_filter": subjects.decode()}
         )
-        tally = _Tally({}, set())
+        tally = _Tally({}, set(), set())
         found: dict[str, int] = answer["state"].get("subjects") or {}
         for subject in found:
             tokens = subject.encode().split(b".")
@@ -180,8 +201,15 @@ class Queues:
             else:
                 tally.dead += kind == Kind.DEAD
                 tally.marks += kind == Kind.MARK
+                if kind == Kind.DEAD:
+                    tally.buried.add(tokens[7])
         for calls in tally.queued.values():
             calls.difference_update(tally.scheduled)
+        for call, thread in (await self._session.look(tally.doubtful)).items():
+            at = place_of(thread.message).level if thread.live and thread.message else None
+            for level, calls in tally.queued.items():
+                if level != at:
+                    calls.discard(call)
         return tally
 
     async def _estimate(
@@ -197,6 +225,10 @@ class Queues:
         leased = max(0, sum(status.leased for status in statuses.values()) - free)
         ready = free + sum(status.waiting for status in statuses.values())
         return Counts(ready, delayed, leased, dead, paused)
+
+
+def _replaced(messages: Iterable[Stored]) -> Sequence[int]:
+    return [int(one.headers[REPLACES]) for one in messages if REPLACES in one.headers]
 
 
 def _encode(queue: str) -> bytes:

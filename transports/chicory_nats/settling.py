@@ -1,8 +1,9 @@
 """Making outcomes durable, each as one step, on condition that the lease still counts.
 
-What most calls come to, a result and nothing else, is stored as one message, which counts as the
-outcome from then on whoever looks; the message of the call is acknowledged after it. All else is
-an atomic batch, in which the message of the call is taken away.
+What a call comes to, or the message that it goes on with, is stored, and counts from then on
+whoever looks; the message that was leased is acknowledged after it. It is not removed in the same
+step: JetStream can only purge it then, and a purge makes its consumer forget the messages that it
+was about to deliver again, those of workers that died.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ from chicory.transport import (
 from chicory_nats import composing
 from chicory_nats.acks import ACK, NAK, Acks
 from chicory_nats.ballast import Ballast
-from chicory_nats.composing import Content, Intent, in_place_of, intent
-from chicory_nats.headers import CANCELLED, OPERATION, expect, line
+from chicory_nats.composing import Content, Intent, guarded, intent
+from chicory_nats.headers import CANCELLED, OPERATION, REPLACES, expect, line
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
 from chicory_nats.session import Session
@@ -81,6 +82,8 @@ class Settler:
         """Settle; answers in the order given."""
         cases = [_case(settlement) for settlement in settlements]
         await self._registry.register(_queues(settlements))
+        # what a message continues would outlive it where the one died who was to remove it
+        await self._session.delete(case.ticket.replaces for case in cases if case.ticket.replaces)
         left = [case for case in cases if case.answer is None]
         while left:
             requests = [self._request(case) for case in left]
@@ -150,14 +153,13 @@ class Settler:
             )
             return [given_back]
         if isinstance(settlement, Done) and not case.follow_ups:
-            return [self._outcome(ticket, settlement.record, guard + said)]
-        replacement, rest = self._replacement(case), self._rest(case, said)
-        return in_place_of(subjects, ticket.subject, guard, replacement, rest)
+            return [self._outcome(ticket, settlement.record, guard + said, keep=self._session.keep)]
+        return guarded(guard, [*self._rest(case, said), *self._replacement(case)])
 
     def _replacement(self, case: _Case) -> Sequence[Outgoing]:
         """The message that the call has from now on, where it goes on."""
         settlement, ticket, subjects = case.settlement, case.ticket, self._session.subjects
-        operation = line(OPERATION, case.operation)
+        operation = line(OPERATION, case.operation) + line(REPLACES, ticket.seq)
         if isinstance(settlement, Release):
             given = Content(ticket.task_id, ticket.body, settlement.not_before)
             before = ticket.deliveries - 1
@@ -186,17 +188,19 @@ class Settler:
         if isinstance(settlement, Release):
             return []
         rest: list[Outgoing] = []
+        if settlement.record is not None or not isinstance(settlement, Retry):
+            rest.append(self._outcome(ticket, settlement.record, said, keep=composing.LONG))
         if isinstance(settlement, Dead):
             rest.append(composing.letter(subjects, settlement.letter))
-        if settlement.record is not None or not isinstance(settlement, Retry):
-            rest.append(self._outcome(ticket, settlement.record, said))
         for one in case.follow_ups:
             if one.place.call != ticket.place.call:
                 rest += composing.published(subjects, one)
         return rest
 
-    def _outcome(self, ticket: Ticket, given: Record | None, more: bytes) -> Outgoing:
-        subjects, keep = self._session.subjects, self._session.keep
+    def _outcome(
+        self, ticket: Ticket, given: Record | None, more: bytes, *, keep: float
+    ) -> Outgoing:
+        subjects = self._session.subjects
         if given is None:
             return composing.end(subjects, ticket, more=more, keep=keep)
         return composing.record(subjects, given, more=more, keep=keep)

@@ -18,6 +18,7 @@ from chicory_nats.headers import (
     GONE,
     HOLDS,
     OPERATION,
+    REPLACES,
     SETTLES,
     UNTIL,
 )
@@ -69,6 +70,11 @@ class Thread(Struct, frozen=True):
         if self.mark is None:
             return self.message.seq
         return self.mark.seq if self.mark.headers.get(HOLDS) == b"1" else None
+
+    @property
+    def replaced(self) -> int:
+        """The sequence number of the message that this one continues; 0 where there is none."""
+        return 0 if self.message is None else int(self.message.headers.get(REPLACES, b"0"))
 
     @property
     def given_back(self) -> bool:
@@ -157,8 +163,9 @@ def place_of(stored: Stored) -> Place:
 
 
 def _outcome(last: dict[bytes, Stored], since: int) -> Stored | None:
-    ends = [last[kind] for kind in _OUTCOMES if kind in last]
-    return next((end for end in ends if end.headers.get(SETTLES) == b"%d" % since), None)
+    """The outcome of a message, or of one that continued it, which is gone already."""
+    ends = [last[kind] for kind in _OUTCOMES if kind in last and SETTLES in last[kind].headers]
+    return next((end for end in ends if int(end.headers[SETTLES]) >= since), None)
 
 
 def _operation(stored: Stored) -> bytes | None:

@@ -32,6 +32,8 @@ class Ticket:
         ack: where JetStream takes the acknowledgement.
         call: identity of the message.
         basis: sequence number of what gave the lease: the message or a mark.
+        replaces: sequence number of the message that it continues, which may be there still; 0
+            where there is none.
         deliveries: how often it was delivered, this time included.
         cancelled: somebody is known to want the call cancelled.
     """
@@ -44,6 +46,7 @@ class Ticket:
         "cancelled",
         "deliveries",
         "place",
+        "replaces",
         "seq",
         "subject",
         "task_id",
@@ -67,5 +70,6 @@ class Ticket:
         self.call = call
         self.body = body
         self.basis = seq
+        self.replaces = 0
         self.deliveries = 1
         self.cancelled = False

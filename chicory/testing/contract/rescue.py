@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
-from anyio import Event, create_task_group
+from collections.abc import Callable
+
+import pytest
+from anyio import Event, create_task_group, fail_after
 
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
+    LATER,
     await_so_many,
     await_some,
     body_of,
+    dead,
+    done,
     give,
     ids,
     message,
+    record,
+    retry,
     take,
     take_one,
     until_idle,
 )
-from chicory.transport import Release, Transport
+from chicory.transport import Cancelled, Delivery, Release, Settlement, Transport
+
+_ORPHANS = tuple(map(str, range(40)))
+_SETTLING: dict[str, Callable[[Delivery, float], Settlement]] = {
+    "retry": lambda one, _: retry(one),
+    "delayed retry": lambda one, now: retry(one, now + LATER),
+    "dead letter": lambda one, _: dead(one),
+    "release": lambda one, now: Release(one.receipt, now + LATER),
+    "follow-up": lambda one, now: done(
+        one, follow_ups=[message(f"after {one.task_id}", not_before=now + LATER)]
+    ),
+}
 
 
 class RescueContract:
@@ -124,3 +143,38 @@ class RescueContract:
         await harness.advance(harness.lease)
 
         assert sorted(ids(await await_so_many(harness, there, 500))) == sorted(names)
+
+    @pytest.mark.parametrize("how", _SETTLING)
+    async def test_orphans_do_not_wait_longer_because_others_are_settled(
+        self, harness: Harness, how: str
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        await give(here, *_ORPHANS)
+        await here.close()
+        await harness.advance(harness.lease)
+
+        rescued: set[str] = set()
+        with fail_after(harness.patience):  # less than a lease for each of them
+            while len(rescued) < len(_ORPHANS):
+                (one,) = await await_some(harness, there, 1)
+                again = one.task_id in rescued
+                await there.settle([done(one) if again else _SETTLING[how](one, harness.now())])
+                rescued.add(one.task_id)
+
+    async def test_orphans_do_not_wait_longer_because_others_are_cancelled(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        await give(here, *_ORPHANS)
+        await here.close()
+        waiting = [f"waiting {number}" for number in _ORPHANS]
+        await there.publish([message(name) for name in waiting])
+        await harness.advance(harness.lease)
+
+        rescued: list[str] = []
+        with fail_after(harness.patience):
+            while waiting:
+                rescued += ids(await await_some(harness, there, 1))
+                assert await there.cancel([record(waiting.pop())]) == [Cancelled.REMOVED]
+
+        assert sorted(rescued) == sorted(_ORPHANS)
