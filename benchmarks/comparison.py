@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.figure import FIGURES, Figure
-from benchmarks.run import Run
+from benchmarks.run import Run, in_short
 from benchmarks.variant import BROKERS, CHICORY, Variant
 
 
@@ -32,7 +32,7 @@ def show(run: Run, console: Console) -> None:
         f"at worst {others[-1]:.0%}."
     )
     for failure in run.failures:
-        console.print(f"[red]failed:[/] {escape(failure)}")
+        console.print(f"[red]failed:[/] {escape(in_short(failure))}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))
 
 
@@ -52,7 +52,7 @@ def _row(run: Run, figure: Figure, variant: Variant, ours: Sequence[Variant]) ->
     ratios = [run.ratio(figure.name, one, variant) for one in ours]
     return [
         variant.label,
-        f"{run.median(figure.name, variant):,.{figure.digits}f}",
-        f"\\[{min(values):,.{figure.digits}f}..{max(values):,.{figure.digits}f}]",
+        figure.text(run.median(figure.name, variant) or 0.0),
+        f"\\[{figure.text(min(values))}..{figure.text(max(values))}]",
         *("" if ratio is None else f"{ratio:,.2f}" for ratio in ratios),
     ]

@@ -6,63 +6,85 @@ import sys
 import time
 
 import anyio
-from anyio import to_thread
+from anyio import CancelScope, to_thread
 
 from benchmarks.footprint import resident
 from benchmarks.job import Figures, Job
-from benchmarks.processor import spent
+from benchmarks.processor import Span
 from benchmarks.workload import MANY, Workload, workload
 from chicory import Worker
 
 
 async def fill(job: Job) -> Figures:
     """Put calls on the queue."""
-    async with workload(job.url).app:
-        await workload(job.url).send(job, job.count, MANY)
+    async with workload(job).app:
+        await workload(job).send(job, job.count, MANY)
     return {}
 
 
 async def enqueue(job: Job) -> Figures:
     """Rates of enqueuing, nobody consuming."""
-    load = workload(job.url)
+    load = workload(job)
     async with load.app:
         await load.send(job, 100, 1)
-        return {
-            "enqueue single": job.count / await load.send(job, job.count, 1),
-            "enqueue 32": 4 * job.count / await load.send(job, 4 * job.count, 32),
-            "enqueue bulk": 16 * job.count / await load.send(job, 16 * job.count, MANY),
-        }
+        single = await load.send(job, job.count, 1)
+        several = await load.send(job, 4 * job.count, 32)
+        span = Span(job.server)
+        bulk = await load.send(job, 16 * job.count, MANY)
+        span.end()
+    return {
+        "enqueue single": job.count / single,
+        "enqueue 32": 4 * job.count / several,
+        "enqueue bulk": 16 * job.count / bulk,
+        **span.costs(16 * job.count, "enqueue cpu", "enqueue server cpu"),
+    }
 
 
 async def drain(job: Job) -> Figures:
     """From the start of a worker on a full queue to its end, when all results are durable."""
-    load = workload(job.url)
+    load = workload(job)
     async with load.app:
         await load.send(job, job.count, MANY)
         worker = load.worker(job.concurrency)
-        begin, busy, served = time.perf_counter(), time.process_time(), spent(job.server)
+        span = Span(job.server)
         async with worker:
             await _processed(worker, job.count)
-        seconds, busy = time.perf_counter() - begin, time.process_time() - busy
-        served = spent(job.server) - served
+        span.end()
         await _check_empty(load)
     return {
-        "drain": job.count / seconds,
-        "drain cpu": 1e6 * busy / job.count,
-        **({"server cpu": 1e6 * served / job.count} if served else {}),
+        "drain": job.count / span.seconds,
+        **span.costs(job.count, "drain cpu", "server cpu"),
+    }
+
+
+async def sip(job: Job) -> Figures:
+    """As many calls as this adds to a queue that may be far longer, and then no more."""
+    load = workload(job)
+    async with load.app:
+        await load.send(job, job.count, MANY)
+        worker = load.worker(job.concurrency)
+        span = Span(job.server)
+        async with worker:
+            await _processed(worker, job.count)
+        span.end()
+        done = worker.get_stats().tasks_processed
+    return {
+        "drain": done / span.seconds,
+        **span.costs(done, "drain cpu", "server cpu"),
+        "rss": resident(),
     }
 
 
 async def partake(job: Job) -> Figures:
     """Help to drain a queue that another process has filled; the moments of begin and end."""
-    load = workload(job.url)
+    load = workload(job)
     async with load.app:
         print("ready", flush=True)
         await to_thread.run_sync(sys.stdin.read)
         begin = end = time.monotonic()
         async with load.worker(job.concurrency) as worker:
             done = 0
-            while (now := worker.get_stats().tasks_processed) > done or not await _empty(load):
+            while (now := worker.get_stats().tasks_processed) > done or not await _finished(load):
                 if now > done:
                     done, end = now, time.monotonic()
                 await anyio.sleep(0.01)
@@ -71,7 +93,7 @@ async def partake(job: Job) -> Figures:
 
 async def soak(job: Job) -> Figures:
     """The memory of a worker that runs what another process has put on the queue."""
-    load = workload(job.url)
+    load = workload(job)
     begin = resident()
     async with load.app:
         async with load.worker(job.concurrency) as worker:
@@ -79,8 +101,36 @@ async def soak(job: Job) -> Figures:
             warm = resident()
             await _processed(worker, job.count)
             end = resident()
-        await _check_empty(load)
+        await _check_empty(load, dead=job.count if job.task == "fail" else 0)
     return {"rss start": begin, "rss quarter": warm, "rss end": end, "rss growth": end - warm}
+
+
+async def soak_waits(job: Job) -> Figures:
+    """The memory of a process whose waits for results are cancelled, each of them."""
+    load = workload(job)
+    async with load.app:
+        async with load.worker(job.concurrency) as worker:
+            await _give_up_waiting(load, job.count // 4)
+            await _processed(worker, job.count // 4)
+            warm = resident()
+            await _give_up_waiting(load, job.count - job.count // 4)
+            await _processed(worker, job.count)
+            end = resident()
+        await _check_empty(load)
+    return {"rss quarter": warm, "rss end": end, "rss growth": end - warm}
+
+
+async def _give_up_waiting(load: Workload, count: int) -> None:
+    async def call(times: int) -> None:
+        for _ in range(times):
+            result = await load.noop.delay()
+            with CancelScope() as scope:
+                scope.cancel()
+                await result.get()
+
+    async with anyio.create_task_group() as group:
+        for caller in range(MANY):
+            group.start_soon(call, len(range(caller, count, MANY)))
 
 
 async def _processed(worker: Worker, count: int) -> None:
@@ -89,11 +139,12 @@ async def _processed(worker: Worker, count: int) -> None:
         await anyio.sleep(0.01)
 
 
-async def _empty(load: Workload) -> bool:
-    return not (await load.app.broker.counts(["default"]))["default"].ready
+async def _finished(load: Workload) -> bool:
+    counts = (await load.app.broker.counts([load.queue]))[load.queue]
+    return not counts.ready and not counts.leased
 
 
-async def _check_empty(load: Workload) -> None:
-    counts = (await load.app.broker.counts(["default"]))["default"]
-    if counts.ready or counts.leased or counts.dead:
+async def _check_empty(load: Workload, dead: int = 0) -> None:
+    counts = (await load.app.broker.counts([load.queue]))[load.queue]
+    if counts.ready or counts.leased or counts.dead != dead:
         raise RuntimeError(f"this measurement is void, work was left over: {counts}")

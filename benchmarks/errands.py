@@ -7,15 +7,16 @@ from functools import partial
 
 import anyio
 
-from benchmarks import draining, waiting
+from benchmarks import draining, lading, waiting
 from benchmarks.job import Figures, Job
 
 ERRANDS: Mapping[str, Callable[[Job], Awaitable[Figures]]] = {
     errand.__name__: errand
     for errand in (
-        *(draining.fill, draining.enqueue, draining.drain, draining.partake, draining.soak),
+        *(draining.fill, draining.enqueue, draining.drain, draining.sip, draining.partake),
+        *(draining.soak, draining.soak_waits, lading.lade),
         *(waiting.idle, waiting.serve, waiting.echo, waiting.echo_alone),
-        *(waiting.delay, waiting.strand),
+        *(waiting.delay, waiting.press, waiting.strand),
     )
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 from msgspec import Struct
 
@@ -11,8 +11,15 @@ from benchmarks.variant import Scheduling
 Figures: TypeAlias = dict[str, float]
 """Values by the name that ``benchmarks.figure`` knows them by."""
 
-Task: TypeAlias = Literal["noop", "nap", "blob", "plain"]
-"""What is run: nothing, a wait, nothing with 10 KiB of arguments, nothing in a thread."""
+Task: TypeAlias = Literal["noop", "nap", "spin", "blob", "plain", "plain_spin", "fail"]
+"""What is run: nothing, a wait, a processor's work, nothing with 10 KiB of arguments, nothing or
+work in a thread, an exception."""
+
+
+Ballast: TypeAlias = Literal["results", "delayed", "queued"]
+"""What a broker may be laden with."""
+
+BALLASTS: tuple[Ballast, ...] = get_args(Ballast)
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -24,10 +31,14 @@ class Job(Struct, frozen=True, kw_only=True):
         server: its process; 0 where there is none.
         loop: the event loop.
         count: calls to make or to expect.
-        seconds: how long to look.
+        rate: calls a second.
+        seconds: how long to look, or to go on.
+        pauses: the least and the most seconds between two calls.
         concurrency: tasks that a worker runs at once.
         task: what a queue is drained of.
-        nap: seconds that it waits.
+        nap: seconds that it waits or works.
+        queue: where the calls are.
+        ballast: what is put in the way of the calls: see ``benchmarks.ballast``.
         path: a file that tasks write to.
     """
 
@@ -36,8 +47,12 @@ class Job(Struct, frozen=True, kw_only=True):
     server: int = 0
     loop: Scheduling
     count: int = 0
+    rate: float = 0.0
     seconds: float = 0.0
+    pauses: tuple[float, float] = (0.01, 0.05)
     concurrency: int = 32
     task: Task = "noop"
     nap: float = 0.0
+    queue: str = "default"
+    ballast: Ballast = "queued"
     path: str = ""

@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias
 
-from benchmarks import place, process
+from benchmarks import laden, place, process
 from benchmarks.alone import alone
-from benchmarks.contender import share
+from benchmarks.contender import command, share
 from benchmarks.job import Figures, Job
 from benchmarks.scale import Scale
-from benchmarks.several import delay, latency, pair, recovery, traffic
+from benchmarks.several import delay, latency, loaded, pair, recovery, traffic
 from benchmarks.startup import imports
-from benchmarks.variant import Variant
+from benchmarks.variant import CHICORY, Variant
 
 Measure: TypeAlias = Callable[[Variant, Scale], Figures]
 
@@ -23,6 +23,8 @@ _WORK: Mapping[str, Mapping[str, Any]] = {
     "10 ms, 256 at once": {"task": "nap", "nap": 0.01, "concurrency": 256},
     "1 at once": {"concurrency": 1},
     "256 at once": {"concurrency": 256},
+    "1 ms of cpu each": {"task": "spin", "nap": 0.001},
+    "1 ms of cpu, in threads": {"task": "plain_spin", "nap": 0.001},
     "in threads": {"task": "plain"},
     "10 KiB each": {"task": "blob"},
 }
@@ -60,16 +62,27 @@ def soak(variant: Variant, scale: Scale) -> Figures:
     """The memory of one worker over many tasks; without a broker outside it means nothing."""
     if variant.broker == "memory":
         return {}
+    found = _soaked(variant, share(variant, scale.soaked))
+    if variant.who == CHICORY:
+        failing = _soaked(variant, scale.soaked_oddly, task="fail")
+        waits = alone(variant, partial(Job, errand="soak_waits", count=scale.soaked_oddly))
+        found["rss growth, failing"] = failing["rss growth"]
+        found["rss growth, cancelled waits"] = waits["rss growth"]
+    return found
+
+
+def _soaked(variant: Variant, count: int, **differently: Any) -> Figures:
     with place.fresh(variant.broker) as where:
-        job = partial(Job, url=where.url, loop=variant.loop, count=scale.soaked)
-        process.run(job(errand="fill"))
-        return process.run(job(errand="soak"))
+        job = partial(Job, url=where.url, loop=variant.loop, count=count, **differently)
+        program = command(variant)
+        process.run(job(errand="fill"), program)
+        return process.run(job(errand="soak"), program)
 
 
 MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
     for measure in (
-        *(drain, pair, work, enqueue, latency, delay, recovery),
-        *(idle, traffic, soak, imports),
+        *(drain, pair, work, enqueue, latency, loaded, delay, recovery),
+        *(idle, traffic, laden.scale, soak, imports),
     )
 }

@@ -70,5 +70,5 @@ def _bar(variant: Variant, figure: Figure, median: float, length: float, y: int)
     return (
         f'<text x="{_LABEL - 8}" y="{y + 12}" text-anchor="end">{escape(variant.label)}</text>'
         f'<rect x="{_LABEL}" y="{y}" width="{width:.1f}" height="{_ROW - 4}" fill="{colour}"/>'
-        f'<text x="{_LABEL + width + 6:.1f}" y="{y + 12}">{median:,.{figure.digits}f}</text>'
+        f'<text x="{_LABEL + width + 6:.1f}" y="{y + 12}">{escape(figure.text(median))}</text>'
     )

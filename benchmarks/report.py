@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.figure import FIGURES, LOOP_AIM, Figure
-from benchmarks.run import Run
+from benchmarks.run import Run, in_short
 from benchmarks.variant import BROKERS, Loop, Variant
 
 _RESULTS = Path(__file__).parent / "results"
@@ -42,7 +42,7 @@ def show(run: Run, loops: Sequence[Loop], console: Console) -> None:
             console.print(table)
     console.print(f"Medians of {run.rounds()} rounds, in [] the least and the most.")
     for failure in run.failures:
-        console.print(f"[red]failed:[/] {escape(failure)}")
+        console.print(f"[red]failed:[/] {escape(in_short(failure))}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))
 
 
@@ -57,14 +57,14 @@ def _value(run: Run, figure: Figure, variant: Variant) -> str:
     value = run.median(figure.name, variant)
     if value is None:
         return ""
-    text = f"{value:,.{figure.digits}f}"
+    text = figure.text(value)
     aim = figure.aims.get(variant.broker)
     if aim is not None:
         text = f"[{'green' if aim.reached_by(value) else 'red'}]{text}[/]"
     values = run.values(figure.name, variant).values()
     if len(values) == 1:
         return text
-    return f"{text} \\[{min(values):,.{figure.digits}f}..{max(values):,.{figure.digits}f}]"
+    return f"{text} \\[{figure.text(min(values))}..{figure.text(max(values))}]"
 
 
 def _ratio(run: Run, figure: Figure, variant: Variant, to: Variant) -> str:

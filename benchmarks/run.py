@@ -89,6 +89,12 @@ class Run(Struct, kw_only=True):
         return statistics.median(ratios) if ratios else None
 
 
+def in_short(failure: str) -> str:
+    """What failed, and the last that was said of it; the file has the rest."""
+    lines = failure.strip().splitlines()
+    return lines[0] if len(lines) == 1 else f"{lines[0]} {lines[-1]}"
+
+
 def run(
     scale: Scale,
     variants: Sequence[Variant],

@@ -5,11 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from uuid import uuid4
 
 import anyio
 from msgspec import Struct
 
+from benchmarks.arguments import arguments
+from benchmarks.busy import spin
 from benchmarks.job import Job
 from chicory import AsyncResult, Chicory, ChicoryConfig, TaskMessage, Worker, WorkerConfig
 from chicory.task import AsyncTask, SyncTask
@@ -17,16 +20,18 @@ from chicory.task import AsyncTask, SyncTask
 MANY = 256
 """Concurrent callers that make up a bulk: nobody can send more in one round trip."""
 
-_BLOB = "x" * 10_240
-
 
 class Workload(Struct, frozen=True):
     """An app and its tasks.
 
     Attributes:
         app: the app.
+        queue: where its calls go.
         noop: does nothing and returns nothing; its result is stored.
         plain: the same in a thread.
+        spin: takes so many seconds of a processor's time.
+        plain_spin: the same in a thread.
+        fail: raises.
         nap: waits for so many seconds.
         blob: returns the length of its argument.
         since: given a time, returns the seconds from then to its own begin.
@@ -34,8 +39,12 @@ class Workload(Struct, frozen=True):
     """
 
     app: Chicory
+    queue: str
     noop: AsyncTask[[], None]
     plain: SyncTask[[], None]
+    spin: AsyncTask[[float], None]
+    plain_spin: SyncTask[[float], None]
+    fail: AsyncTask[[], None]
     nap: AsyncTask[[float], None]
     blob: AsyncTask[[str], int]
     since: AsyncTask[[float], float]
@@ -43,7 +52,7 @@ class Workload(Struct, frozen=True):
 
     def worker(self, concurrency: int) -> Worker:
         """A worker for it."""
-        return Worker(self.app, WorkerConfig(concurrency=concurrency))
+        return Worker(self.app, WorkerConfig(concurrency=concurrency, queue=self.queue))
 
     async def send(self, job: Job, count: int, callers: int) -> float:
         """Enqueue the job's task by that many callers at once; seconds until all are durable."""
@@ -64,31 +73,28 @@ class Workload(Struct, frozen=True):
         due = datetime.now(UTC) + timedelta(seconds=seconds)
         moment = time.monotonic() + seconds
         message = TaskMessage(id=uuid4().hex, name=self.since.name, args=[moment], eta=due)
-        return self.app.result(await self.app.broker.publish(message))
+        return self.app.result(await self.app.broker.publish(message, self.queue))
 
     def _caller(self, job: Job) -> Callable[[], Awaitable[str]]:
-        match job.task:
-            case "noop":
-                return self.noop.send
-            case "plain":
-                return self.plain.send
-            case "nap":
-                return lambda: self.nap.send(job.nap)
-            case "blob":
-                return lambda: self.blob.send(_BLOB)
+        return partial(self.app.get_task(job.task).send, *arguments(job.task, job.nap))
 
 
-def workload(url: str) -> Workload:
-    """The workload on the broker of that URL."""
-    app = Chicory(url, config=ChicoryConfig())
+def workload(job: Job) -> Workload:
+    """The workload on the broker and the queue of that job."""
+    app = Chicory(job.url, config=ChicoryConfig())
+    named = partial(app.task, queue=job.queue)
     return Workload(
-        app,
-        app.task(name="noop")(_noop),
-        app.task(name="plain")(_plain),
-        app.task(name="nap")(anyio.sleep),
-        app.task(name="blob")(_blob),
-        app.task(name="since")(_since),
-        app.task(name="strand")(_strand),
+        app=app,
+        queue=job.queue,
+        noop=named(name="noop")(_noop),
+        plain=named(name="plain")(_plain),
+        spin=named(name="spin")(_spin),
+        plain_spin=named(name="plain_spin")(spin),
+        fail=named(name="fail")(_fail),
+        nap=named(name="nap")(anyio.sleep),
+        blob=named(name="blob")(_blob),
+        since=named(name="since")(_since),
+        strand=named(name="strand")(_strand),
     )
 
 
@@ -98,6 +104,14 @@ async def _noop() -> None:
 
 def _plain() -> None:
     pass
+
+
+async def _spin(seconds: float) -> None:
+    spin(seconds)
+
+
+async def _fail() -> None:
+    raise ValueError("as it was told to")
 
 
 async def _blob(body: str) -> int:

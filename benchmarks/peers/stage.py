@@ -6,30 +6,38 @@ import asyncio
 import contextlib
 import json
 import os
-import random
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from types import SimpleNamespace as Job
 from typing import TypeAlias
 
+from benchmarks import pressing
+from benchmarks.arguments import arguments
+from benchmarks.echoing import echoes
+from benchmarks.footprint import cpu_share, resident
 from benchmarks.peers.queue import Queue
 from benchmarks.peers.work import TALLY
-from benchmarks.processor import spent
-from benchmarks.spread import percentile
+from benchmarks.processor import Span, spent
 
 Figures: TypeAlias = dict[str, float]
 
 _SETTLING_DOWN = 1.0
-_PAUSES = (0.01, 0.05)
 _GLANCE = 0.01
 _LIMIT = 60.0
-_BLOB = "x" * 10_240
+_QUIET = 3.0
+"""Seconds without a task that tell that none are left: longer than anybody's polls are apart."""
+
+
+async def fill(queue: Queue, job: Job) -> Figures:
+    """Put calls on the queue."""
+    await queue.send_many(job.count, job.task, *arguments(job.task, job.nap))
+    return {}
 
 
 async def drain(queue: Queue, job: Job) -> Figures:
     """From the first task that runs to the last one: what starting takes is not counted."""
-    await queue.send_many(job.count, job.task, *_arguments(job))
+    await queue.send_many(job.count, job.task, *arguments(job.task, job.nap))
     TALLY.expect(job.count)
     served = spent(job.server)
     async with _working(queue):
@@ -45,16 +53,46 @@ async def drain(queue: Queue, job: Job) -> Figures:
     }
 
 
+async def partake(queue: Queue, job: Job) -> Figures:
+    """Help to drain a queue that another process has filled: from one's first task to the last."""
+    TALLY.expect(job.count)
+    print("ready", flush=True)
+    await _input_ended()
+    async with _working(queue):
+        seen, at = 0, time.monotonic()
+        while time.monotonic() < at + _QUIET:
+            await asyncio.sleep(_GLANCE)
+            if (now := TALLY.ran()) > seen:
+                seen, at = now, time.monotonic()
+    begin = TALLY.begin[0] or at
+    return {"begin": begin, "end": at, "done": seen}
+
+
+async def soak(queue: Queue, job: Job) -> Figures:
+    """The memory of a worker that runs what another process has put on the queue."""
+    begin = resident()
+    TALLY.expect(job.count)
+    async with _working(queue):
+        await _until_ran(job.count // 4)
+        warm = resident()
+        await _until_ran(job.count)
+        end = resident()
+    return {"rss start": begin, "rss quarter": warm, "rss end": end, "rss growth": end - warm}
+
+
 async def enqueue(queue: Queue, job: Job) -> Figures:
     """Rates of enqueuing, nobody consuming."""
     await queue.at_once(1, 50, "noop")
     single = await _timed(queue.at_once(1, job.count, "noop"))
     several = await _timed(queue.at_once(32, 4 * job.count, "noop"))
+    span = Span(job.server)
     bulk = await _timed(queue.send_many(4 * job.count, "noop"))
+    span.end()
     return {
         "enqueue single": job.count / single,
         "enqueue 32": 4 * job.count / several,
         "enqueue bulk": 4 * job.count / bulk,
+        **span.costs(4 * job.count, "enqueue cpu", "enqueue server cpu"),
     }
 
 
@@ -62,41 +100,42 @@ async def idle(queue: Queue, job: Job) -> Figures:
     """The CPU time of a worker that waits."""
     async with _working(queue):
         await asyncio.sleep(_SETTLING_DOWN)
-        begin, busy = time.perf_counter(), time.process_time()
-        await asyncio.sleep(job.seconds)
-        share = (time.process_time() - busy) / (time.perf_counter() - begin)
-    return {"idle cpu": 100 * share}
+        return {"idle cpu": await cpu_share(job.seconds, asyncio.sleep)}
 
 
 async def serve(queue: Queue, _job: Job) -> Figures:
     """Work until standard input is closed."""
     async with _working(queue):
         print("ready", flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        await _input_ended()
     return {}
 
 
 async def echo(queue: Queue, job: Job) -> Figures:
     """Latencies of single calls, with a worker in another process."""
-    await asyncio.wait_for(queue.ask("since", 0.0), _LIMIT)
-    woken: list[float] = []
-    answered: list[float] = []
-    for _ in range(job.count):
-        await asyncio.sleep(random.uniform(*_PAUSES))
-        begin = time.monotonic()
-        woken.append(1000 * await asyncio.wait_for(queue.ask("since", begin), _LIMIT))
-        answered.append(1000 * (time.monotonic() - begin))
-    return {
-        "latency p50": percentile(answered, 50),
-        "latency p99": percentile(answered, 99),
-        "wake-up p50": percentile(woken, 50),
-        "wake-up p99": percentile(woken, 99),
-        "wake-up max": max(woken),
-    }
+
+    async def ask(begin: float) -> float:
+        return await asyncio.wait_for(queue.ask("since", begin), _LIMIT)
+
+    return await echoes(ask, asyncio.sleep, job.count, job.seconds, job.pauses)
+
+
+async def press(queue: Queue, job: Job) -> Figures:
+    """Enqueue no-ops at a rate until standard input is closed."""
+    return await pressing.press(
+        lambda count: queue.send_many(count, "noop"), asyncio.sleep, job.rate
+    )
+
+
+async def strand(queue: Queue, job: Job) -> Figures:
+    """Enqueue a task that does not end."""
+    await queue.send("strand", job.path)
+    return {}
 
 
 _ERRANDS: dict[str, Callable[[Queue, Job], Awaitable[Figures]]] = {
-    errand.__name__: errand for errand in (drain, enqueue, idle, serve, echo)
+    errand.__name__: errand
+    for errand in (fill, drain, partake, soak, enqueue, idle, serve, echo, press, strand)
 }
 
 
@@ -137,11 +176,16 @@ async def _working(queue: Queue) -> AsyncGenerator[None]:
     worker.cancel()
 
 
+async def _input_ended() -> None:
+    await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+async def _until_ran(count: int) -> None:
+    while TALLY.ran() < count:  # noqa: ASYNC110
+        await asyncio.sleep(_GLANCE)
+
+
 async def _timed(work: Awaitable[None]) -> float:
     begin = time.perf_counter()
     await work
     return time.perf_counter() - begin
-
-
-def _arguments(job: Job) -> tuple[object, ...]:
-    return {"nap": (job.nap,), "blob": (_BLOB,)}.get(job.task, ())

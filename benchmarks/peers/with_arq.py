@@ -29,7 +29,7 @@ class Arq(Queue):
 
     async def work(self) -> None:
         worker = Worker(
-            [func(_with_context(task), name=task.__name__) for task in work.ON_THE_LOOP],
+            [func(_with_context(task), name=task.__name__) for task in work.COROUTINES],
             redis_settings=self._settings,
             max_jobs=self.concurrency,
             handle_signals=False,

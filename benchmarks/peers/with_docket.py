@@ -21,8 +21,8 @@ class DocketQueue(Queue):
         self._stack = AsyncExitStack()
         docket = Docket(name="bench", url=self.url)
         self._docket = await self._stack.enter_async_context(docket)
-        self._tasks = {task.__name__: task for task in work.ON_THE_LOOP}
-        for task in work.ON_THE_LOOP:
+        self._tasks = {task.__name__: task for task in work.COROUTINES}
+        for task in work.COROUTINES:
             docket.register(task)
 
     async def send(self, name: str, *args: Any) -> None:

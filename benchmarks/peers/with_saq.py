@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from inspect import iscoroutinefunction
 from typing import Any
 
 from saq import Queue as SaqQueue
@@ -36,7 +37,7 @@ class Saq(Queue):
 
 
 def _with_context(task: Any) -> Any:
-    if task is work.plain:
+    if not iscoroutinefunction(task):
         return lambda _context, args: task(*args)
 
     async def run(_context: Any, args: Any) -> Any:

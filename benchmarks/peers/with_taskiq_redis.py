@@ -3,37 +3,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from taskiq.api import run_receiver_task
+from taskiq import AsyncBroker
 from taskiq_redis import RedisAsyncResultBackend, RedisStreamBroker
 
-from benchmarks.peers import work
-from benchmarks.peers.queue import Queue
 from benchmarks.peers.stage import perform
+from benchmarks.peers.taskiq_queue import TaskiqQueue
 
 
-class TaskiqRedis(Queue):
-    """Redis Streams, which its authors recommend where tasks must be acknowledged.
+class TaskiqRedis(TaskiqQueue):
+    """Redis Streams, which its authors recommend where tasks must be acknowledged."""
 
-    ``wait_result`` polls, every 0.2 s unless told otherwise.
-    """
-
-    async def open(self) -> None:
+    def broker(self) -> AsyncBroker:
         results = RedisAsyncResultBackend(self.url, result_ex_time=3600)
-        self._broker = RedisStreamBroker(self.url).with_result_backend(results)
-        self._tasks = {task.__name__: self._broker.task(task) for task in work.ON_THE_LOOP}
-        await self._broker.startup()
-
-    async def send(self, name: str, *args: Any) -> None:
-        await self._tasks[name].kiq(*args)
-
-    async def ask(self, name: str, *args: Any) -> Any:
-        task = await self._tasks[name].kiq(*args)
-        return (await task.wait_result(timeout=10)).return_value
-
-    async def work(self) -> None:
-        await run_receiver_task(self._broker, max_async_tasks=self.concurrency)
+        return RedisStreamBroker(self.url).with_result_backend(results)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,26 @@
 from __future__ import annotations
 
+import pytest
 from msgspec.structs import replace
 
+from benchmarks import laden
 from benchmarks.contender import CONTENDERS
 from benchmarks.run import run
 from benchmarks.scale import QUICK
 from benchmarks.variant import Variant
+
+SQLITE = Variant("sqlite", "asyncio")
+TINY = replace(
+    QUICK,
+    drained=200,
+    enqueued=40,
+    loaded=4,
+    ballast=300,
+    sipped=100,
+    asked=3,
+    soaked=200,
+    soaked_oddly=100,
+)
 
 
 def test_chicory_and_a_bare_client_are_measured_by_the_same_harness():
@@ -18,3 +33,30 @@ def test_chicory_and_a_bare_client_are_measured_by_the_same_harness():
     assert set(ours.figures) >= {"drain", "drain cpu"}
     assert set(theirs.figures) >= {"drain", "drain cpu"}
     assert all(value > 0 for value in (ours.figures["drain"], theirs.figures["drain"]))
+
+
+@pytest.mark.slow
+def test_a_laden_broker_is_measured_beside_an_empty_one(monkeypatch):
+    monkeypatch.setattr(laden, "BALLASTS", ("queued",))
+    found = run(TINY, [SQLITE], ["scale"], lambda *_: None)
+    assert not found.failures
+    figures = found.samples[0].figures
+    for name in ("drain", "drain cpu", "enqueue 32", "enqueue bulk", "latency p50"):
+        assert figures[f"{name} with queued"] > 0, name
+    assert figures["kept per item, queued"] > 50
+    assert figures["rss laden, queued"] > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("measure", "figures"),
+    [
+        ("loaded", {"loaded p50", "load", "load share"}),
+        ("pair", {"1 process", "2 processes", "2 processes to 1"}),
+        ("soak", {"rss start", "rss growth, failing", "rss growth, cancelled waits"}),
+    ],
+)
+def test_what_takes_several_processes_is_measured(measure, figures):
+    found = run(TINY, [SQLITE], [measure], lambda *_: None)
+    assert not found.failures
+    assert figures <= set(found.samples[0].figures)

@@ -9,7 +9,8 @@ from rich.console import Console
 
 from benchmarks import comparison, plot
 from benchmarks.contender import CONTENDERS, against, share, takes_part
-from benchmarks.run import Run, Sample
+from benchmarks.figure import Figure
+from benchmarks.run import Run, Sample, in_short
 from benchmarks.scale import QUICK
 from benchmarks.variant import Variant
 
@@ -72,3 +73,15 @@ def test_a_slower_one_is_given_a_share_and_what_means_something_for_it():
     assert takes_part(OURS, "latency")
     assert takes_part(THEIRS, "latency")
     assert not takes_part(floor, "latency")
+
+
+def test_a_value_that_was_waited_for_in_vain_is_told_as_such():
+    recovery = Figure("recovery", "s", digits=2, limit=30)
+    assert [recovery.text(value) for value in (6.9, 30.0)] == ["6.90", "> 30"]
+
+
+def test_of_a_failure_people_are_told_the_last_line():
+    assert in_short("drain of saq: gone\nTraceback\n  File\nTimeoutError\n") == (
+        "drain of saq: gone TimeoutError"
+    )
+    assert in_short("gone\n") == "gone"
