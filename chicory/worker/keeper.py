@@ -19,7 +19,8 @@ from typing import TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
-from chicory.transport import Lease, Receipt, Transport, WorkerRecord
+from chicory.transport import Lease, Receipt, Settled, Transport, WorkerRecord
+from chicory.worker.attempt import Attempt
 from chicory.worker.farewell import Farewell
 from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.memory import resident
@@ -45,6 +46,10 @@ LAST_WORDS = 5.0
 """Seconds for the last heartbeat."""
 LAST_WILL = 1.5
 """Seconds to settle what a worker leaves that cannot end."""
+
+
+def _unheard(_: Attempt, __: Settled) -> None:
+    """Nobody is left to be told."""
 
 
 class Keeper:
@@ -137,7 +142,7 @@ class Keeper:
     async def _inherit(self, transports: Sequence[Transport]) -> None:
         results = transports[1] if len(transports) > 1 else None
         farewell, shift = Farewell(), self._ward.shift
-        settler = Settler(transports[0], results, farewell, time.time, lambda *_: None)
+        settler = Settler(transports[0], results, farewell, time.time, _unheard)
         for attempt, settlement in shift.bequeath():
             settler.add(attempt, settlement)
         farewell.begin(LAST_WILL)
