@@ -18,6 +18,7 @@ from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 from cyclopts import Parameter
 
+from chicory.app import Chicory
 from chicory.cli.locate import AppPath, across_processes, locate
 from chicory.cli.options import Course, EventLoop, Settings, check
 from chicory.config import WorkerConfig
@@ -26,7 +27,6 @@ from chicory.logs import set_up
 from chicory.supervision import Lifeline, Supervisor
 from chicory.supervision.sources import need_watchfiles
 from chicory.worker import Worker
-from chicory.worker.reception import opening
 from chicory.worker.rota import parse
 from chicory.worker.watchdog import Watchdog
 
@@ -48,12 +48,21 @@ def worker(
     check(course, settings)
     _need(course.loop)
     lifeline = Lifeline.inherited()
-    if lifeline is None and (course.workers > 1 or course.reload or settings.recycles):
-        return _supervise(course, settings)
-    runner = _runner(app, course, settings, lifeline)
+    known = settings.over(WorkerConfig())
+    if lifeline is None and (course.workers > 1 or course.reload or _recycles(course, known)):
+        return _supervise(course, known)
+    found = across_processes(locate(app))
+    if not found.tasks:
+        raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
+    config = settings.over(found.config.worker)
+    if lifeline is None and _recycles(course, config):  # which only the program says
+        return _supervise(course, known)
+    runner = _runner(found, config, course, lifeline)
     status: TaskStatus[None] = TASK_STATUS_IGNORED
     if lifeline is not None:
         lifeline.shutdown_timeout = runner.config.shutdown_timeout
+        if runner.config.health_port is not None:
+            lifeline.serve(runner.config.health_host, runner.config.health_port)
         status = lifeline
     backend = "trio" if course.loop == "trio" else "asyncio"
     options = {"use_uvloop": True} if course.loop == "uvloop" else {}
@@ -62,13 +71,11 @@ def worker(
     return 0
 
 
-def _runner(app: str, course: Course, settings: Settings, lifeline: Lifeline | None) -> Worker:
-    found = across_processes(locate(app))
-    config = settings.over(found.config.worker)
+def _runner(
+    found: Chicory, config: WorkerConfig, course: Course, lifeline: Lifeline | None
+) -> Worker:
     if course.max_tasks_total is not None:
         config = msgspec.structs.replace(config, max_tasks=course.max_tasks_total)
-    if not found.tasks:
-        raise ConfigurationError(f"{app} has no tasks: @app.task() registers one")
     endpoint = lifeline.answering if lifeline and config.health_port is not None else None
     queues = parse(course.queue) or None
     runner = Worker(
@@ -80,13 +87,12 @@ def _runner(app: str, course: Course, settings: Settings, lifeline: Lifeline | N
         watchdog=Watchdog(),
     )
     set_up(config.log_level, config.log_format, runner.worker_id)
-    if endpoint is not None and settings.over(WorkerConfig()).health_port != config.health_port:
-        logger.warning(
-            "health_port=%d of the program is not served: the supervisor of several processes "
-            "knows --health-port and CHICORY_WORKER_HEALTH_PORT only",
-            config.health_port,
-        )
     return runner
+
+
+def _recycles(course: Course, config: WorkerConfig) -> bool:
+    """Whether a process makes way for a new one now and then."""
+    return not course.finite and (config.max_tasks or config.max_memory) is not None
 
 
 def _abandon_threads() -> None:
@@ -104,13 +110,12 @@ def _abandon_threads() -> None:
                 os._exit(0)
 
 
-def _supervise(course: Course, settings: Settings) -> int:
+def _supervise(course: Course, config: WorkerConfig) -> int:
     """Have so many processes run this same command; each finds that it has a supervisor."""
     if os.name != "posix":
         raise ConfigurationError("this system runs one worker process per command, unsupervised")
     if course.reload:
         need_watchfiles()
-    config = settings.over(WorkerConfig())
     set_up(config.log_level, config.log_format)
     command = [sys.executable, "-m", "chicory.cli", *sys.argv[1:]]
     team = Supervisor(
@@ -118,7 +123,7 @@ def _supervise(course: Course, settings: Settings) -> int:
         course.workers,
         finite=course.finite,
         sources=Path.cwd() if course.reload else None,
-        endpoint=opening(config),
+        health=None if config.health_port is None else (config.health_host, config.health_port),
     )
     return anyio.run(team.run)
 

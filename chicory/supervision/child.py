@@ -7,15 +7,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import aclosing, suppress
 
 import anyio
 from anyio import Event, move_on_after
 from anyio.abc import Process
 
 from chicory.answers import Answer
-from chicory.supervision.lifeline import VARIABLE, hear, pair
+from chicory.supervision.lifeline import VARIABLE, AtWork, Health, hear, pair
 
 GRACE = 15.0
 """Seconds that a process gets to end beyond the time its tasks get."""
@@ -36,7 +36,7 @@ class Child:
         self._process = process
         self._line = line
         self._born = time.monotonic()
-        self._spoke = Event()
+        self._settled = Event()
         self._timeout: float | None = None
 
     @classmethod
@@ -65,15 +65,23 @@ class Child:
         """Seconds since its start."""
         return time.monotonic() - self._born
 
-    async def listen(self) -> None:
-        """Hear whether it gets to work; to be run once, beside it."""
-        await anyio.wait_readable(self._line)
-        self._timeout = hear(self._line)
-        self._spoke.set()
+    async def listen(self, serve: Callable[[Health], None]) -> None:
+        """Hear whether it gets to work, and where to ``serve``; to be run once, beside it."""
+        try:
+            async with aclosing(hear(self._line)) as all_it_says:
+                async for said in all_it_says:
+                    match said:
+                        case Health():
+                            serve(said)
+                        case AtWork(shutdown_timeout=timeout):
+                            self._timeout = timeout
+                            self._settled.set()
+        finally:
+            self._settled.set()
 
     async def until_ready(self) -> bool:
         """Wait until it is at work; False if it ended before."""
-        await self._spoke.wait()
+        await self._settled.wait()
         return self.is_ready
 
     def stop(self) -> None:

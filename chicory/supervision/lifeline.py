@@ -1,4 +1,6 @@
-"""The line between a supervisor and its child: one says "ready", and each notices the other's end.
+"""The line between a supervisor and its child: one tells the other, and notices when it ends.
+
+The child says where its program wants health to be served, and when it is at work.
 
 A question after the child's health comes as an open connection of its own, sent over the line. The
 line is a socket pair, of which the child inherits one end. The kernel closes it when a process
@@ -12,17 +14,37 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager, suppress
+
+import anyio
+import msgspec
+from msgspec import Struct
 
 from chicory.answers import Answer, Respond, health
 
 VARIABLE = "CHICORY_SUPERVISOR_FD"
 """Environment variable that tells a child which descriptor its end has."""
-
-
 MOST = 16
 """Connections that are taken in at once."""
+
+
+class Health(Struct, frozen=True, tag="health"):
+    """Where the child's settings want health to be served."""
+
+    host: str
+    port: int
+
+
+class AtWork(Struct, frozen=True, tag="at work"):
+    """The child has come to work; its tasks get so many seconds to finish when it is to stop."""
+
+    shutdown_timeout: float
+
+
+Said = Health | AtWork
+"""What a child says: one JSON object a line."""
+_said: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
 
 
 class Lifeline:
@@ -51,8 +73,15 @@ class Lifeline:
 
     def started(self, value: object = None) -> None:  # noqa: ARG002  (the protocol's name)
         """Tell the supervisor that this process is at work."""
+        self._say(AtWork(self.shutdown_timeout))
+
+    def serve(self, host: str, port: int) -> None:
+        """Have the supervisor serve health there, where it does not yet."""
+        self._say(Health(host, port))
+
+    def _say(self, said: Said) -> None:
         with suppress(OSError):
-            self._line.send(b"%r" % self.shutdown_timeout)
+            self._line.sendall(msgspec.json.encode(said) + b"\n")
 
     @contextmanager
     def answering(self, respond: Respond) -> Generator[None]:
@@ -95,13 +124,17 @@ def pair() -> tuple[socket.socket, socket.socket]:
     return ours, theirs
 
 
-def hear(line: socket.socket) -> float | None:
-    """Read from the supervisor's readable end: the child's shutdown timeout, once it is ready.
-
-    ``None`` if it has ended.
-    """
-    try:
-        told = line.recv(64)
-    except ConnectionError:
-        return None
-    return float(told) if told else None
+async def hear(line: socket.socket) -> AsyncGenerator[Said]:
+    """What the child says, on the supervisor's end, until it has ended."""
+    rest = b""
+    while True:
+        await anyio.wait_readable(line)
+        try:
+            told = line.recv(4096)
+        except ConnectionError:
+            return
+        if not told:
+            return
+        *lines, rest = (rest + told).split(b"\n")
+        for each in lines:
+            yield _said.decode(each)

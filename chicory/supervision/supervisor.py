@@ -5,18 +5,20 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import anyio
 from anyio import CancelScope, Event, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 
-from chicory.answers import Opening
+from chicory.errors import ConfigurationError
 from chicory.supervision.census import Census
 from chicory.supervision.child import Child, epitaph
+from chicory.supervision.lifeline import Health
+from chicory.supervision.port import Address, Port
 from chicory.supervision.sources import changes
 from chicory.supervision.succession import (
+    HOPELESS,
     GiveUp,
     Leave,
     Replace,
@@ -42,7 +44,8 @@ class Supervisor:
         count: how many.
         finite: they end by themselves when their work is done, and are not replaced then.
         sources: a folder; when Python files in it change, the processes are replaced.
-        endpoint: where it is answered how all of them are.
+        health: where it is answered how all of them are, as far as the command itself knows; where
+            its program has it elsewhere, a process says so.
     """
 
     def __init__(
@@ -52,14 +55,14 @@ class Supervisor:
         *,
         finite: bool = False,
         sources: Path | None = None,
-        endpoint: Opening | None = None,
+        health: Address | None = None,
     ) -> None:
         self._command = command
         self._count = count
         self._finite = finite
         self._sources = sources
-        self._endpoint = endpoint or nullcontext
         self._children: dict[int, Child] = {}
+        self._port = Port(Census(lambda: dict(self._children), self._missing), health)
         self._successors: dict[int, Child] = {}
         self._stopping = Event()
         self._roll_wanted = Event()
@@ -68,8 +71,7 @@ class Supervisor:
 
     async def run(self) -> int:
         """Work; the exit code: 0 after a clean stop, 2 if no process can ever work, else 1."""
-        census = Census(lambda: dict(self._children), self._missing)
-        with self._endpoint(census):
+        with self._port:
             await self._run()
         logger.info("all worker processes have ended")
         return self._code
@@ -127,10 +129,19 @@ class Supervisor:
     async def _start(self, place: int) -> Child:
         child = await Child.start(self._command, place)
         logger.info("worker process %d: pid %d", place + 1, child.pid)
-        self._group.start_soon(child.listen)
+        self._group.start_soon(child.listen, self._serve)
         if self._stopping.is_set():  # it was told to meanwhile
             child.stop()
         return child
+
+    def _serve(self, health: Health) -> None:
+        try:
+            self._port.move((health.host, health.port))
+        except ConfigurationError as error:
+            logger.error("%s", error)  # noqa: TRY400  (one line, for people)
+            if not self._port.is_open:  # and none of those to come will have it
+                self._code = HOPELESS
+                self._stop()
 
     async def _outlive(self, child: Child) -> int:
         try:

@@ -5,6 +5,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import pytest
 from servers.brokers import BROKERS
+from servers.redis import free_port
 
 pytestmark = pytest.mark.slow
 on_each_broker = pytest.mark.parametrize("broker", BROKERS, indirect=True)
@@ -294,6 +296,37 @@ def test_a_process_is_recycled_after_its_tasks(chicory, supervise):
     assert team.process.wait() == 0
 
 
+RECYCLING = """
+import os
+from chicory import Chicory, ChicoryConfig, WorkerConfig
+
+app = Chicory(config=ChicoryConfig(worker=WorkerConfig(max_tasks=1)))
+
+@app.task()
+def pid() -> int:
+    return os.getpid()
+"""
+
+
+@pytest.mark.parametrize("where", ["environment", "program"])
+def test_a_process_is_recycled_wherever_that_is_said(
+    chicory, supervise, folder, monkeypatch, where
+):
+    if where == "program":
+        (folder / "tasks.py").write_text(RECYCLING)
+    else:
+        monkeypatch.setenv("CHICORY_WORKER_MAX_TASKS", "1")
+    team = supervise("tasks")
+    (first,) = team.until_ready(1)
+
+    pids = [call(chicory, "tasks.pid") for _ in range(2)]
+
+    assert pids[0] == first != pids[1]
+    team.send(signal.SIGTERM)
+    team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
 def test_a_process_is_recycled_when_it_has_grown(chicory, supervise):
     team = supervise("tasks", "--max-memory", "1")
 
@@ -368,6 +401,47 @@ def test_one_port_tells_how_all_of_them_are(chicory, supervise, folder, monkeypa
     for line in team.until_all_have_ended().splitlines():
         assert set(json.loads(line)) >= {"time", "level", "logger", "message"}, line
     assert team.process.wait() == 0
+
+
+SERVING = """
+from chicory import Chicory, ChicoryConfig, WorkerConfig
+
+app = Chicory(config=ChicoryConfig(worker=WorkerConfig(health_port={port})))
+
+@app.task()
+def nothing() -> None: ...
+"""
+
+
+@pytest.mark.parametrize("before", [None, "the environment says otherwise"])
+def test_the_port_that_only_the_program_names_is_served(supervise, folder, monkeypatch, before):
+    port = free_port()
+    (folder / "tasks.py").write_text(SERVING.format(port=port))
+    if before:
+        monkeypatch.setenv("CHICORY_WORKER_HEALTH_PORT", str(other := free_port()))
+    team = supervise("tasks", "-w", "2")
+
+    team.until(rf"health on http://127.0.0.1:{port}/live")
+    team.until_ready(2)
+
+    ask_until(f"http://127.0.0.1:{port}/ready", 200)
+    if before:
+        with pytest.raises(urllib.error.URLError, match="refused"):
+            ask(f"http://127.0.0.1:{other}/live")
+    team.send(signal.SIGTERM)
+    team.until_all_have_ended()
+    assert team.process.wait() == 0
+
+
+def test_a_port_of_the_program_that_is_taken_is_said_once_and_ends_them(supervise, folder):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        (folder / "tasks.py").write_text(SERVING.format(port=port))
+        team = supervise("tasks", "-w", "3")
+        log = team.until_all_have_ended()
+
+    assert log.count(f"health_port: 127.0.0.1:{port} cannot be listened on") == 1
+    assert team.process.wait() == 2
 
 
 def test_what_can_never_work_is_said_once(supervise):
