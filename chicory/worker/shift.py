@@ -278,6 +278,8 @@ class Shift:
     def lost(self, receipt: Receipt) -> None:
         """The lease is gone: stop the attempt, whose outcome could not be settled."""
         attempt = self.held.get(receipt)
+        if attempt is not None and attempt.on_settled is not None:
+            return  # acknowledged perhaps, which also ends a lease: the answer says so
         if attempt is not None and attempt.ending is None:
             self.tally.leases_lost += 1
             logger.warning(

@@ -32,6 +32,7 @@ class Cable:
         down: verbs that get no answer, at once.
         deaf: verbs whose answer is lost: they are carried out all the same.
         stuck: verbs that wait until they are cancelled or freed.
+        late: verbs that are carried out, and whose answers wait until they are freed.
         refused: verbs that are refused for good, and the error.
         calls: how often each verb was called.
     """
@@ -40,6 +41,7 @@ class Cable:
         self.down: set[str] = set()
         self.deaf: set[str] = set()
         self.stuck: set[str] = set()
+        self.late: set[str] = set()
         self.refused: dict[str, Exception] = {}
         self.calls: Counter[str] = Counter()
         self.pulled = False
@@ -54,7 +56,7 @@ class Cable:
 
     def mend(self) -> None:
         self.pulled = False
-        for broken in (self.down, self.deaf, self.stuck, self.refused):
+        for broken in (self.down, self.deaf, self.stuck, self.late, self.refused):
             broken.clear()
         self._signal.notify()
 
@@ -73,15 +75,19 @@ class Cable:
             raise BrokerConnectionError("the cable is pulled")
         if verb in self.refused:
             raise self.refused[verb]
-        while True:
-            seen = self._signal.version
-            if verb not in self.stuck:
-                return
-            await self._signal.wait(seen)
+        await self._freed(verb, self.stuck)
 
-    def leave(self, verb: str) -> None:
+    async def leave(self, verb: str) -> None:
         if verb in self.deaf:
             raise BrokerConnectionError("the answer is lost")
+        await self._freed(verb, self.late)
+
+    async def _freed(self, verb: str, held: set[str]) -> None:
+        while True:
+            seen = self._signal.version
+            if verb not in held:
+                return
+            await self._signal.wait(seen)
 
 
 class CabledTransport(MemoryTransport):
@@ -109,7 +115,7 @@ def _cabled(verb: str):
     async def call(self, *arguments, **options):
         await self.cable.enter(verb)
         answer = await bare(self, *arguments, **options)
-        self.cable.leave(verb)
+        await self.cable.leave(verb)
         return answer
 
     return call

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from anyio import Event, sleep_forever
 
-from chicory import Chicory, ChicoryConfig, TaskState, Worker
+from chicory import Chicory, ChicoryConfig, DeliveryMode, TaskState, Worker
 from chicory.errors import TaskCancelledError
 from chicory.transport import Cancelled, Record
 
@@ -221,6 +221,26 @@ async def test_leases_are_renewed_while_outcomes_wait_for_the_broker(app, workin
         value = await handle.get()
 
     assert value == "settled at last"
+
+
+async def test_what_runs_at_most_once_runs_although_its_lease_ends_before_it_hears_of_that(
+    app, working, cable
+):
+    """It is settled, so that its lease is gone, and the answer is late."""
+
+    @app.task(name="once", delivery_mode=DeliveryMode.AT_MOST_ONCE)
+    async def once() -> str:
+        return "run"
+
+    async with working():
+        cable.late.add("settle")
+        handle = await once.delay()
+        await cable.called("settle", 1)
+        await cable.called("renew", 2)
+        cable.mend()
+        value = await handle.get()
+
+    assert value == "run"
 
 
 async def test_a_worker_without_leases_asks_for_no_renewal(app, working, cable, log):
