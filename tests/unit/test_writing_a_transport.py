@@ -10,6 +10,7 @@ import pytest
 
 from chicory.discovery import GROUP
 from chicory.testing.contract import TransportContract
+from chicory.testing.faults.stage import Stage
 from chicory.transport import Transport
 
 PAGE = (Path(__file__).parents[2] / "docs" / "writing-a-transport.md").read_text()
@@ -61,3 +62,18 @@ def test_the_entry_point_is_in_the_group_that_is_searched():
 )
 def test_every_verb_is_in_the_table(verb):
     assert re.search(rf"^\|.*`{verb}\(", PAGE, re.MULTILINE)
+
+
+def test_the_stage_of_the_page_is_one(tmp_path):
+    names: dict = {}
+    exec(FILES["my_stage.py"], names)
+
+    stage = names["MyStage"](tmp_path)
+
+    assert isinstance(stage, Stage)
+    assert stage.url(None) == f"mine://127.0.0.1:{stage.port}"
+    assert stage.url(7) == "mine://127.0.0.1:7"
+
+
+def test_the_fault_run_of_the_page_compiles():
+    compile(FILES["test_mine_under_faults.py"], "test_mine_under_faults.py", "exec")

@@ -1,0 +1,48 @@
+"""What is said of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from chicory.testing.faults.run import Outcome
+from chicory.testing.faults.verdict import Broken
+
+SHOWN = 20
+"""Breaches that are told one by one."""
+
+
+def lines(outcome: Outcome) -> Iterator[str]:
+    """The figures and the verdict, for people."""
+    figures, finding = outcome.figures, outcome.finding
+    yield (
+        f"{figures.accepted} calls accepted, {figures.begun} executions, "
+        f"{sum(figures.faults.values())} faults, {figures.deaths} deaths, "
+        f"{figures.stalls} stalls of {figures.longest_stall:.1f} s at most, {figures.seconds:.0f} s"
+    )
+    for name, count in sorted(figures.faults.items()):
+        yield f"  {count:4d} x {name}"
+    yield (
+        f"lost: {finding.counted(Broken.LOST)}   "
+        f"two outcomes: {finding.counted(Broken.OUTCOMES)}   "
+        f"executions repeated for a reason: {finding.excused}, without: "
+        f"{finding.counted(Broken.REPEATED)}   destroyed by an operator: {finding.forgiven}"
+    )
+    calm = [one.seconds for one in figures.rescues if one.undisturbed]
+    if calm:
+        p50, p99 = figures.rescued_within(0.5), figures.rescued_within(0.99)
+        yield (
+            f"rescued after a kill: {len(calm)} calls, p50 {p50:.1f} s, p99 {p99:.1f} s, "
+            f"max {max(calm):.1f} s; beside them {len(figures.rescues) - len(calm)} "
+            "while the broker was away as well"
+        )
+    if figures.recoveries:
+        yield (
+            f"consumption after the broker came back: {len(figures.recoveries)} times, "
+            f"max {max(figures.recoveries):.2f} s"
+        )
+    for trouble in outcome.troubles:
+        yield f"TROUBLE {trouble}"
+    for breach in finding.breaches[:SHOWN]:
+        yield f"BREACH {breach}"
+    if len(finding.breaches) > SHOWN:
+        yield f"... and {len(finding.breaches) - SHOWN} more"

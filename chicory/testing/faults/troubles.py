@@ -1,0 +1,93 @@
+"""What befell the surroundings of the calls, as the ledger tells it. Pure."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable
+from math import inf
+from typing import NamedTuple
+
+from chicory.testing.faults.ledger import Entry, Event
+
+KILLED = "killed"
+"""Why the broker is away, where it was killed."""
+
+
+class Span(NamedTuple):
+    """A time in which something was so; ``end`` is infinite where it still is."""
+
+    begin: float
+    end: float
+
+    def within(self, begin: float, end: float) -> float:
+        """The seconds of it between two points in time."""
+        return max(0.0, min(self.end, end) - max(self.begin, begin))
+
+
+class Troubles:
+    """Deaths, pauses and outages.
+
+    Attributes:
+        deaths: when a process was killed, by its id.
+        pauses: when it stood still, by its id; also for want of a processor.
+        outages: when workers could not reach the broker.
+        kills: when the broker was killed.
+        wipes: when an operator destroyed what the broker held, from his order to its effect.
+    """
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self.deaths: dict[int, float] = {}
+        self.pauses: defaultdict[int, list[Span]] = defaultdict(list)
+        self.outages: list[Span] = []
+        self.kills: list[float] = []
+        self.wipes: list[float] = []
+        for entry in entries:
+            match entry.event:
+                case Event.KILLED:
+                    self.deaths[entry.pid] = entry.at
+                case Event.STOPPED:
+                    self.pauses[entry.pid].append(Span(entry.at, inf))
+                case Event.RESUMED:
+                    _end(self.pauses[entry.pid], entry.at)
+                case Event.STALLED:
+                    self.pauses[entry.pid].append(Span(entry.at - float(entry.detail), entry.at))
+                case Event.AWAY:
+                    self.outages.append(Span(entry.at, inf))
+                    if entry.detail == KILLED:
+                        self.kills.append(entry.at)
+                case Event.BACK:
+                    _end(self.outages, entry.at)
+                case Event.WIPED:
+                    self.wipes.append(entry.at)
+                case _:
+                    pass
+
+    def died(self, pid: int, by: float) -> bool:
+        """Whether a process was dead by then."""
+        return self.deaths.get(pid, inf) <= by
+
+    def paused(self, pid: int, begin: float, end: float) -> float:
+        """The longest that it stood still in between."""
+        return max((span.within(begin, end) for span in self.pauses.get(pid, ())), default=0.0)
+
+    def away(self, begin: float, end: float) -> float:
+        """The longest that the broker could not be reached in between."""
+        return max((span.within(begin, end) for span in self.outages), default=0.0)
+
+    def killed(self, begin: float, end: float) -> bool:
+        """Whether the broker was killed in between."""
+        return any(begin <= at <= end for at in self.kills)
+
+    def interrupted(self, begin: float, end: float) -> int:
+        """How often the broker went away in between."""
+        return sum(span.begin <= end and span.end >= begin for span in self.outages)
+
+    def wiped(self, begin: float) -> bool:
+        """Whether what was there then was destroyed later."""
+        return bisect_left(self.wipes, begin) < len(self.wipes)
+
+
+def _end(spans: list[Span], at: float) -> None:
+    if spans and spans[-1].end == inf:
+        spans[-1] = Span(spans[-1].begin, at)
