@@ -35,8 +35,8 @@ def measure(
     Args:
         quick: a rough picture, in some minutes.
         rounds: how often everything is measured.
-        only: measurements: drain, pair, work, enqueue, latency, delay, recovery, idle, traffic,
-            soak, imports.
+        only: measurements: drain, pair, work, enqueue, sync, latency, delay, recovery, idle,
+            traffic, soak, imports.
         brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
     """

@@ -61,6 +61,7 @@ _SERVED: tuple[Broker, ...] = ("redis", "nats")
 _STORED: tuple[Broker, ...] = ("sqlite", *_SERVED)
 
 
+_HALF = Aim(0.5, at_least=True)
 _RATE, _COST = Aim(0.9, at_least=True), Aim(1.1)
 
 LADEN = {
@@ -115,6 +116,8 @@ FIGURES = (
     Figure("enqueue bulk", "calls/s", compared=True),
     Figure("enqueue cpu", "µs/call", digits=1, compared=True),
     Figure("enqueue server cpu", "µs/call", digits=1, compared=True),
+    Figure("send_sync", "calls/s", compared=True),
+    Figure("send_sync share", "of send", dict.fromkeys(_STORED, _HALF), digits=2),
     Figure("latency p50", "ms", {"redis": Aim(2), "nats": Aim(2.5)}, digits=2),
     Figure("latency p99", "ms", digits=2),
     Figure("latency p99.9", "ms", digits=2),

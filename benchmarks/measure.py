@@ -53,6 +53,11 @@ def enqueue(variant: Variant, scale: Scale) -> Figures:
     return alone(variant, partial(Job, errand="enqueue", count=count))
 
 
+def sync(variant: Variant, scale: Scale) -> Figures:
+    """Calls of one thread that has no event loop, and the same calls on one, in turn."""
+    return alone(variant, partial(Job, errand="sync", count=scale.enqueued))
+
+
 def idle(variant: Variant, scale: Scale) -> Figures:
     """A worker with nothing to do."""
     return alone(variant, partial(Job, errand="idle", seconds=scale.idle))
@@ -82,7 +87,7 @@ def _soaked(variant: Variant, count: int, **differently: Any) -> Figures:
 MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
     for measure in (
-        *(drain, pair, work, enqueue, latency, loaded, delay, recovery),
+        *(drain, pair, work, enqueue, sync, latency, loaded, delay, recovery),
         *(idle, traffic, laden.scale, soak, imports),
     )
 }

@@ -60,3 +60,11 @@ def test_what_takes_several_processes_is_measured(measure, figures):
     found = run(TINY, [SQLITE], [measure], lambda *_: None)
     assert not found.failures
     assert figures <= set(found.samples[0].figures)
+
+
+def test_calls_without_an_event_loop_are_measured_beside_those_on_one():
+    found = run(TINY, [Variant("memory", "trio")], ["sync"], lambda *_: None)
+    assert not found.failures
+    (sample,) = found.samples
+    assert sample.figures["send_sync"] > 0
+    assert sample.figures["send_sync share"] > 0
