@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Annotated, Any, TypeVar
 
 import anyio
@@ -62,16 +62,18 @@ def replay(
 ) -> None:
     """Put dead letters back on their queue, to be run again."""
 
-    async def again(broker: Broker) -> int:
+    async def again(broker: Broker) -> tuple[int, Sequence[str]]:
         chosen = await _chosen(broker, letters, queue, every=every)
-        return sum(
-            [
-                await broker.replay_from_dlq(letter, to, reset_retries=not keep_retries)
-                for letter in chosen
-            ]
-        )
+        left = [
+            letter
+            for letter in chosen
+            if not await broker.replay_from_dlq(letter, to, reset_retries=not keep_retries)
+        ]
+        kept = [letter for letter in left if await broker.get_dlq_message(letter)]
+        return len(chosen) - len(left), kept
 
-    _report("replayed", _ask(app, again), letters)
+    replayed, kept = _ask(app, again)
+    _report("replayed", replayed, letters, kept)
 
 
 @command.command
@@ -122,8 +124,12 @@ async def _chosen(
     return chosen
 
 
-def _report(done: str, number: int, asked: tuple[str, ...]) -> None:
+def _report(done: str, number: int, asked: Sequence[str], kept: Sequence[str] = ()) -> None:
     print(f"{number} dead {'letter' if number == 1 else 'letters'} {done}")
+    if kept:
+        raise ConfigurationError(
+            f"another call with their id, or their unique key, waits or runs: {', '.join(kept)}"
+        )
     if number < len(asked):
         raise ConfigurationError(f"{len(asked) - number} of them were gone meanwhile")
 

@@ -240,6 +240,23 @@ def test_all_dead_letters_are_replayed(chicory, worker):
     assert (row["queue"], row["ready"], row["dead"], row["workers"]) == ("default", 3, 0, 0)
 
 
+@pytest.mark.parametrize("which", [["--all"], ["a1"]])
+def test_a_dead_letter_that_another_call_keeps_from_being_replayed_is_named(chicory, worker, which):
+    process = worker("tasks")
+    _publish("a1", "None")
+    assert chicory("result", "tasks", "a1", "--timeout", LONG).code == 1
+    process.send(signal.SIGTERM)
+    process.wait()
+    _publish("a1", "datetime.now(UTC) + timedelta(days=1)")
+
+    said = chicory("dlq", "replay", "tasks", *which)
+
+    assert (said.code, said.out) == (2, "0 dead letters replayed\n")
+    assert "another call with their id, or their unique key, waits or runs: a1" in said.err
+    (letter,) = json.loads(chicory("dlq", "list", "tasks", "--json").out)
+    assert letter["id"] == "a1"
+
+
 def test_queues_and_workers_are_listed(chicory, worker, beating):
     assert chicory("queues", "tasks").out == "all queues are empty\n"
     assert chicory("workers", "tasks").out == "no worker is alive\n"
@@ -291,3 +308,14 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder):
 
     assert b"Traceback" not in error
     assert b"BrokenPipe" not in error
+
+
+def _publish(task_id: str, eta: str) -> None:
+    message = f"TaskMessage(id={task_id!r}, name='tasks.boom', eta={eta})"
+    program = (
+        "from datetime import UTC, datetime, timedelta\n"
+        "from chicory import TaskMessage\n"
+        "from tasks import app\n"
+        f"app.run_sync(app.broker.publish, {message})"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
