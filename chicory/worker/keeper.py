@@ -11,11 +11,11 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from contextvars import Context
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
@@ -165,17 +165,17 @@ class Keeper:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        duties = asyncio.gather(self._keep(), self._watch.run())
+        duties = asyncio.create_task(_together(self._keep(), self._watch.run()))
         await self._stop.wait()
         duties.cancel()
-        await asyncio.gather(duties, return_exceptions=True)
+        await asyncio.wait([duties], timeout=LAST_WORDS)
         await self._leave()
 
     async def _keep(self) -> None:
         for transport in self._transports:
             await self._insist(transport.open, "the keeper's connecting")
         self._is_connected = True
-        await asyncio.gather(
+        await _together(
             self._every(self._tick, self._renew, "renewing leases"),
             self._every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
             self._every(DEAF_AFTER, self._listen, "looking at the queue"),
@@ -291,3 +291,18 @@ class Keeper:
             return False
         counts = await self._transports[0].counts(queues)
         return any(count.ready and not count.paused for count in counts.values())
+
+
+async def _together(*duties: Coroutine[Any, Any, None]) -> None:
+    """Do these; cancelled, it is over when all of them are.
+
+    ``gather`` would be over with the first one, while another still connects: what is closed
+    then is open after all when that ends.
+    """
+    tasks = [asyncio.create_task(duty) for duty in duties]
+    try:
+        await asyncio.wait(tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)

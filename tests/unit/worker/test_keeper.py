@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 
 import anyio
 import pytest
 from anyio import Event
+from cable import CabledTransport
 
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.worker import keeper
@@ -302,3 +304,37 @@ async def test_the_keeper_hangs_up_although_its_last_heartbeat_gets_no_answer(
 
     assert log.count("the last heartbeat could not be sent") == 1
     assert cable.calls["close"] == closed + 2  # the worker's own connection, and the keeper's
+
+
+async def test_the_keeper_hangs_up_only_when_nothing_connects_any_more(app, cable, monkeypatch):
+    steps = []
+    connecting = threading.Event()
+    bare_open, bare_close = CabledTransport.open, CabledTransport.close
+
+    async def open_to_the_end(transport):
+        if threading.current_thread().name != "chicory keeper":
+            return await bare_open(transport)
+        connecting.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            for _ in range(20):  # turns for whoever does not wait for this
+                await asyncio.sleep(0)
+            await bare_open(transport)
+            steps.append("opened")
+            raise
+
+    async def close(transport):
+        await bare_close(transport)
+        if threading.current_thread().name == "chicory keeper":
+            steps.append("closed")
+
+    monkeypatch.setattr(CabledTransport, "open", open_to_the_end)
+    monkeypatch.setattr(CabledTransport, "close", close)
+    worker = Worker(app, WorkerConfig())
+    with anyio.fail_after(60):
+        await worker.start()
+        await anyio.to_thread.run_sync(connecting.wait)
+        await worker.stop()
+
+    assert steps == ["opened", "closed"]
