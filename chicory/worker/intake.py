@@ -63,6 +63,7 @@ class Intake:
         self._exhausted = exhausted
         self._wait = math.inf if exhausted is None else 0.0
         self._stopped = False
+        self._is_stale = False
         self._scope = CancelScope()
         self._moved: Event | None = None
         self._finished = 0
@@ -78,6 +79,10 @@ class Intake:
     def interrupt(self) -> None:
         """Begin a new fetch in place of the one under way: it seems to be deaf."""
         self._scope.cancel()
+
+    def distrust(self) -> None:
+        """What the fetch under way brings may have been leased long ago: it goes back."""
+        self._is_stale = True
 
     def moved(self) -> None:
         """A slot has become free."""
@@ -128,6 +133,7 @@ class Intake:
     async def _fetch(self, room: int) -> None:
         self.hungry_since = self.hungry_since or time.monotonic()
         was_busy = self._is_busy()
+        self._is_stale = False
         try:
             deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
@@ -137,6 +143,9 @@ class Intake:
         self._patience.over()
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
+            self._give_back()
+        elif self._is_stale and deliveries:
+            logger.info("the event loop stood still meanwhile: giving back what was fetched")
             self._give_back()
         elif not deliveries:
             await self._find_nothing(was_busy)

@@ -74,7 +74,7 @@ class Keeper:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._is_connected = self._has_beaten = False
-        self._watch = LoopWatch(ward, config)
+        self._watch = LoopWatch(ward, config, self._tick)
         self._deaf_since: float | None = None
         self._deaf_until = 0.0
 

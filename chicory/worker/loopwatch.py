@@ -52,12 +52,18 @@ class LoopWatch:
 
     Attributes:
         given_up: whether it has been blocked for longer than the limit, and still is.
+
+    Args:
+        ward: whose event loop it is.
+        config: how long it may be blocked.
+        stale_after: seconds after which a lease that nobody renewed is too old to begin with.
     """
 
-    def __init__(self, ward: Ward, config: WorkerConfig) -> None:
+    def __init__(self, ward: Ward, config: WorkerConfig, stale_after: float) -> None:
         self.given_up = False
         self._ward = ward
         self._config = config
+        self._stale_after = stale_after
         self._asked_at: float | None = None
 
     @property
@@ -68,7 +74,7 @@ class LoopWatch:
 
     async def run(self) -> None:
         """Watch for as long as there is an event loop."""
-        pause = self._config.blocked_loop_warning / 4
+        pause = min(self._config.blocked_loop_warning / 4, self._stale_after / 2)
         while True:
             answered = asyncio.Event()
             self._asked_at = time.monotonic()
@@ -98,8 +104,11 @@ class LoopWatch:
 
     def _ask(self, answered: asyncio.Event) -> bool:
         loop = asyncio.get_running_loop()
+        asked_at = time.monotonic()
 
         def answer() -> None:
+            if time.monotonic() - asked_at > self._stale_after:
+                self._ward.shift.distrust()
             try:
                 loop.call_soon_threadsafe(answered.set)
             except RuntimeError:  # the keeper has been stopped meanwhile

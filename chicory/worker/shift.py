@@ -301,6 +301,10 @@ class Shift:
         since = self._intake.hungry_since
         return self._queues if since and time.monotonic() - since >= seconds else ()
 
+    def distrust(self) -> None:
+        """The event loop stood still: leases that it has not heard of yet may be over."""
+        self._intake.distrust()
+
     def refetch(self) -> None:
         """Fetch anew: the fetch under way is deaf."""
         self._intake.interrupt()

@@ -11,6 +11,7 @@ from anyio import Event
 from cable import CabledTransport
 
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
+from chicory.transport import Release
 from chicory.worker import keeper
 from chicory.worker.shift import Shift
 
@@ -338,3 +339,38 @@ async def test_the_keeper_hangs_up_only_when_nothing_connects_any_more(app, cabl
         await worker.stop()
 
     assert steps == ["opened", "closed"]
+
+
+async def test_no_call_begins_with_a_lease_that_ended_while_the_event_loop_stood_still(
+    app, working, watch, clock, cable, log, monkeypatch
+):
+    run, stood_still = [], []
+    bare_fetch = CabledTransport.fetch
+
+    async def fetch(transport, *args):
+        found = await bare_fetch(transport, *args)
+        if found and not stood_still:
+            stood_still.append(True)
+            blocked = worker._reception.keeper
+            block_until(lambda: blocked.blocked > app.config.lease)
+            clock.advance(app.config.lease + 1)
+            elsewhere = (await app.broker_link.session()).transport
+            (taken,) = await bare_fetch(elsewhere, ["default"], 1, 0)
+            await elsewhere.settle([Release(taken.receipt)])
+            for _ in range(10):  # as answers come: after what others had asked before
+                await anyio.lowlevel.checkpoint()
+        return found
+
+    @app.task(name="once")
+    async def once() -> str:
+        run.append(1)
+        return "run once"
+
+    monkeypatch.setattr(CabledTransport, "fetch", fetch)
+    async with working() as worker:
+        value = await (await once.delay()).get()
+
+    assert stood_still
+    assert value == "run once"
+    assert run == [1]
+    assert log.count("its lease was lost") == 0
