@@ -20,6 +20,7 @@ from chicory.context import TaskContext
 from chicory.discovery import open_transport
 from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNotFoundError
 from chicory.hooks import Hook
+from chicory.masking import mask
 from chicory.names import check_name
 from chicory.options import TaskOptions, UniqueKey
 from chicory.record import StoredResult
@@ -116,6 +117,9 @@ class Chicory:
             self.backend_link, self.result_ttl, self.codec
         )
         self._tasks: dict[str, Task[..., Any]] = {}
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({mask(self.broker_url)!r}, {len(self._tasks)} tasks)"
 
     def _broker_url(self, broker: Any) -> str:
         match broker:

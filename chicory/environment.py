@@ -105,7 +105,7 @@ class Reader:
 
     def __init__(self, variable: str, kind: Any, setting: Setting) -> None:
         self.variable = variable
-        self.kind = _without_none(kind)
+        self.kind = without_none(kind)
         self.default = setting.said
         self._setting = setting
 
@@ -159,7 +159,7 @@ def _said(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default)
 
 
-def _without_none(kind: Any) -> Any:
+def without_none(kind: Any) -> Any:
     """The kind of what a variable may say: it cannot say ``None``."""
     kinds = [each for each in get_args(kind) if each is not NoneType]
     return kinds[0] if NoneType in get_args(kind) and len(kinds) == 1 else kind

@@ -10,6 +10,7 @@ from cyclopts import App, Parameter
 
 from chicory.broker import Broker, DLQMessage
 from chicory.cli.locate import Address, reach
+from chicory.cli.options import whole
 from chicory.cli.output import AsJSON, gist, show, show_one
 from chicory.errors import ConfigurationError
 
@@ -28,7 +29,7 @@ def list_letters(
     /,
     *,
     queue: Queue = None,
-    count: Annotated[int, Parameter(help="How many at most.")] = 100,
+    count: Annotated[int, Parameter(converter=whole, help="How many at most.")] = 100,
     as_json: AsJSON = False,
 ) -> None:
     """List dead letters, oldest first."""

@@ -12,6 +12,7 @@ from cyclopts.validators import Number
 
 from chicory.accepted import accept
 from chicory.config import LogLevel, WorkerConfig
+from chicory.environment import without_none
 from chicory.errors import ConfigurationError
 from chicory.logs import LogFormat
 
@@ -27,12 +28,23 @@ def _level(_: object, tokens: Sequence[Token]) -> str:
     return level
 
 
+def whole(_: object, tokens: Sequence[Token]) -> int:
+    """A whole number, and no other one rounded."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise ValueError(f"{tokens[0].value!r} is no whole number") from None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Course:
     """How many processes run what, on which loop, and until when."""
 
     workers: Annotated[
-        int, Parameter(name=["--workers", "-w"], validator=_SOME, help="Worker processes.")
+        int,
+        Parameter(
+            name=["--workers", "-w"], validator=_SOME, converter=whole, help="Worker processes."
+        ),
     ] = 1
     queue: Annotated[
         tuple[str, ...],
@@ -53,7 +65,11 @@ class Course:
     ] = False
     max_tasks_total: Annotated[
         int | None,
-        Parameter(help="Tasks after which a process ends, and is not replaced.", validator=_SOME),
+        Parameter(
+            help="Tasks after which a process ends, and is not replaced.",
+            validator=_SOME,
+            converter=whole,
+        ),
     ] = None
 
     @property
@@ -67,7 +83,8 @@ class Settings:
     """Settings of ``WorkerConfig``, of the same names; ``None`` for one that is not given."""
 
     concurrency: Annotated[
-        int | None, Parameter(name=["--concurrency", "-c"], help="Tasks that run at once.")
+        int | None,
+        Parameter(name=["--concurrency", "-c"], converter=whole, help="Tasks that run at once."),
     ] = None
     use_dead_letter_queue: Annotated[
         bool | None, Parameter(name="--dlq", help="Keep exhausted calls as dead letters.")
@@ -88,17 +105,21 @@ class Settings:
         LogFormat | None, Parameter(help="Lines for people, or one JSON object each.")
     ] = None
     health_port: Annotated[
-        int | None, Parameter(help="Serve /live, /ready and /metrics there.")
+        int | None, Parameter(converter=whole, help="Serve /live, /ready and /metrics there.")
     ] = None
     health_host: Annotated[
         str | None, Parameter(help="Address to serve them on; 0.0.0.0 in a container.")
     ] = None
     max_tasks: Annotated[
         int | None,
-        Parameter(help="Tasks after which a process is replaced by a new one.", validator=_SOME),
+        Parameter(
+            help="Tasks after which a process is replaced by a new one.",
+            validator=_SOME,
+            converter=whole,
+        ),
     ] = None
     max_memory: Annotated[
-        int | None, Parameter(help="MiB of memory, likewise.", validator=_SOME)
+        int | None, Parameter(help="MiB of memory, likewise.", validator=_SOME, converter=whole)
     ] = None
 
     @property
@@ -114,7 +135,7 @@ class Settings:
         hints = get_type_hints(WorkerConfig, include_extras=True)
         given = {name: value for name, value in vars(self).items() if value is not None}
         for name, value in given.items():
-            accept(value, hints[name], f"{_option(name)} {value}")
+            accept(value, without_none(hints[name]), f"{_option(name)} {value}")
         return msgspec.structs.replace(config, **given)
 
 

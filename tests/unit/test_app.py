@@ -331,3 +331,11 @@ async def test_the_worker_may_have_an_app_of_another_process(working):
             result = await add.delay(2, 3)
             assert await result.get(timeout=30) == 5
             assert await ours.result(result.task_id).get(timeout=30) == 5
+
+
+def test_an_app_shows_where_its_broker_is_and_no_password():
+    app = Chicory("sqlite:///tasks.db")
+    app.task(name="one")(print)
+
+    assert repr(app) == "Chicory('sqlite:///tasks.db', 1 tasks)"
+    assert "hunter2" not in repr(Chicory("redis://me:hunter2@localhost/1"))
