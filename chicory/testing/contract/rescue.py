@@ -174,7 +174,9 @@ class RescueContract:
         rescued: list[str] = []
         with fail_after(harness.patience):
             while waiting:
-                rescued += ids(await await_some(harness, there, 1))
+                (one,) = await await_some(harness, there, 1)
+                await there.settle([done(one)])
+                rescued.append(one.task_id)
                 assert await there.cancel([record(waiting.pop())]) == [Cancelled.REMOVED]
 
         assert sorted(rescued) == sorted(_ORPHANS)
