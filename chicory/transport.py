@@ -55,6 +55,8 @@ class Abilities(Struct, frozen=True):
         shared: processes on other machines can connect.
         cross_process: other processes on this machine can connect.
         durable: messages survive a crash of the process and of the broker.
+        together: settlements of a worker that are better under way together than one after the
+            other.
         max_size: bytes of a body or record that the broker takes; where it is the server that
             says so, this is known of an instance once it is open.
     """
@@ -62,6 +64,7 @@ class Abilities(Struct, frozen=True):
     shared: bool
     cross_process: bool
     durable: bool
+    together: int = 1
     max_size: int = sys.maxsize
 
 

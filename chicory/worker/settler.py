@@ -1,7 +1,8 @@
 """Settlement by group commit: slots drop outcomes into a buffer and go on.
 
-While one batch is under way the next one gathers. A batch that could not be sent is sent again,
-for as long as the worker lives: settling twice is harmless, an outcome lost is not.
+While one batch is under way the next one gathers; where the transport is better at more than one
+at a time, it goes as soon as it is large enough to be worth it. A batch that could not be sent is
+sent again, for as long as the worker lives: settling twice is harmless, an outcome lost is not.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 
-from anyio import Event, Lock
+from anyio import Event, Lock, create_task_group
 from msgspec.structs import replace
 
 from chicory.errors import BrokerConnectionError, ChicoryError, QueueFullError
@@ -22,12 +23,34 @@ from chicory.worker.settlements import without_retry
 
 MAX_BATCH = 128
 """More in one step would make other clients of the broker wait."""
+WORTH_ANOTHER = 64
+"""Outcomes that gather before they go although others are under way."""
 
 logger = logging.getLogger("chicory.worker")
 
 Answer = Callable[[Attempt, Settled], None]
 _Item = tuple[Attempt, Settlement]
 _Step = Callable[[Sequence[_Item]], Awaitable[Sequence[Settled]]]
+
+
+class _Lane:
+    """One batch at a time.
+
+    Attributes:
+        sending: what is under way.
+        turn: held by who sends.
+        wanted: what it waits for while it has nothing to do.
+    """
+
+    def __init__(self) -> None:
+        self.sending: list[_Item] = []
+        self.turn = Lock(fast_acquire=True)
+        self.wanted: Event | None = None
+
+    def wake(self) -> None:
+        if self.wanted is not None:
+            self.wanted.set()
+            self.wanted = None
 
 
 class Settler:
@@ -56,52 +79,67 @@ class Settler:
         self._now = now
         self._answered = answered
         self._buffer: deque[_Item] = deque()
-        self._sending: list[_Item] = []
+        self._lanes = [_Lane() for _ in range(transport.abilities.together)]
         self._republished: set[Attempt] = set()
-        self._turn = Lock(fast_acquire=True)
-        self._wanted: Event | None = None
         self._patience = Patience("settling")
 
     @property
     def backlog(self) -> int:
         """Outcomes that are not durable yet."""
-        return len(self._buffer) + len(self._sending)
+        return len(self._buffer) + sum(len(lane.sending) for lane in self._lanes)
 
     @property
     def unsettled(self) -> list[tuple[Attempt, Settlement]]:
         """They themselves; from any thread."""
-        return [*self._sending, *self._buffer]
+        return [*(item for lane in self._lanes for item in lane.sending), *self._buffer]
 
     def add(self, attempt: Attempt, settlement: Settlement) -> None:
         """Settle soon; does not wait."""
         self._buffer.append((attempt, settlement))
-        if self._wanted is not None:
-            self._wanted.set()
-            self._wanted = None
+        waiting = len(self._buffer)
+        if waiting == 1 or waiting % WORTH_ANOTHER == 0:
+            self._wake()
 
     async def run(self) -> None:
         """Send what is added, until cancelled or the farewell is over."""
-        while not self._farewell.over:
-            await self.drain()
-            self._wanted = Event()
-            await self._wanted.wait()
+        first, *others = self._lanes
+        async with create_task_group() as group:
+            for lane in others:
+                group.start_soon(self._serve, lane)
+            await self._serve(first)
 
     async def drain(self) -> None:
         """Send until nothing is left, or the farewell is over."""
-        async with self._turn:
-            while self.backlog and not self._farewell.over:
-                if not self._sending:
-                    self._sending = [
+        for lane in self._lanes:
+            await self._empty(lane)
+
+    async def _serve(self, lane: _Lane) -> None:
+        while not self._farewell.over:
+            await self._empty(lane)
+            lane.wanted = Event()
+            await lane.wanted.wait()
+
+    def _wake(self) -> None:
+        """Have a lane that has nothing to do send, unless what waits is too little for one more."""
+        idle = [lane for lane in self._lanes if lane.wanted is not None]
+        if idle and (len(idle) == len(self._lanes) or len(self._buffer) >= WORTH_ANOTHER):
+            idle[0].wake()
+
+    async def _empty(self, lane: _Lane) -> None:
+        async with lane.turn:
+            while (self._buffer or lane.sending) and not self._farewell.over:
+                if not lane.sending:
+                    lane.sending = [
                         self._buffer.popleft() for _ in range(min(MAX_BATCH, len(self._buffer)))
                     ]
-                await self._send()
+                await self._send(lane)
 
-    async def _send(self) -> None:
+    async def _send(self, lane: _Lane) -> None:
         error: ChicoryError | None = None
         # a step that is under way is awaited: whether it was done must be known
         with self._farewell.shield():
             try:
-                await self._send_all()
+                await self._send_all(lane)
             except (BrokerConnectionError, QueueFullError) as problem:
                 error = problem
             else:
@@ -109,20 +147,20 @@ class Settler:
         if error is not None:
             await self._patience.after(error)
 
-    async def _send_all(self) -> None:
-        leased = [item for item in self._sending if not item[0].acknowledged]
-        acknowledged = [item for item in self._sending if item[0].acknowledged]
+    async def _send_all(self, lane: _Lane) -> None:
+        leased = [item for item in lane.sending if not item[0].acknowledged]
+        acknowledged = [item for item in lane.sending if item[0].acknowledged]
         for items, step in ((leased, self._settle), (acknowledged, self._conclude)):
             if not items:
                 continue
             try:
-                self._tell(items, await step(items))
+                self._tell(lane, items, await step(items))
             except (BrokerConnectionError, QueueFullError):
                 raise
             except ChicoryError:
-                await self._send_singly(items, step)
+                await self._send_singly(lane, items, step)
 
-    async def _send_singly(self, items: Sequence[_Item], step: _Step) -> None:
+    async def _send_singly(self, lane: _Lane, items: Sequence[_Item], step: _Step) -> None:
         """One of a batch is refused: find it, so that the others do not suffer with it."""
         for item in items:
             answers: Sequence[Settled] = (Settled.FENCED,)
@@ -137,11 +175,11 @@ class Settler:
                     item[0].delivery.task_id,
                     extra=item[0].labels,
                 )
-            self._tell([item], answers)
+            self._tell(lane, [item], answers)
 
-    def _tell(self, items: Sequence[_Item], answers: Sequence[Settled]) -> None:
+    def _tell(self, lane: _Lane, items: Sequence[_Item], answers: Sequence[Settled]) -> None:
         sent = {id(settlement) for _, settlement in items}
-        self._sending = [item for item in self._sending if id(item[1]) not in sent]
+        lane.sending = [item for item in lane.sending if id(item[1]) not in sent]
         for (attempt, _), answer in zip(items, answers, strict=True):
             self._answered(attempt, answer)
 

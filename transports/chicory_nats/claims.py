@@ -12,7 +12,7 @@ from chicory_nats.acks import ACK, Acks, later
 from chicory_nats.boot import Boot
 from chicory_nats.composing import mark, task_id_of
 from chicory_nats.guard import Verdict, judge
-from chicory_nats.headers import CALL, CANCELLED, DELIVERIES, GONE, REPLACES, parse_own
+from chicory_nats.headers import CALL, CANCELLED, DELIVERIES, FIRST, GONE, REPLACES, parse_own
 from chicory_nats.pulls import Raw
 from chicory_nats.session import Session
 from chicory_nats.settling import Settler
@@ -142,6 +142,7 @@ def _ticket(raw: Raw, block: dict[bytes, bytes]) -> Ticket:
         block.get(CALL, b""),
         raw.body,
     )
+    ticket.first = FIRST in block
     ticket.replaces = int(block.get(REPLACES, b"0"))
     ticket.deliveries = int(block.get(DELIVERIES, b"0")) + raw.delivered
     ticket.cancelled = CANCELLED in block

@@ -118,8 +118,10 @@ def task_id_of(call: bytes, block: dict[bytes, bytes]) -> str:
 def published(subjects: Subjects, wanted: Intent) -> Sequence[Outgoing]:
     """The messages of a publication: itself, and who holds its unique key."""
     publication, place = wanted.publication, wanted.place
-    guard = expect(wanted.expected, subjects.thread(place.call))
-    stored = message(subjects, content(publication), place, wanted.call, more=guard)
+    more = expect(wanted.expected, subjects.thread(place.call))
+    if not wanted.expected and not publication.not_before:
+        more += line(headers.FIRST, b"1")
+    stored = message(subjects, content(publication), place, wanted.call, more=more)
     if publication.unique is None:
         return [stored]
     return [key_holder(subjects, wanted), stored]
@@ -140,11 +142,19 @@ def key_holder(subjects: Subjects, wanted: Intent) -> Outgoing:
 
 
 def record(
-    subjects: Subjects, given: Record, *, more: bytes = b"", keep: float = SHORT
+    subjects: Subjects,
+    given: Record,
+    *,
+    more: bytes = b"",
+    keep: float = SHORT,
+    instead: bytes = headers.ROLLUP,
 ) -> Outgoing:
-    """A record; ``keep``: seconds to remember that one was deleted, or is an outcome."""
+    """A record; ``keep``: seconds to remember that one was deleted, or is an outcome.
+
+    ``instead``: header lines that have it take the place of the one before.
+    """
     call = token(given.task_id).encode()
-    block = more + headers.ROLLUP
+    block = more + instead
     if call.startswith(b"~"):
         block += _id_line(given.task_id)
     if given.body is None or given.ttl <= 0:
@@ -154,9 +164,16 @@ def record(
     return Outgoing(subjects.about(Kind.RECORD, call), block, given.body or b"")
 
 
-def end(subjects: Subjects, ticket: Ticket, *, more: bytes = b"", keep: float = SHORT) -> Outgoing:
+def end(
+    subjects: Subjects,
+    ticket: Ticket,
+    *,
+    more: bytes = b"",
+    keep: float = SHORT,
+    instead: bytes = headers.ROLLUP,
+) -> Outgoing:
     """The outcome of a message that leaves no record."""
-    block = more + headers.ROLLUP + lifetime(keep)
+    block = more + instead + lifetime(keep)
     return Outgoing(subjects.about(Kind.END, ticket.place.call), block)
 
 

@@ -79,7 +79,7 @@ class Consumers:
     async def have_messages(self, queue: bytes, level: int, first: int) -> bool:
         """Whether the stream holds messages of a level, from a sequence number on."""
         subjects = self._session.subjects.level(queue, level)
-        return bool((await self._session.reader.page(subjects, first, 1)).messages)
+        return await self._session.reader.holds(subjects, first)
 
     async def pause(self, queue: bytes, until: float) -> None:
         """Have nothing delivered until a point in time; 0: deliver again."""

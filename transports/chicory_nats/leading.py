@@ -58,6 +58,10 @@ class LeaderReader:
                 break
         return Page(messages, 0)
 
+    async def holds(self, subjects: bytes, first: int = 1) -> bool:
+        """Whether there is a message from a sequence number on."""
+        return bool((await self.page(subjects, first, 1)).messages)
+
     async def scan(self, subjects: bytes, first: int = 1) -> AsyncIterator[Stored]:
         """All messages from a sequence number on, the oldest first."""
         while True:

@@ -91,6 +91,14 @@ class Reader:
         }
         return await self._get(request)
 
+    async def holds(self, subjects: bytes, first: int = 1) -> bool:
+        """Whether there is a message from a sequence number on."""
+        return bool(
+            (
+                await self._get({"seq": first, "next_by_subj": subjects.decode()}, alone=True)
+            ).messages
+        )
+
     async def scan(self, subjects: bytes, first: int = 1) -> AsyncIterator[Stored]:
         """All messages from a sequence number on, the oldest first."""
         while True:
@@ -106,11 +114,15 @@ class Reader:
         page = await self.page(subjects, limit=1)
         return len(page.messages) + page.more
 
-    async def _get(self, request: dict[str, Any]) -> Page:
+    async def _get(self, request: dict[str, Any], *, alone: bool = False) -> Page:
+        """Ask until there is an answer; ``alone``: for one message, without how many follow.
+
+        Those are what it costs the server to count.
+        """
         end = time.monotonic() + TIMEOUT
         while True:
             await self._connection.wait()
-            answer = _Answer()
+            answer = _Answer(alone)
             self._answers.add(answer)
             inbox = self._exchange.listen(answer.receive)
             begun = time.monotonic()
@@ -138,7 +150,8 @@ class Reader:
 
 
 class _Answer:
-    def __init__(self) -> None:
+    def __init__(self, alone: bool) -> None:
+        self._alone = alone
         self.messages: list[Stored] = []
         self.more = 0
         self.over: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -150,6 +163,8 @@ class _Answer:
             self.messages.append(
                 Stored(fields[b"Nats-Subject"], int(fields[b"Nats-Sequence"]), fields, body)
             )
+            if self._alone and not self.over.done():
+                self.over.set_result(True)
         elif not self.over.done():
             if code in {b"204", b"404"}:
                 self.more = int(fields.get(b"Nats-Num-Pending", b"0"))

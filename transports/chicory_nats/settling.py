@@ -28,7 +28,7 @@ from chicory_nats import composing
 from chicory_nats.acks import ACK, NAK, Acks
 from chicory_nats.ballast import Ballast
 from chicory_nats.composing import Content, Intent, guarded, intent
-from chicory_nats.headers import CANCELLED, OPERATION, REPLACES, expect, line
+from chicory_nats.headers import CANCELLED, OPERATION, REPLACES, ROLLUP, expect, line
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
 from chicory_nats.session import Session
@@ -153,7 +153,7 @@ class Settler:
             )
             return [given_back]
         if isinstance(settlement, Done) and not case.follow_ups:
-            return [self._outcome(ticket, settlement.record, guard + said, keep=self._session.keep)]
+            return [self._outcome(case, settlement.record, guard + said, self._session.keep)]
         return guarded(guard, [*self._rest(case, said), *self._replacement(case)])
 
     def _replacement(self, case: _Case) -> Sequence[Outgoing]:
@@ -189,7 +189,7 @@ class Settler:
             return []
         rest: list[Outgoing] = []
         if settlement.record is not None or not isinstance(settlement, Retry):
-            rest.append(self._outcome(ticket, settlement.record, said, keep=composing.LONG))
+            rest.append(self._outcome(case, settlement.record, said, composing.LONG))
         if isinstance(settlement, Dead):
             rest.append(composing.letter(subjects, settlement.letter))
         for one in case.follow_ups:
@@ -197,13 +197,14 @@ class Settler:
                 rest += composing.published(subjects, one)
         return rest
 
-    def _outcome(
-        self, ticket: Ticket, given: Record | None, more: bytes, *, keep: float
-    ) -> Outgoing:
-        subjects = self._session.subjects
+    def _outcome(self, case: _Case, given: Record | None, more: bytes, keep: float) -> Outgoing:
+        subjects, ticket = self._session.subjects, case.ticket
+        # where the guard says that nothing came before either, there is none to replace
+        nothing = ticket.first and case.expected == ticket.seq
+        instead = b"" if nothing else ROLLUP
         if given is None:
-            return composing.end(subjects, ticket, more=more, keep=keep)
-        return composing.record(subjects, given, more=more, keep=keep)
+            return composing.end(subjects, ticket, more=more, keep=keep, instead=instead)
+        return composing.record(subjects, given, more=more, keep=keep, instead=instead)
 
 
 def _again(subjects: Subjects, wanted: Intent, operation: bytes) -> Sequence[Outgoing]:

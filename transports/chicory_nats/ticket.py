@@ -32,6 +32,7 @@ class Ticket:
         ack: where JetStream takes the acknowledgement.
         call: identity of the message.
         basis: sequence number of what gave the lease: the message or a mark.
+        first: there was nothing of the call before the message.
         replaces: sequence number of the message that it continues, which may be there still; 0
             where there is none.
         deliveries: how often it was delivered, this time included.
@@ -45,6 +46,7 @@ class Ticket:
         "call",
         "cancelled",
         "deliveries",
+        "first",
         "place",
         "replaces",
         "seq",
@@ -70,6 +72,7 @@ class Ticket:
         self.call = call
         self.body = body
         self.basis = seq
+        self.first = False
         self.replaces = 0
         self.deliveries = 1
         self.cancelled = False

@@ -36,11 +36,16 @@ from chicory_nats.whole import whole
 
 T = TypeVar("T")
 
+_TOGETHER = 2
+"""A settlement takes two round trips, between which the server waits, and then the worker."""
+
 
 class NatsTransport:
     """Queues in a JetStream stream, shared by all who reach the server."""
 
-    abilities: Abilities = Abilities(shared=True, cross_process=True, durable=True)
+    abilities: Abilities = Abilities(
+        shared=True, cross_process=True, durable=True, together=_TOGETHER
+    )
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings

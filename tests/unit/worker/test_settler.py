@@ -6,7 +6,9 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from anyio import fail_after, wait_all_tasks_blocked
 from cable import Cable, CabledTransport, RefusalError
+from msgspec.structs import replace
 
 from chicory.testing.memory import MemoryTransport, forget
 from chicory.transport import (
@@ -18,7 +20,9 @@ from chicory.transport import (
 )
 from chicory.worker.attempt import Attempt
 from chicory.worker.farewell import Farewell
-from chicory.worker.settler import Settler
+from chicory.worker.settler import MAX_BATCH, WORTH_ANOTHER, Settler
+
+_DEADLINE = 30
 
 
 class Picky(CabledTransport):
@@ -31,6 +35,12 @@ class Picky(CabledTransport):
             self.cable.calls["refused"] += 1
             raise RefusalError("bad record")
         return await super().settle(settlements)
+
+
+class Twofold(Picky):
+    """Is good at two settlements at a time."""
+
+    abilities = replace(Picky.abilities, together=2)
 
 
 class Bench:
@@ -51,14 +61,28 @@ class Bench:
             record = Record(delivery.task_id, bodies[delivery.task_id], 60)
             self.settler.add(Attempt(delivery, 0.0), Done(delivery.receipt, record))
 
+    async def add_many(self, first: int, number: int) -> None:
+        await self.add(**{f"n{first + index}": b"1" for index in range(number)})
+
+
+async def _bench(kind, clock):
+    name = uuid4().hex
+    template = MemoryTransport(TransportSettings(url=f"memory://{name}", clock=clock))
+    async with kind.over(template, Cable()) as transport:
+        yield Bench(transport, clock)
+    forget(name)
+
 
 @pytest.fixture
 async def bench(clock):
-    name = uuid4().hex
-    template = MemoryTransport(TransportSettings(url=f"memory://{name}", clock=clock))
-    async with Picky.over(template, Cable()) as transport:
-        yield Bench(transport, clock)
-    forget(name)
+    async for bench in _bench(Picky, clock):
+        yield bench
+
+
+@pytest.fixture
+async def twofold(clock):
+    async for bench in _bench(Twofold, clock):
+        yield bench
 
 
 async def test_one_that_is_refused_does_not_take_its_batch_with_it(bench, log):
@@ -121,3 +145,80 @@ async def test_a_batch_is_no_larger_than_is_good_for_others(bench, monkeypatch):
 
     assert len(bench.answers) == 35
     assert bench.cable.calls["settle"] == 4
+
+
+async def test_one_batch_goes_at_a_time_however_much_waits(bench):
+    bench.cable.stuck.add("settle")
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(bench.settler.run)
+        await bench.add_many(0, 1)
+        await bench.cable.called("settle", 1)
+        await bench.add_many(1, 2 * MAX_BATCH)
+        await wait_all_tasks_blocked()
+        assert bench.cable.calls["settle"] == 1
+        bench.cable.mend()
+        group.cancel_scope.cancel()
+    await bench.settler.drain()
+
+    assert len(bench.answers) == 2 * MAX_BATCH + 1
+
+
+async def test_a_second_batch_goes_where_that_is_good_and_it_is_large_enough(twofold):
+    twofold.cable.stuck.add("settle")
+
+    with fail_after(_DEADLINE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(twofold.settler.run)
+            await twofold.add_many(0, 1)
+            await twofold.cable.called("settle", 1)
+            await twofold.add_many(1, WORTH_ANOTHER - 1)
+            await wait_all_tasks_blocked()
+            before = twofold.cable.calls["settle"]
+            await twofold.add_many(WORTH_ANOTHER, 1)
+            await twofold.cable.called("settle", 2)
+            await twofold.add_many(WORTH_ANOTHER + 1, 2 * MAX_BATCH)
+            await wait_all_tasks_blocked()
+            together = twofold.cable.calls["settle"]
+            twofold.cable.mend()
+            await twofold.settler.drain()
+            group.cancel_scope.cancel()
+
+    assert (before, together) == (1, 2)
+    assert len(twofold.answers) == 2 * MAX_BATCH + WORTH_ANOTHER + 1
+    assert twofold.settler.backlog == 0
+
+
+async def test_what_is_under_way_together_is_settled_though_the_worker_ends(twofold):
+    twofold.cable.stuck.add("settle")
+
+    with fail_after(_DEADLINE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(twofold.settler.run)
+            await twofold.add_many(0, 1)
+            await twofold.cable.called("settle", 1)
+            await twofold.add_many(1, WORTH_ANOTHER)
+            await twofold.cable.called("settle", 2)
+            group.cancel_scope.cancel()
+            assert len(twofold.settler.unsettled) == WORTH_ANOTHER + 1
+            twofold.cable.mend()
+        await twofold.settler.drain()
+
+    assert set(twofold.answers.values()) == {Settled.SETTLED}
+    assert len(twofold.answers) == WORTH_ANOTHER + 1
+
+
+async def test_a_few_outcomes_that_waited_for_one_batch_go_when_it_is_answered(twofold):
+    twofold.cable.stuck.add("settle")
+
+    with fail_after(_DEADLINE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(twofold.settler.run)
+            await twofold.add_many(0, 1)
+            await twofold.cable.called("settle", 1)
+            await twofold.add_many(1, 1)
+            twofold.cable.mend()
+            await twofold.cable.called("settle", 2)
+            group.cancel_scope.cancel()
+
+    assert len(twofold.answers) == 2
