@@ -176,7 +176,7 @@ class Wiped(Fault):
     async def run(self, scene: Scene) -> None:
         async with scene.away():
             await self._harm()
-        scene.enter(Event.WIPED)
+            scene.enter(Event.WIPED)
         await _until_consumed(scene)
 
 

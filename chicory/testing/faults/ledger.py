@@ -21,17 +21,19 @@ class Event(StrEnum):
     """What can happen.
 
     Of a call, noted by its producer: ``ABOUT`` to enqueue, then ``ACCEPTED``, ``REFUSED`` (surely
-    not enqueued) or ``UNSURE``. By its workers: ``FETCHED``, ``STARTED``, ``EFFECT`` (what the
-    user's code does), ``SETTLING``, then ``SETTLED``, ``FENCED`` or neither. Of the surroundings:
-    a process was ``READY``, ``KILLED``, ``STOPPED``, ``RESUMED``, or had ``STALLED`` for want of a
-    processor; the broker could not be reached between ``AWAY`` and ``BACK``; what it held was
-    ``WIPED`` by an operator; a ``FAULT`` began.
+    not enqueued) or ``UNSURE``, and ``REMOVED`` where it was cancelled before it began. By its
+    workers: ``FETCHED``, ``STARTED``, ``EFFECT`` (what the user's code does), ``SETTLING``, then
+    ``SETTLED``, ``FENCED`` or neither. Of the surroundings: a process was ``READY``, ``KILLED``,
+    ``STOPPED``, ``RESUMED``, or had ``STALLED`` for want of a processor; the broker could not be
+    reached between ``AWAY`` and ``BACK``; what it held was ``WIPED`` by an operator; a ``FAULT``
+    began.
     """
 
     ABOUT = "about"
     ACCEPTED = "accepted"
     REFUSED = "refused"
     UNSURE = "unsure"
+    REMOVED = "removed"
     FETCHED = "fetched"
     STARTED = "started"
     EFFECT = "effect"

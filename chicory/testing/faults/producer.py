@@ -24,7 +24,7 @@ from chicory.signal import Signal
 from chicory.testing.faults.kinds import Kind, draw
 from chicory.testing.faults.ledger import Event, Note, Pen
 from chicory.testing.faults.tasks import DELAY, make_app
-from chicory.transport import Accepted, PublishOutcome
+from chicory.transport import Accepted, Cancelled, PublishOutcome
 
 BATCH = 50
 PAUSE = 0.1
@@ -80,9 +80,12 @@ async def enqueue(app: Chicory, pen: Pen, kinds: Sequence[Kind], chance: Random)
     for kind, call in calls:
         if kind is Kind.CANCELLED:
             try:
-                await app.broker.cancel(call.task_id)
+                answer = await app.broker.cancel(call.task_id)
             except BrokerConnectionError:
                 logging.getLogger(__name__).info("a cancellation was not answered")
+            else:
+                if answer is Cancelled.REMOVED:
+                    pen.note(Event.REMOVED, call.task_id)
 
 
 def _sender(app: Chicory, kind: Kind, chance: Random) -> Sender[..., Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
@@ -11,6 +11,7 @@ from anyio import create_task_group
 from msgspec import Struct
 
 from chicory import record
+from chicory.errors import ChicoryError
 from chicory.states import TaskState
 from chicory.testing.faults.catalogue import Fault, Maker, makers, schedule
 from chicory.testing.faults.figures import Figures, measure
@@ -88,16 +89,26 @@ async def run(stage: Stage, folder: Path, plan: Plan) -> Outcome:
     async with scene.opened():
         try:
             await _Course(scene, plan, faults).run()
+        except* RunError as errors:
+            troubles += [str(error) for error in _each(errors)]
+        try:
             left = await _look(scene)
             await scene.leave(_STOPPING)
-        except RunError as error:
+        except (ChicoryError, RunError) as error:
             troubles.append(str(error))
-            left = await _look(scene)
         scene.catch_up()
     troubles += scene.failures
     terms = Terms(plan.lease, plan.max_crashes, stage.forgets_leases)
     finding = judge(scene.entries, left, terms)
     return Outcome(finding, measure(scene.entries), troubles)
+
+
+def _each(errors: BaseExceptionGroup[RunError]) -> Iterator[RunError]:
+    for error in errors.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _each(error)
+        else:
+            yield error
 
 
 def _environment(plan: Plan) -> Mapping[str, str]:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -67,7 +68,8 @@ class Scene:
         lease: seconds.
         app: for the run's own questions; not through the proxy.
         workers: those that were started and are not known to have ended.
-        offered: calls that were to be enqueued.
+        kinds: calls that were to be enqueued, by kind.
+        keeps: whether all entries of the ledger are kept; for millions of calls they are too many.
         over: the calls that have come to their end, as far as the ledger tells.
         ready: ids of the workers that have begun to work.
         failures: processes that ended as they should not.
@@ -88,7 +90,8 @@ class Scene:
         self.entries: list[Entry] = []
         self.workers: list[Process] = []
         self.producers: list[Process] = []
-        self.offered = 0
+        self.kinds: Counter[str] = Counter()
+        self.keeps = True
         self.over: set[str] = set()
         self.ready: set[int] = set()
         self.failures: list[str] = []
@@ -100,6 +103,11 @@ class Scene:
         self._reader = Reader(self.ledger)
         self._signal = Signal(SystemClock())
         self.app: Chicory
+
+    @property
+    def offered(self) -> int:
+        """How many calls were to be enqueued."""
+        return self.kinds.total()
 
     # -- its begin and end ----------------------------------------------------------------
 
@@ -268,12 +276,15 @@ class Scene:
         entries = self._reader.read()
         for entry in entries:
             if entry.event is Event.ABOUT:
-                self.offered += 1
-            elif entry.event is Event.SETTLED and entry.detail.partition(":")[0] in {DONE, DEAD}:
+                self.kinds[entry.detail] += 1
+            elif entry.event is Event.REMOVED or (
+                entry.event is Event.SETTLED and entry.detail.partition(":")[0] in {DONE, DEAD}
+            ):
                 self.over.add(entry.key)
             elif entry.event is Event.READY:
                 self.ready.add(entry.pid)
-        self.entries += entries
+        if self.keeps:
+            self.entries += entries
         gone = [worker for worker in self.workers if not worker.runs]
         for worker in gone:
             self._bury(worker)

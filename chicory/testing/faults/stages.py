@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
-from collections.abc import Mapping
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import anyio
 from anyio import to_thread
@@ -15,16 +20,63 @@ from chicory.testing.faults.servers import Server, free_port, program
 from chicory.testing.faults.stage import Harm, Stage
 
 SQUEEZE = 1.0
-"""Seconds for which a server has no memory."""
+"""Seconds for which a server has no memory, or a disk no room."""
+DISK = 512 << 20
+"""Bytes of the disk of an SQLite file."""
 
 
 class SQLiteStage(Stage):
-    """One file; no server."""
+    """One file; no server. Where this process may mount one, on a disk of its own that fills."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._is_mounted = False
 
     def url(self, port: int | None) -> str:
         """The file."""
         assert port is None
         return f"sqlite:///{self.folder / 'chicory.db'}"
+
+    def start(self) -> None:
+        """Mount the disk."""
+        self._is_mounted = _can_mount() and _ran(
+            "mount", "-t", "tmpfs", "-o", f"size={DISK}", "tmpfs", str(self.folder)
+        )
+
+    def kill(self) -> None:
+        """Unmount it."""
+        if self._is_mounted:
+            _ran("umount", "--lazy", str(self.folder))
+
+    def harms(self) -> Mapping[str, Harm]:
+        """A disk that is full."""
+        return {"disk full": self._fill} if _can_mount() else {}
+
+    async def _fill(self) -> None:
+        if not self._is_mounted:
+            return
+        ballast = self.folder / "ballast"
+        try:
+            await to_thread.run_sync(_fill, ballast)
+            await anyio.sleep(SQUEEZE)
+        finally:
+            ballast.unlink()
+
+
+def _can_mount() -> bool:
+    return sys.platform == "linux" and os.geteuid() == 0
+
+
+def _ran(*command: str) -> bool:
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0  # noqa: S603
+
+
+def _fill(ballast: Path) -> None:
+    with ballast.open("wb", buffering=0) as file, suppress(OSError):
+        for size in (1 << 20, 1 << 12):
+            with suppress(OSError):
+                while file.write(bytes(size)):
+                    pass
 
 
 class RedisStage(Stage):
@@ -133,6 +185,40 @@ class NatsStage(Stage):
     def kill(self) -> None:
         """Kill the server."""
         self._server.kill()
+
+    def wipes(self) -> Mapping[str, Harm]:
+        """What destroys calls, or leases."""
+        return {
+            "stream purged": partial(self._to_each_stream, "PURGE"),
+            "stream deleted": partial(self._to_each_stream, "DELETE"),
+            "consumers deleted": self._delete_consumers,
+        }
+
+    async def _to_each_stream(self, verb: str) -> None:
+        for stream in await self._names("STREAM.NAMES", "streams"):
+            await to_thread.run_sync(self._ask, f"STREAM.{verb}.{stream}")
+
+    async def _delete_consumers(self) -> None:
+        for stream in await self._names("STREAM.NAMES", "streams"):
+            for consumer in await self._names(f"CONSUMER.NAMES.{stream}", "consumers"):
+                await to_thread.run_sync(self._ask, f"CONSUMER.DELETE.{stream}.{consumer}")
+
+    async def _names(self, request: str, field: str) -> Sequence[str]:
+        answer = await to_thread.run_sync(self._ask, request)
+        return answer.get(field) or []
+
+    def _ask(self, request: str) -> dict[str, Any]:
+        subject = f"$JS.API.{request}"
+        with socket.create_connection(("127.0.0.1", self.port or 0), timeout=30) as line:
+            line.sendall(
+                b'CONNECT {"verbose":false}\r\nSUB answers 1\r\n'
+                + f"PUB {subject} answers 0\r\n\r\n".encode()
+            )
+            with line.makefile("rb") as lines:
+                for said in lines:
+                    if said.startswith(b"MSG "):
+                        return json.loads(lines.read(int(said.split()[-1])))
+        raise RuntimeError(f"{subject}: no answer")
 
 
 STAGES: Mapping[str, type[Stage]] = {

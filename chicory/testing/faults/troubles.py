@@ -83,9 +83,10 @@ class Troubles:
         """How often the broker went away in between."""
         return sum(span.begin <= end and span.end >= begin for span in self.outages)
 
-    def wiped(self, begin: float) -> bool:
-        """Whether what was there then was destroyed later."""
-        return bisect_left(self.wipes, begin) < len(self.wipes)
+    def wiped(self, begin: float, end: float = inf) -> bool:
+        """Whether what was there at first was destroyed until then."""
+        place = bisect_left(self.wipes, begin)
+        return place < len(self.wipes) and self.wipes[place] <= end
 
 
 def _end(spans: list[Span], at: float) -> None:

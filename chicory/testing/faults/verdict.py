@@ -30,6 +30,7 @@ class Broken(StrEnum):
     END = "wrong end"
     EFFECT = "outcome without its effect"
     GHOST = "run although never enqueued"
+    CANCELLED = "run although cancelled"
 
 
 class Breach(Struct, frozen=True):
@@ -192,6 +193,9 @@ class _Case:
             yield Broken.GHOST, "nobody enqueued it"
         elif begun and self._events[Event.REFUSED]:
             yield Broken.GHOST, "it had been refused"
+        removed = self._events[Event.REMOVED]
+        if removed and any(e.at > removed[0].at for e in begun):
+            yield Broken.CANCELLED, "it was fetched after it had been removed"
 
     def _outcomes(self) -> Iterator[tuple[Broken, str]]:
         settled = self._ends(Event.SETTLED)
@@ -205,7 +209,7 @@ class _Case:
         if self._outcome is None:
             return
         told = {_state(e.detail) for e in settled or self._ends(Event.SETTLING)}
-        if self._outcome is TaskState.CANCELLED or self._kind is None:
+        if self._kind in {Kind.CANCELLED, None}:
             told |= {TaskState.CANCELLED}
         if self._outcome not in told:
             yield Broken.OUTCOMES, f"stored as {self._outcome}, which nobody settled"
@@ -224,6 +228,8 @@ class _Case:
                 yield Broken.RELEASED, f"attempt {attempt} was begun, and nobody asked for it"
 
     def _repeats(self) -> Iterator[tuple[Broken, str]]:
+        if self._troubles.wiped(self._begin, self._end):
+            return  # the operator's, too
         by_attempt: defaultdict[int, list[Entry]] = defaultdict(list)
         for entry in self._events[Event.STARTED]:
             by_attempt[entry.attempt].append(entry)

@@ -164,6 +164,14 @@ def test_what_an_operator_destroyed_is_forgiven_and_what_came_later_is_not():
     assert after.broken == {Broken.LOST}
 
 
+def test_what_ran_when_an_operator_destroyed_its_lease_may_run_again_and_what_came_later_not():
+    before = a_story().tell(Event.WIPED).begun(TWO).ended(TWO).stored()
+    after = Story().tell(Event.WIPED).enqueued().begun().begun(TWO).ended(TWO).stored()
+
+    assert before.broken == set()
+    assert after.broken == {Broken.REPEATED}
+
+
 # -- outcomes ------------------------------------------------------------------------------------
 
 
@@ -299,6 +307,13 @@ def test_a_call_is_buried_as_crashing_only_after_so_many_lost_leases(deaths):
 )
 def test_what_nobody_enqueued_is_found(story):
     assert Broken.GHOST in story.broken
+
+
+def test_what_was_cancelled_before_it_began_must_not_begin():
+    story = Story().enqueued(Kind.CANCELLED).tell(Event.REMOVED, PRODUCER, key=KEY)
+
+    assert story.stored(TaskState.CANCELLED).broken == set()
+    assert Broken.CANCELLED in story.begun().broken
 
 
 # -- any story -----------------------------------------------------------------------------------

@@ -1,0 +1,223 @@
+"""Many calls of all kinds and no fault: ``python tests/faults/soak.py redis 1000000``.
+
+What must be as it was in the end: the memory of the workers, their files, threads and connections,
+and what the broker holds once results have expired and dead letters are gone.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import sys
+import time
+from collections.abc import Callable, Mapping
+from contextlib import closing
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import anyio
+import nats
+import redis
+
+from chicory.testing.faults.kinds import Kind
+from chicory.testing.faults.scene import Process, Scene
+from chicory.testing.faults.stage import Stage
+from chicory.testing.faults.stages import STAGES
+
+TTL = 10.0
+"""Seconds for which results are kept."""
+WARM = 3000
+"""Calls after which everything is there that stays."""
+AHEAD = 4000
+WORKERS, CONCURRENCY, PRODUCERS = 2, 32, 2
+PATIENCE = 120.0
+CALM = 12.0
+"""Seconds without a change after which a broker's leftovers are what stays: SQLite removes what has
+expired whenever a worker's heart beats, every 10 s."""
+EVERY = 2.0
+
+
+class Size(NamedTuple):
+    """A process as the kernel sees it."""
+
+    megabytes: float
+    files: int
+    threads: int
+
+    @classmethod
+    def of(cls, process: Process) -> Size:
+        folder = Path(f"/proc/{process.pid}")
+        lines = (folder / "status").read_text().splitlines()
+        status = dict(line.split(":", 1) for line in lines)
+        return cls(
+            int(status["VmRSS"].split()[0]) / 1024,
+            len(list((folder / "fd").iterdir())),
+            int(status["Threads"]),
+        )
+
+
+# -- what a broker holds -------------------------------------------------------------------------
+
+
+def rows(stage: Stage) -> dict[str, int]:
+    with closing(sqlite3.connect(stage.folder / "chicory.db")) as database:
+        tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return {
+            name: database.execute(f'SELECT COUNT(*) FROM "{name}"').fetchone()[0]
+            for (name,) in tables
+        }
+
+
+def keys(stage: Stage) -> dict[str, int]:
+    with redis.Redis(port=stage.port, protocol=2) as client:
+        names = [
+            key.decode().partition("}:")[2].split(":")[0] for key in client.scan_iter(count=1000)
+        ]
+        found = {f"keys {kind}": names.count(kind) for kind in sorted(set(names))}
+        return found | {"clients": client.info("clients")["connected_clients"] - 1}
+
+
+def subjects(stage: Stage) -> dict[str, int]:
+    async def ask() -> dict[str, int]:
+        client = await nats.connect(stage.url(None))
+        try:
+            answer = await client.request("$JS.API.STREAM.INFO.CHICORY_chicory", b"", timeout=5)
+        finally:
+            await client.close()
+        state = json.loads(answer.data)["state"]
+        return {
+            "messages": state["messages"],
+            "subjects": state.get("num_subjects", 0),
+            "consumers": state["consumer_count"],
+        }
+
+    return anyio.run(ask)
+
+
+CENSUS: Mapping[str, Callable[[Stage], dict[str, int]]] = {
+    "sqlite": rows,
+    "redis": keys,
+    "nats": subjects,
+}
+
+
+# -- the soak ------------------------------------------------------------------------------------
+
+
+class Soaked(NamedTuple):
+    """What came of it: before, that is after some calls, and after all of them."""
+
+    calls: int
+    seconds: float
+    sizes_before: list[Size]
+    sizes_after: list[Size]
+    most: float
+    left_before: dict[str, int]
+    left_after: dict[str, int]
+    letters: int
+    failing: int
+    failures: list[str]
+
+
+class Soak:
+    def __init__(self, name: str, folder: Path, calls: int, say=print, backend="asyncio") -> None:
+        self._name = name
+        self._calls = calls
+        self._say = say
+        (folder / "broker").mkdir()
+        self._stage = STAGES[name](folder / "broker")
+        environment = {
+            "CHICORY_BACKEND_RESULT_TTL": str(TTL),
+            "CHICORY_WORKER_CONCURRENCY": str(CONCURRENCY),
+        }
+        self._scene = Scene(self._stage, folder, backend, 8.0, environment)
+        self._scene.keeps = False
+        self._most = 0.0
+
+    async def run(self) -> Soaked:
+        scene = self._scene
+        async with scene.opened():
+            for _ in range(WORKERS):
+                scene.start_worker()
+            producers = [scene.start_producer(f"soak-{number}") for number in range(PRODUCERS)]
+            await self._produce(producers, WARM)
+            letters = await self._empty()
+            left_before = await self._leftovers()
+            sizes_before: list[Size] = []
+            begun = time.monotonic()
+            await self._produce(producers, max(WARM, self._calls // 10))
+            sizes_before = self._sizes()
+            await self._produce(producers, self._calls)
+            letters += await self._empty()
+            seconds = time.monotonic() - begun
+            for producer in producers:
+                scene.end_producer(producer)
+            await scene.until(
+                lambda: not any(one.runs for one in producers), PATIENCE, "producers do not end"
+            )
+            left_after = await self._leftovers()
+            sizes_after = self._sizes()
+            await scene.leave(PATIENCE)
+        return Soaked(
+            scene.offered,
+            seconds,
+            sizes_before,
+            sizes_after,
+            self._most,
+            left_before,
+            left_after,
+            letters,
+            scene.kinds[Kind.FAILING],
+            scene.failures,
+        )
+
+    async def _produce(self, producers: list[Process], calls: int) -> None:
+        scene = self._scene
+        said = time.monotonic()
+        while scene.offered < calls:
+            allowed = min(calls, len(scene.over) + AHEAD)
+            for producer in producers:
+                scene.allow(producer, -(-allowed // len(producers)))
+            await anyio.sleep(0.1)
+            if time.monotonic() > said + EVERY:
+                said = time.monotonic()
+                sizes = self._sizes()
+                self._most = max([self._most, *(size.megabytes for size in sizes)])
+                self._say(f"{len(scene.over)} over, {sizes}")
+
+    async def _empty(self) -> int:
+        """Wait until all have come to an end, and discard the dead letters; how many."""
+        broker = self._scene.app.broker
+        with anyio.fail_after(PATIENCE):
+            while (counts := (await broker.counts(["default"]))["default"]) and (
+                counts.ready or counts.delayed or counts.leased
+            ):
+                await anyio.sleep(0.1)
+        return await broker.purge_dlq("default")
+
+    async def _leftovers(self) -> dict[str, int]:
+        await anyio.sleep(TTL)
+        calm_since, last = time.monotonic(), dict[str, int]()
+        while time.monotonic() < calm_since + CALM:
+            found = await anyio.to_thread.run_sync(CENSUS[self._name], self._stage)
+            if found != last:
+                self._say(f"left: {found}")
+                calm_since, last = time.monotonic(), found
+            await anyio.sleep(0.5)
+        return last
+
+    def _sizes(self) -> list[Size]:
+        return [Size.of(worker) for worker in self._scene.workers if worker.runs]
+
+
+def main() -> None:
+    name, calls = sys.argv[1], int(sys.argv[2])
+    with TemporaryDirectory() as folder:
+        found = anyio.run(Soak(name, Path(folder), calls).run)
+    for field, value in found._asdict().items():
+        print(f"{field}: {value}")
+
+
+if __name__ == "__main__":
+    main()
