@@ -24,6 +24,7 @@ T = TypeVar("T")
 
 FAREWELL = 5.0
 """Seconds that the end of the interpreter waits for connections to be closed."""
+_TOO_LATE = "the interpreter ends: no call can be made any more"
 
 
 def run_sync(
@@ -83,7 +84,11 @@ class Portal:
         self._is_open = True
         self._calls: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._main, name="chicory portal", daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError:
+            self._loop.close()
+            raise
 
     def runs_here(self) -> bool:
         """Whether the caller is on this loop."""
@@ -95,7 +100,7 @@ class Portal:
             if self._is_open:
                 self._loop.call_soon_threadsafe(self._begin, call)
                 return
-        raise BrokerConnectionError("the interpreter ends: no call can be made any more")
+        raise BrokerConnectionError(_TOO_LATE)
 
     def close(self) -> None:
         """End the calls under way, close what is to be closed, end the thread. Idempotent."""
@@ -213,9 +218,19 @@ def _portal() -> Portal:
     if _current is None:
         with _starting:
             if _current is None:
-                _current = Portal()
+                _current = _new_portal()
                 atexit.register(_current.close)
     return _current
+
+
+def _new_portal() -> Portal:
+    try:
+        return Portal()
+    except RuntimeError as error:
+        # in a function of atexit: threads, and modules that use them, are refused by then
+        if threading.main_thread().is_alive():
+            raise
+        raise BrokerConnectionError(_TOO_LATE) from error
 
 
 def _leave_to_the_parent() -> None:

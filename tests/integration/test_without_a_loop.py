@@ -60,6 +60,23 @@ if child:
 """
 
 
+AT_EXIT = """
+import atexit
+
+def last_words():
+    try:
+        add.send_sync(1, 1)
+        print("sent")
+    except Exception as error:
+        print(type(error).__name__, error)
+
+atexit.register(last_words)
+if "{first}" == "a call before":
+    add.send_sync(1, 1)
+"""
+"""A function that is registered before the first call is called after the loop has ended."""
+
+
 @pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
 def url(request, tmp_path) -> Iterator[str]:
     match request.param:
@@ -96,3 +113,15 @@ def test_a_daemon_thread_that_waits_does_not_keep_the_interpreter(tmp_path):
 
 def test_a_forked_child_has_a_connection_of_its_own(tmp_path):
     assert run(FORKED, f"sqlite:///{tmp_path / 'queue.db'}", tmp_path) == "3\n"
+
+
+@pytest.mark.parametrize("first", ["a call before", "no call before"])
+def test_a_call_at_exit_is_sent_or_says_that_it_is_too_late(first, tmp_path):
+    url = f"sqlite:///{tmp_path / 'queue.db'}"
+
+    said = run(AT_EXIT.replace("{first}", first), url, tmp_path)
+
+    too_late = "BrokerConnectionError the interpreter ends: no call can be made any more\n"
+    assert said == too_late or (said, first) == ("sent\n", "no call before")
+    waiting = run("print(app.run_sync(app.broker.get_queue_size))", url, tmp_path)
+    assert int(waiting) == (first == "a call before") + (said == "sent\n")
