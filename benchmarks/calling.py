@@ -16,7 +16,7 @@ _WARMING_UP = 100
 
 async def sync(job: Job) -> Figures:
     """Calls of ``send_sync`` by one thread, and their share of what ``await send`` does."""
-    load = workload(job.url)
+    load = workload(job)
     count = max(1, job.count // _TURNS)
     awaited: list[float] = []
     blocked: list[float] = []

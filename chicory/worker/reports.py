@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from contextlib import suppress
 
+from anyio import Lock
 from msgspec.structs import replace
 
 from chicory import progress
@@ -37,6 +39,8 @@ class Reports:
         self._ttl = ttl
         self._farewell = farewell
         self._latest: dict[str, Progress] = {}
+        self._under_way: Collection[str] = ()
+        self._turn = Lock(fast_acquire=True)
         self._lock = threading.Lock()
         self._news = Signal(SystemClock())
         self._patience = Patience("reporting progress")
@@ -62,6 +66,14 @@ class Reports:
             if not self._latest:
                 await self._news.wait(seen)
 
+    async def hurry(self, task_ids: Collection[str]) -> None:
+        """Store what these calls, which have ended, reported last; a broker that cannot is left."""
+        with self._lock:
+            concerned = any(one in self._latest or one in self._under_way for one in task_ids)
+        if concerned:
+            with suppress(BrokerConnectionError, QueueFullError):
+                await self._send(task_ids)
+
     async def close(self) -> None:
         """Store what is left, if the broker answers: a report is no promise."""
         with self._farewell.shield():
@@ -71,23 +83,25 @@ class Reports:
             except (BrokerConnectionError, QueueFullError):
                 return
 
-    async def _send(self) -> None:
-        batch = self._take()
-        if not batch:
-            return
-        records = [
-            Record(progress.key(task_id), progress.encode(report), self._ttl)
-            for task_id, report in batch.items()
-        ]
-        try:
-            await self._transport.store(records)
-        except BaseException:
-            with self._lock:
-                self._latest = batch | self._latest
-            raise
+    async def _send(self, task_ids: Collection[str] | None = None) -> None:
+        async with self._turn:
+            batch = self._under_way = self._take(task_ids)
+            try:
+                if batch:
+                    await self._transport.store(
+                        [
+                            Record(progress.key(task_id), progress.encode(report), self._ttl)
+                            for task_id, report in batch.items()
+                        ]
+                    )
+            except BaseException:
+                with self._lock:
+                    self._latest = batch | self._latest
+                raise
+            finally:
+                self._under_way = ()
 
-    def _take(self) -> dict[str, Progress]:
+    def _take(self, task_ids: Collection[str] | None) -> dict[str, Progress]:
         with self._lock:
-            return {
-                task_id: self._latest.pop(task_id) for task_id in list(self._latest)[:MAX_BATCH]
-            }
+            wanted = list(self._latest) if task_ids is None else set(task_ids) & set(self._latest)
+            return {task_id: self._latest.pop(task_id) for task_id in list(wanted)[:MAX_BATCH]}

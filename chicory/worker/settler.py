@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from anyio import Event, Lock, create_task_group
 from msgspec.structs import replace
@@ -63,6 +63,7 @@ class Settler:
         farewell: how long to wait for an answer once the worker ends.
         now: the app's time.
         answered: called on the event loop.
+        before: awaited with the ids of calls that are about to be settled.
     """
 
     def __init__(
@@ -72,7 +73,9 @@ class Settler:
         farewell: Farewell,
         now: Callable[[], float],
         answered: Answer,
+        before: Callable[[Collection[str]], Awaitable[None]] | None = None,
     ) -> None:
+        self._before = before
         self._transport = transport
         self._results = results
         self._farewell = farewell
@@ -148,6 +151,8 @@ class Settler:
             await self._patience.after(error)
 
     async def _send_all(self, lane: _Lane) -> None:
+        if self._before is not None:
+            await self._before([attempt.delivery.task_id for attempt, _ in lane.sending])
         leased = [item for item in lane.sending if not item[0].acknowledged]
         acknowledged = [item for item in lane.sending if item[0].acknowledged]
         for items, step in ((leased, self._settle), (acknowledged, self._conclude)):

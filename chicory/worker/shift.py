@@ -84,7 +84,14 @@ class Shift:
             seal=app.seal,
         )
         results = transports[1] if len(transports) > 1 else None
-        self._settler = Settler(transports[0], results, self._farewell, self._now, self._answered)
+        self._settler = Settler(
+            transports[0],
+            results,
+            self._farewell,
+            self._now,
+            self._answered,
+            self._reports.hurry,
+        )
         self._slots = Slots(group, config.concurrency, self._run, self._finish)
         self._intake = Intake(
             transports[0],

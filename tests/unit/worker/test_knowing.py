@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from chicory import Chicory, Progress, RetryPolicy, TaskContext, TaskState, current
+from chicory import Chicory, Progress, RetryPolicy, TaskContext, TaskError, TaskState, current
 from chicory.context import SnoozeTask
+from chicory.errors import QueueFullError
 from chicory.message import TaskMessage
 from chicory.outcome import Postpone, Raised, Terms, decide
 from chicory.progress import key
@@ -225,6 +227,48 @@ async def test_the_last_report_is_stored_before_the_worker_ends(app, working):
         await handle.get()
 
     assert (await handle.progress()).done == 1000
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_who_has_the_result_has_the_last_report(app, working, cable, ends):
+    gate = anyio.Event()
+
+    @app.task(name="work")
+    async def work(ctx: TaskContext) -> None:
+        ctx.progress(1, 3)
+        await gate.wait()
+        ctx.progress(2, 3)
+        if ends:
+            ctx.progress(3, 3)
+            return
+        ctx.progress(3, 3)
+        raise ValueError
+
+    cable.stuck.add("store")
+    async with working():
+        handle = await work.delay()
+        await cable.called("store", 1)
+        gate.set()
+        for _ in range(100):
+            await anyio.lowlevel.checkpoint()
+        assert cable.calls["settle"] == 0
+        cable.mend()
+        with suppress(TaskError):
+            await handle.get()
+        report = await handle.progress()
+
+    assert (report.done, report.total) == (3, 3)
+
+
+async def test_an_outcome_does_not_wait_for_a_report_that_cannot_be_stored(app, working, cable):
+    @app.task(name="work")
+    async def work(ctx: TaskContext) -> str:
+        ctx.progress(1)
+        return "done"
+
+    cable.refused["store"] = QueueFullError("full")
+    async with working():
+        assert await (await work.delay()).get() == "done"
 
 
 async def test_a_report_is_no_result_and_outlives_none(app, working, clock):
