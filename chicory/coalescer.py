@@ -12,18 +12,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from anyio import CancelScope, Event, get_cancelled_exc_class
+from anyio import CancelScope, get_cancelled_exc_class
+
+from chicory.loop import Turn, turns
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 
 class _Call(Generic[T, R]):
-    __slots__ = ("error", "event", "gone", "item", "leads", "result", "sent")
+    __slots__ = ("error", "gone", "item", "leads", "result", "sent", "turn")
 
     def __init__(self, item: T) -> None:
         self.item = item
-        self.event: Event | None = None
+        self.turn: Turn | None = None
         self.sent = False
         self.gone = False
         self.leads = False
@@ -42,6 +44,7 @@ class Coalescer(Generic[T, R]):
         self._limit = limit
         self._waiting: deque[_Call[T, R]] = deque()
         self._busy = False
+        self._turns: Callable[[], Turn] | None = None
 
     async def submit(self, item: T) -> R:
         """The answer to this item; errors of the round trip are raised to each of its callers.
@@ -59,9 +62,11 @@ class Coalescer(Generic[T, R]):
         return call.result  # pyright: ignore[reportReturnType]
 
     async def _turn(self, call: _Call[T, R]) -> None:
-        call.event = Event()
+        if self._turns is None:
+            self._turns = turns()
+        call.turn = self._turns()
         try:
-            await call.event.wait()
+            await call.turn.wait()
         except BaseException:
             call.gone = True
             if not call.sent:
@@ -90,8 +95,8 @@ class Coalescer(Generic[T, R]):
                 call.error = error
         finally:
             for call in batch:
-                if call.sent and call.event is not None:
-                    call.event.set()
+                if call.sent and call.turn is not None:
+                    call.turn.come()
             self._pass_on()
 
     def _take_back(self, batch: Sequence[_Call[T, R]]) -> None:
@@ -111,8 +116,8 @@ class Coalescer(Generic[T, R]):
         if self._waiting:
             heir = self._waiting[0]
             heir.leads = True
-            assert heir.event is not None
-            heir.event.set()
+            assert heir.turn is not None
+            heir.turn.come()
 
 
 def _own(error: BaseException) -> BaseException:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from anyio import fail_after, from_thread, to_thread
 
-from chicory.loop import current_loop, spawn
+from chicory.loop import current_loop, spawn, turns
 
 
 async def test_a_loop_has_one_key():
@@ -114,3 +114,36 @@ async def test_a_loop_in_another_thread_is_another_one():
 
     assert ours is current_loop().key
     assert other is not ours
+
+
+async def test_a_turn_comes_before_and_after_somebody_waits():
+    make = turns()
+    early, late = make(), make()
+    early.come()
+    passed: list[str] = []
+
+    async def wait() -> None:
+        await late.wait()
+        passed.append("late")
+
+    with fail_after(60):
+        await early.wait()
+        async with anyio.create_task_group() as group:
+            group.start_soon(wait)
+            await anyio.wait_all_tasks_blocked()
+            assert passed == []
+            late.come()
+            late.come()
+
+    assert passed == ["late"]
+
+
+async def test_a_turn_that_comes_for_who_was_cancelled_does_nothing():
+    turn = turns()()
+
+    with fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(turn.wait)
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+        turn.come()

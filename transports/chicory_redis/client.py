@@ -13,12 +13,14 @@ from redis.exceptions import RedisError
 from chicory.transport import (
     Delivery,
     Lease,
+    Publication,
+    PublishOutcome,
     Receipt,
     Settled,
     Settlement,
     TransportSettings,
 )
-from chicory_redis import keys, settling, times
+from chicory_redis import keys, publishing, settling, times
 from chicory_redis.address import Address
 from chicory_redis.connecting import Connector
 from chicory_redis.fetching import Fetching
@@ -47,8 +49,8 @@ class Client:
         base = keys.base(address.key_prefix, settings.namespace)
         connector = Connector(address, f"chicory-{name}")
         self._wire = Wire(connector)
-        self._server = Server(self._wire, base, name, address.consumer_group)
         self._operations = Operations()
+        self._server = Server(self._wire, self._operations, base, name, address.consumer_group)
         wakes = keys.wakes(base, name)
         self._wakes = wakes.encode()
         self._listener = Listener(connector, wakes, self._heard, self._connected)
@@ -101,9 +103,13 @@ class Client:
         """Extend leases."""
         return await self._operations.run(self._fetching.renew(receipts))
 
+    async def publish(self, publications: Sequence[Publication]) -> list[PublishOutcome]:
+        """Store messages."""
+        return await publishing.publish(self._server, publications)
+
     async def settle(self, settlements: Sequence[Settlement]) -> list[Settled]:
         """Make outcomes durable."""
-        answers = await self.run(settling.settle, settlements)
+        answers = await settling.settle(self._server, settlements)
         self._fetching.settled([settlement.receipt for settlement in settlements])
         return answers
 

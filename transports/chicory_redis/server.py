@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from typing import Any, cast
 
+from anyio import CancelScope
 from redis.exceptions import MovedError, RedisError
 
 from chicory_redis.address import Node
+from chicory_redis.operations import Operations
 from chicory_redis.resending import Resending
 from chicory_redis.scripts import load
 from chicory_redis.translation import Lost, is_unknown_script, takes_no_writes, translated
@@ -23,13 +25,17 @@ class Server:
 
     Args:
         wire: the connection.
+        operations: runs what must not be left half-way.
         base: of the keys.
         client: unique name of this client.
         group: name of the streams' consumer group.
     """
 
-    def __init__(self, wire: Wire, base: str, client: str, group: str) -> None:
+    def __init__(
+        self, wire: Wire, operations: Operations, base: str, client: str, group: str
+    ) -> None:
         self.wire = wire
+        self._operations = operations
         self.base = base
         self.client = client
         self._group = group
@@ -47,18 +53,43 @@ class Server:
                 await resending.after(error)
 
     async def run_once(self, name: str, *args: Any) -> Any:
-        """Run a script that must not be run twice: sent again, it gives the answer it gave."""
-        resending = Resending(self.address)
-        async with self._locks.setdefault(name, asyncio.Lock()):  # one memo for each script
+        """Run a script that must not be run twice: sent again, it gives the answer it gave.
+
+        Cancelled, it has been done or was not begun. What all goes well with needs no task of its
+        own for that: who is cancelled, as who gets no answer, asks for the answer again.
+        """
+        lock = self._locks.get(name) or self._locks.setdefault(name, asyncio.Lock())
+        async with lock:  # one memo for each script
             self._turn += 1
             call = (f"{self.client}:{name}", self._turn)
-            again = 0
-            while True:
-                try:
-                    return await self.attempt(name, *call, again, *args)
-                except _FAILURES as error:
-                    await resending.after(error)
-                    again = 1
+            if not self.wire.is_connected:
+                return await self._operations.run(self._insist(name, call, 0, args))
+            try:
+                return await self.attempt(name, *call, 0, *args)
+            except _FAILURES as error:
+                return await self._operations.run(self._insist(name, call, 1, args, error))
+            except asyncio.CancelledError:
+                with CancelScope(shield=True):
+                    await self._operations.begin(self._insist(name, call, 1, args)).outlast()
+                raise
+
+    async def _insist(
+        self,
+        name: str,
+        call: tuple[str, int],
+        again: int,
+        args: tuple[Any, ...],
+        error: Exception | None = None,
+    ) -> Any:
+        resending = Resending(self.address)
+        while True:
+            if error is not None:
+                await resending.after(error)
+                again = 1
+            try:
+                return await self.attempt(name, *call, again, *args)
+            except _FAILURES as failure:
+                error = failure
 
     async def command(self, *args: Any) -> Any:
         """Send a plain command that may be sent twice."""

@@ -29,7 +29,7 @@ from chicory.transport import (
     TransportSettings,
     WorkerRecord,
 )
-from chicory_redis import heartbeats, letters, publishing, settling
+from chicory_redis import heartbeats, letters, settling
 from chicory_redis import queues as whole_queues
 from chicory_redis import records as recording
 from chicory_redis.address import parse
@@ -96,7 +96,7 @@ class RedisTransport:
 
     async def publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         """Store messages."""
-        return await self._run(publishing.publish, publications)
+        return await self._bridge.run(self._open.publish, publications)
 
     async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
         """Lease messages, waiting for the first one."""

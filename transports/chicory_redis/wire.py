@@ -58,6 +58,11 @@ class Wire:
         self.calls += 1
         return await line.call(args)
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether a call is sent at once."""
+        return self._line is not None and not self._line.is_cut
+
     def cut(self, cause: BaseException) -> None:
         """Give the connection up; the next call makes a new one."""
         if self._line is not None:
@@ -111,24 +116,32 @@ class _Line:
         self._connection = connection
         self._patience = patience
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[asyncio.Future[Any]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self._reader = self._loop.create_task(self._read())
 
     async def call(self, args: tuple[Any, ...]) -> Any:
         # before anything waits for an answer: what cannot be packed is never sent, and gets none
         packed = _pack(args) if _pack is not None else self._connection.pack_command(*args)
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append(answer)
-        silence = TimeoutError(f"no answer within {self._patience:g} s")
-        timer = self._loop.call_later(self._patience, self.cut, silence)
+        self._waiting.append((answer, self._loop.time()))
+        if self._alarm is None:  # one for all: a timer for each call costs as much as the call
+            self._alarm = self._loop.call_later(self._patience, self._look)
         try:
             await self._connection.send_packed_command(packed, check_health=False)
         except CLIENT_ERRORS as error:
             self.cut(error)
-        try:
-            return await answer
-        finally:
-            timer.cancel()
+        return await answer
+
+    def _look(self) -> None:
+        """See whether the next answer is overdue."""
+        self._alarm = None
+        if self._waiting:
+            overdue_at = self._waiting[0][1] + self._patience
+            if self._loop.time() >= overdue_at:
+                self.cut(TimeoutError(f"no answer within {self._patience:g} s"))
+            else:
+                self._alarm = self._loop.call_at(overdue_at, self._look)
 
     def cut(self, cause: BaseException) -> None:
         if self.is_cut:
@@ -137,7 +150,9 @@ class _Line:
         closing = self._loop.create_task(self._hang_up())
         self._farewells.add(closing)
         closing.add_done_callback(self._farewells.discard)
-        for answer in self._waiting:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for answer, _ in self._waiting:
             if not answer.done():
                 answer.set_exception(Lost(cause))
         self._waiting.clear()
@@ -158,10 +173,10 @@ class _Line:
         try:
             answer = cast("object", await self._connection.read_response(disconnect_on_error=False))
         except (ResponseError, BusyLoadingError) as error:
-            outcome = self._waiting.popleft()
+            outcome, _ = self._waiting.popleft()
             if not outcome.done():
                 outcome.set_exception(error)
         else:
-            outcome = self._waiting.popleft()
+            outcome, _ = self._waiting.popleft()
             if not outcome.done():
                 outcome.set_result(answer)

@@ -1,5 +1,5 @@
 -- Stores messages, each one unless its id is live or its unique key held.
--- include: keys once place hand
+-- include: quick keys once place hand
 -- KEYS  base
 -- ARGV  memo, turn, again; then for each message: queue, id, priority, due ms (0: now), unique
 --       key ('': none), ttl of the key in ms, body

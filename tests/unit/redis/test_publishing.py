@@ -1,0 +1,95 @@
+"""A message that is sent alone: at once, in the task of its sender, and never twice."""
+
+import asyncio
+
+import pytest
+
+from chicory.testing.contract.steps import QUEUE, count, done, message, take
+from chicory.transport import Accepted, Counts, Duplicate
+from chicory_redis.publishing import encode
+
+
+@pytest.fixture
+def kept(server):
+    def kept() -> dict[str, object]:
+        """What the server keeps of messages, but for the ids of entries."""
+        return {
+            "live": sorted(server.command("HKEYS", "{chicory}:m")),
+            "places": [
+                place.partition(b" ")[2] for place in server.command("HVALS", "{chicory}:m")
+            ],
+            "fields": [
+                fields for _, fields in server.command("XRANGE", "{chicory}:s:1:q", "-", "+")
+            ],
+            "queues": server.command("SMEMBERS", "{chicory}:q"),
+            "expires": server.command("PTTL", "{chicory}:s:1:q") >= 0,
+        }
+
+    return kept
+
+
+async def test_a_message_that_comes_alone_is_kept_as_one_of_many(make, server, kept):
+    async with make() as transport:
+        for _ in range(2):  # the second time, the stream is one that was emptied
+            assert await transport.publish([message("1")]) == [Accepted()]
+            alone = kept()
+            await transport.settle([done(one) for one in await take(transport)])
+            await transport.publish([message("1"), message("2")])
+            many = kept()
+            await transport.settle([done(one) for one in await take(transport, 2)])
+
+            assert alone["live"] == many["live"][:1] == [b"1"]
+            assert alone["places"] == many["places"][:1] == [QUEUE.encode()]
+            assert alone["fields"] == many["fields"][:1]
+            assert alone["queues"] == many["queues"]
+            assert alone["expires"] == many["expires"] is False
+
+
+async def test_a_message_that_comes_alone_is_live_once(make):
+    async with make() as transport:
+        assert await transport.publish([message("1")]) == [Accepted()]
+        assert await transport.publish([message("1")]) == [Duplicate("1")]
+        assert await count(transport) == Counts(ready=1)
+
+
+async def test_what_is_published_again_for_its_answer_gets_the_answer_it_got(make):
+    async with make() as transport:
+        arguments = encode(message("1"))
+        attempt = transport._client._server.attempt
+        for again in (0, 1):
+            answers = await transport._bridge.run(attempt, "publish", "memo", 7, again, *arguments)
+            assert answers == [b""]
+            assert await count(transport) == Counts(ready=1 - again)
+            await transport.settle([done(one) for one in await take(transport)])
+
+
+async def test_a_sender_who_is_cancelled_has_published_when_he_hears_of_it(make):
+    async with make() as transport:
+        turns = await transport._bridge.run(_publish_and_be_cancelled, transport._client)
+
+        assert turns == [(1, 0), (1, 1)]
+        assert await count(transport) == Counts(ready=1)
+        assert await transport.publish([message("2")]) == [Accepted()]
+
+
+async def _publish_and_be_cancelled(client) -> list[tuple[int, int]]:
+    """On the loop of the client: cancelled when the server has done it, before that is known."""
+    attempt, sent = client._server.attempt, asyncio.Event()
+    turns: list[tuple[int, int]] = []
+
+    async def slow(name, memo, turn, again, *args):
+        turns.append((turn, again))
+        answers = await attempt(name, memo, turn, again, *args)
+        if not again:
+            sent.set()
+            await asyncio.Event().wait()
+        return answers
+
+    client._server.attempt = slow
+    sender = asyncio.create_task(client.publish([message("1")]))
+    await sent.wait()
+    sender.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await sender
+    client._server.attempt = attempt
+    return turns
