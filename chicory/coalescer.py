@@ -2,7 +2,8 @@
 
 While one batch is under way the next one gathers; a call that finds nothing under way goes at
 once. There is no timer and no background task: of the callers that wait, the first one makes
-the round trip for all.
+the round trip for all. An item that is refused does not take those down that happened to go with
+it: where the error is about what was sent, each of them is sent by itself.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from typing import Generic, TypeVar
 from anyio import CancelScope, get_cancelled_exc_class
 
 from chicory.loop import Turn, turns
+
+from chicory.errors import BrokerConnectionError, ChicoryError, QueueFullError
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -107,9 +110,29 @@ class Coalescer(Generic[T, R]):
                 self._waiting.appendleft(call)
 
     async def _answer(self, batch: Sequence[_Call[T, R]]) -> None:
-        results = await self._flush([call.item for call in batch])
+        try:
+            results = await self._flush([call.item for call in batch])
+        except (BrokerConnectionError, QueueFullError):
+            raise  # is about the broker, not about one of them
+        except ChicoryError:
+            if len(batch) == 1:
+                raise
+            await self._answer_singly(batch)
+            return
         for call, result in zip(batch, results, strict=True):
             call.result = result
+
+    async def _answer_singly(self, batch: Sequence[_Call[T, R]]) -> None:
+        lost: BrokerConnectionError | None = None
+        for call in batch:
+            call.error = lost
+            if lost is None:
+                try:
+                    (call.result,) = await self._flush([call.item])
+                except BrokerConnectionError as error:
+                    call.error = lost = error
+                except ChicoryError as error:
+                    call.error = error
 
     def _pass_on(self) -> None:
         self._busy = bool(self._waiting)

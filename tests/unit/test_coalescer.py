@@ -9,7 +9,7 @@ from anyio import create_task_group, fail_after, wait_all_tasks_blocked
 from anyio.lowlevel import checkpoint
 
 from chicory.coalescer import Coalescer
-from chicory.errors import BrokerConnectionError
+from chicory.errors import BrokerConnectionError, MessageTooLargeError
 
 
 class Server:
@@ -113,6 +113,60 @@ async def test_an_error_reaches_each_caller_of_its_batch_and_no_other():
     assert {str(error) for error in callers.errors.values()} == {"gone"}
     server.error = None
     assert await coalescer.submit(4) == 8
+
+
+class Picky(Server):
+    """Refuses a batch that has odd numbers in it."""
+
+    async def flush(self, items: Sequence[int]) -> Sequence[int]:
+        answers = await super().flush(items)
+        if any(item % 2 for item in items):
+            raise MessageTooLargeError(f"odd: {list(items)}")
+        return answers
+
+
+async def test_what_is_refused_is_refused_alone():
+    server = Picky(held=True)
+
+    with fail_after(60):
+        async with create_task_group() as tasks:
+            callers = Callers(tasks, Coalescer(server.flush, 10))
+            callers.submit(0)
+            await wait_all_tasks_blocked()
+            callers.submit(2, 3, 4)
+            await wait_all_tasks_blocked()
+            server.gate.set()
+
+    assert callers.answers == {0: 0, 2: 4, 4: 8}
+    assert {item: str(error) for item, error in callers.errors.items()} == {3: "odd: [3]"}
+
+
+async def test_a_connection_lost_while_the_refused_one_is_looked_for_is_not_asked_for_each():
+    class Ending(Picky):
+        async def flush(self, items: Sequence[int]) -> Sequence[int]:
+            if items == [4]:
+                self.error = BrokerConnectionError("gone")
+            return await super().flush(items)
+
+    server = Ending(held=True)
+
+    with fail_after(60):
+        async with create_task_group() as tasks:
+            callers = Callers(tasks, Coalescer(server.flush, 10))
+            callers.submit(0)
+            await wait_all_tasks_blocked()
+            for item in (2, 3, 4, 6):
+                callers.submit(item)
+                await wait_all_tasks_blocked()
+            server.gate.set()
+
+    assert server.batches == [[0], [2, 3, 4, 6], [2], [3], [4]]
+    assert callers.answers == {0: 0, 2: 4}
+    assert {item: str(error) for item, error in callers.errors.items()} == {
+        3: "odd: [3]",
+        4: "gone",
+        6: "gone",
+    }
 
 
 async def test_each_caller_gets_an_error_of_its_own():

@@ -94,6 +94,8 @@ class Settler:
             await self._look_again(left)
             left = [case for case in left if case.answer is None]
         await self._acknowledge([case for case in cases if case.answer is Settled.SETTLED])
+        for case in cases:
+            case.ticket.step = None
         return [Settled.FENCED if case.answer is None else case.answer for case in cases]
 
     async def _look_again(self, cases: Sequence[_Case]) -> None:
@@ -219,9 +221,11 @@ def _again(subjects: Subjects, wanted: Intent, operation: bytes) -> Sequence[Out
 def _case(settlement: Settlement) -> _Case:
     ticket = settlement.receipt
     assert isinstance(ticket, Ticket)  # a receipt is opaque, and this transport gave it out
+    if ticket.step is None or ticket.step[0] != settlement:
+        ticket.step = settlement, fresh()
     gives_back = isinstance(settlement, Release) and settlement.not_before <= time.time()
     follow_ups = _follow_ups(settlement, ticket)
-    return _Case(settlement, ticket, fresh(), follow_ups, gives_back, ticket.basis)
+    return _Case(settlement, ticket, ticket.step[1], follow_ups, gives_back, ticket.basis)
 
 
 def _follow_ups(settlement: Settlement, ticket: Ticket) -> list[Intent]:

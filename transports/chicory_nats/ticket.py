@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from secrets import token_hex
 
+from chicory.transport import Settlement
 from chicory_nats.subjects import Place
 
 _process = token_hex(6).encode()
@@ -36,6 +37,8 @@ class Ticket:
         replaces: sequence number of the message that it continues, which may be there still; 0
             where there is none.
         deliveries: how often it was delivered, this time included.
+        step: a settlement whose answer is still to come, and the identity of its step; the same one
+            sent again is that step.
         cancelled: somebody is known to want the call cancelled.
     """
 
@@ -50,6 +53,7 @@ class Ticket:
         "place",
         "replaces",
         "seq",
+        "step",
         "subject",
         "task_id",
     )
@@ -75,4 +79,5 @@ class Ticket:
         self.first = False
         self.replaces = 0
         self.deliveries = 1
+        self.step: tuple[Settlement, bytes] | None = None
         self.cancelled = False

@@ -6,7 +6,13 @@ import ssl
 
 import nats.errors
 
-from chicory.errors import BrokerConnectionError, ChicoryError, ConfigurationError, QueueFullError
+from chicory.errors import (
+    BrokerConnectionError,
+    ChicoryError,
+    ConfigurationError,
+    MessageTooLargeError,
+    QueueFullError,
+)
 from chicory_nats.address import Address
 from chicory_nats.wire import Problem
 
@@ -49,7 +55,9 @@ def translated(problem: Problem, address: Address) -> ChicoryError:
     if code in _FULL:
         return QueueFullError(f"{address} has no room left ({text}); nothing was stored")
     if code == _TOO_LARGE:
-        return QueueFullError(f"{address}: a message is larger than the stream allows ({text})")
+        return MessageTooLargeError(
+            f"{address}: too large for the stream ({text})"
+        )
     if code in _CLASH:
         return ConfigurationError(f"{address}: {text}")
     return BrokerConnectionError(f"{address}: {text or 'unknown error'} ({code})")

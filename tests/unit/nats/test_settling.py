@@ -15,12 +15,23 @@ from chicory.testing.contract.steps import (
     dead,
     done,
     give,
+    live,
     message,
     record,
     retry,
     take,
 )
-from chicory.transport import Cancelled, Counts, Delivery, Done, Priority, Retry, Settlement
+from chicory.transport import (
+    Cancelled,
+    Counts,
+    Delivery,
+    Done,
+    Priority,
+    Release,
+    Retry,
+    Settled,
+    Settlement,
+)
 from chicory_nats.settling import Settler
 
 _PATIENCE = 30.0
@@ -121,3 +132,29 @@ async def test_an_outcome_is_remembered_for_longer_than_a_short_record(connect, 
         assert await there.fetch(["q"], 1, 4.0) == []
 
     assert await count(there) == Counts()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        done,
+        retry,
+        dead,
+        lambda one: Release(one.receipt),
+        lambda one: retry(one, time.time() + 1000),
+        lambda one: done(one, b"result", [message("next")]),
+    ],
+    ids=["done", "retry", "dead", "release", "delayed", "follow-up"],
+)
+async def test_what_is_sent_again_because_its_acknowledgement_was_slow_is_settled(
+    connect, dying, how
+):
+    transport = await connect()
+    (first,) = await give(transport, "1")
+    settlement = how(first)
+    with dying():
+        await transport.settle([settlement])
+
+    assert list(await transport.settle([settlement])) == [Settled.SETTLED]
+    assert list(await transport.settle([settlement])) == [Settled.FENCED]
+    assert live(await count(transport)) <= 1

@@ -48,3 +48,29 @@ async def test_a_message_that_the_server_would_refuse_is_refused_before_it_is_se
             await take.delay("x" * _TOO_MUCH)
         await take.delay("x" * 900_000)
         assert await app.broker.get_queue_size() == 1
+
+
+async def test_a_message_that_is_refused_takes_none_of_those_down_that_are_sent_with_it(
+    server, namespace
+):
+    app = Chicory(server.url, config=ChicoryConfig(namespace=namespace))
+
+    @app.task(name="take")
+    async def take(text: str) -> int:
+        return len(text)
+
+    refused: list[int] = []
+
+    async def send(size: int) -> None:
+        try:
+            await take.send("x" * size)
+        except MessageTooLargeError:
+            refused.append(size)
+
+    async with app, anyio.create_task_group() as group:
+        for size in (1, 2, _TOO_MUCH, 3, 4):  # the first goes alone, the others behind it
+            group.start_soon(send, size)
+    async with app:
+        assert await app.broker.get_queue_size() == 4
+
+    assert refused == [_TOO_MUCH]
