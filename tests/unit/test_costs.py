@@ -6,14 +6,19 @@ the machine is. A cost that grows by one for each task exceeds every one of them
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections import Counter
+from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
 from anyio import Event, create_task_group, fail_after, wait_all_tasks_blocked
+from servers.nats import NatsServer
 
+import chicory_nats.client
 import chicory_sqlite.database
-from chicory import Chicory, Worker, WorkerConfig
+from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.bulk import MAX_CALLS
 from chicory.testing.memory import MemoryTransport
 from chicory.worker.intake import MAX_FETCH, MAX_UNSETTLED
@@ -26,8 +31,8 @@ DEADLINE = 60
 class Workload:
     """No-ops, and the news that all of them have run."""
 
-    def __init__(self, url: str) -> None:
-        self.app = Chicory(url)
+    def __init__(self, url: str, config: ChicoryConfig | None = None) -> None:
+        self.app = Chicory(url, config=config)
         self.worker = Worker(self.app, WorkerConfig(concurrency=CONCURRENCY))
         self.finished = Event()
         self.task = self.app.task(name="noop")(self.run)
@@ -84,6 +89,66 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     monkeypatch.setattr(chicory_sqlite.database, "_connect", connect_and_count)
     return counted
+
+
+@pytest.fixture(scope="module")
+def nats(tmp_path_factory) -> Iterator[NatsServer]:
+    with NatsServer(tmp_path_factory.mktemp("nats")) as server:
+        yield server
+
+
+@pytest.fixture
+def traffic(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """With a NATS server: writes, what is published, requests to its API among it, what comes."""
+    counted: Counter[str] = Counter()
+    client = chicory_nats.client.Client
+    write, process = client.write, client._process_msg
+
+    async def write_and_count(self, commands: bytes) -> None:
+        counted["writes"] += 1
+        subjects = re.findall(rb"(?:^|\r\n)H?PUB (\S+) ", commands)
+        counted["out"] += len(subjects)
+        counted["api"] += sum(subject.startswith(b"$JS.API.") for subject in subjects)
+        await write(self, commands)
+
+    async def process_and_count(self, *message) -> None:
+        counted["in"] += 1
+        await process(self, *message)
+
+    monkeypatch.setattr(client, "write", write_and_count)
+    monkeypatch.setattr(client, "_process_msg", process_and_count)
+    return counted
+
+
+def _on(server: NatsServer) -> Workload:
+    return Workload(server.url, ChicoryConfig(namespace=uuid4().hex))
+
+
+async def test_a_call_is_one_message_to_nats_and_its_answer(nats, traffic):
+    load = _on(nats)
+    async with load.app:
+        traffic.clear()
+
+        await load.enqueue()
+
+    assert traffic["writes"] <= TASKS / 64
+    assert traffic["out"] <= TASKS * 1.05
+    assert traffic["in"] <= TASKS * 1.05
+
+
+async def test_a_task_is_two_messages_each_way_with_nats(nats, traffic):
+    load = _on(nats)
+    async with load.app:
+        await load.enqueue()
+        traffic.clear()
+
+        await load.drain()
+
+    # its delivery; its outcome, and the answer; its acknowledgement, the last of a batch answered
+    assert traffic["out"] <= TASKS * 2.2
+    assert traffic["in"] <= TASKS * 2.2
+    assert traffic["writes"] <= TASKS / 5
+    assert traffic["api"] <= TASKS / 8
 
 
 async def test_a_worker_makes_one_round_trip_for_many_tasks(calls):

@@ -53,6 +53,8 @@ class Connection:
         self._sids = itertools.count(1)
         self._on_up: list[Callable[[], Awaitable[None]]] = []
         self._on_down: list[Callable[[], None]] = []
+        self._on_missing: Callable[[], Awaitable[None]] | None = None
+        self._looked_at = -math.inf
         self._up = asyncio.Event()
         self._healing: asyncio.Task[None] | None = None
         self._afterwards: asyncio.Task[None] | None = None
@@ -79,6 +81,19 @@ class Connection:
     def on_down(self, action: Callable[[], None]) -> None:
         """Have ``action`` done whenever the connection is lost or closed."""
         self._on_down.append(action)
+
+    def on_missing(self, action: Callable[[], Awaitable[None]]) -> None:
+        """Have ``action`` done where nobody takes requests although there is a connection."""
+        self._on_missing = action
+
+    async def miss(self) -> None:
+        """Note that nobody takes a request, and has not for a while."""
+        now = time.monotonic()
+        if self._on_missing is None or now < self._looked_at + TIMEOUT:
+            return
+        self._looked_at = now
+        with suppress(ChicoryError):  # whose request it is gets the error in time
+            await self._on_missing()
 
     async def open(self) -> None:
         """Connect. Raises ``BrokerConnectionError`` where no server takes the connection."""

@@ -78,6 +78,8 @@ class Exchange:
             while not turn.over.done() and time.monotonic() < begun + TIMEOUT:
                 await self._connection.write(turn.unanswered())
                 await asyncio.wait([turn.over], timeout=min(_REPEAT, TIMEOUT))
+                if not turn.over.done() and turn.unheard:
+                    await self._connection.miss()
         finally:
             del self._rounds[number]
         self._connection.check()
@@ -101,6 +103,7 @@ class Exchange:
         if turn is None:
             return
         if _is_refusal(headers, body):
+            turn.unheard = turn.unheard or status(headers) == b"503"
             loop = asyncio.get_running_loop()
             loop.call_later(_PAUSE, self._repeat, int(number), int(index))
         else:
@@ -134,6 +137,7 @@ class _Round:
         self.answers: list[bytes] = [b""] * len(requests)
         self.over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.unheard = False
         self._requests = requests
         self._open = set(range(len(requests)))
         self._inbox = inbox

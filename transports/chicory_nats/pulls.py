@@ -13,13 +13,15 @@ from msgspec import Struct
 
 from chicory_nats.acks import Acks
 from chicory_nats.client import Hook
-from chicory_nats.headers import status
+from chicory_nats.headers import parse, status
 from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing, publish
 
 _BEAT = b"100"
 _EMPTY = frozenset({b"404", b"408"})
 _PENDING = b"Requests Pending"
+_MISSING = b"Nats-Pending-Messages"
+"""Of the word that a request brings no more: how many of those asked for were not sent."""
 _TOO_MANY_BYTES = b"Exceeds MaxBytes"
 _BYTES = 4 << 20
 """Asked for at once. The server ends a connection that takes in its answers too slowly."""
@@ -81,19 +83,26 @@ class Pull:
         self.failed = False
         self.refused = False
         self.full = False
-        self._limit = limit
+        self._limit = self._due = limit
+        self._ended = False
 
     def take(self, raw: Raw, left: int) -> None:
         """Take a message; ``left``: how many the consumer has behind it."""
         self.left = left
         self.came.append(raw)
-        self.over = self.over or len(self.came) >= self._limit
+        self.over = self.over or len(self.came) >= self._due
 
     def end(self, code: bytes, headers: bytes | None) -> None:
-        """Take the word that there are no more."""
-        if self.over:
+        """Take the word that there are no more than were sent.
+
+        In a cluster it overtakes messages, for these are sent when the replicas know of it.
+        """
+        if self.over or self._ended:
             return  # a request that has brought all says so once more
-        self.over = True
+        self._ended = True
+        missing = parse(headers).get(_MISSING)
+        self._due = len(self.came) if missing is None else self._limit - int(missing)
+        self.over = len(self.came) >= self._due
         self.full = headers is not None and _TOO_MANY_BYTES in headers
         self.failed = code not in _EMPTY and not self.full
         self.refused = headers is not None and _PENDING in headers

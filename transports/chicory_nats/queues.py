@@ -36,6 +36,10 @@ class Registry:
             await self._session.send([self._note(queue) for queue in fresh])
             self._known.update(fresh)
 
+    def forget(self) -> None:
+        """Have all remembered anew."""
+        self._known.clear()
+
     async def all(self) -> Sequence[Stored]:
         """The notes of all queues."""
         return [one async for one in self._session.reader.scan(self._session.subjects.queue(b"*"))]

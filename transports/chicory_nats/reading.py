@@ -23,6 +23,8 @@ _PAGE = 200
 _PAGE_BYTES = 8 << 20
 _PATIENCE = 3.0
 _PAUSE = 0.05
+_MISSED = 2.0
+"""Seconds after which it is looked whether the stream is there at all."""
 
 
 class Stored(Struct, frozen=True):
@@ -141,6 +143,8 @@ class Reader:
                 self._answers.discard(answer)
             self._connection.check()
             await asyncio.sleep(_PAUSE)
+            if time.monotonic() > end - TIMEOUT + _MISSED:
+                await self._connection.miss()
             if time.monotonic() > end:
                 raise self._connection.unreachable()
 

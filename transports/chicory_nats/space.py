@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection
 
 from chicory.transport import TransportSettings
@@ -24,6 +25,8 @@ from chicory_nats.session import Session
 from chicory_nats.settling import Settler
 from chicory_nats.watching import Sink, Watcher
 from chicory_nats.workers import Workers
+
+logger = logging.getLogger("chicory.nats")
 
 
 class Space:
@@ -49,7 +52,9 @@ class Space:
         self.queues = Queues(session, consumers)
         self.canceller = Canceller(session, consumers)
         self.workers = Workers(session, self._ballast)
+        self._consumers, self._registry = consumers, registry
         self._tasks: set[asyncio.Task[None]] = set()
+        session.connection.on_missing(self._revive)
 
     async def open(self) -> None:
         """Connect, and have the stream."""
@@ -66,6 +71,19 @@ class Space:
         """Disconnect; who waits gets an error."""
         await self.session.connection.close()
         await self.fetcher.close()
+
+    async def _revive(self) -> None:
+        """Make the stream again where somebody has deleted it: what was in it is lost."""
+        if await stream.is_gone(self.session):
+            await stream.ensure(self.session)
+            logger.error(
+                "%s: the stream %s was gone, with all that was in it: it is made again",
+                self.session.address,
+                self.session.subjects.stream,
+            )
+            self._consumers.forget()
+            self._registry.forget()
+            await self._boot.look()
 
     def unwatch(self, task_ids: Collection[str]) -> None:
         """Call the sinks of these ids no more."""

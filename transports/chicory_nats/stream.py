@@ -13,6 +13,12 @@ _WINDOW = 2_000_000_000
 _SAID = {"num_replicas": "replicas", "storage": "storage"}
 
 
+async def is_gone(session: Session) -> bool:
+    """Whether the server is sure that there is no stream."""
+    answer = await session.api(f"STREAM.INFO.{session.subjects.stream}")
+    return "config" not in answer
+
+
 async def ensure(session: Session) -> None:
     """Have the stream. Raises ``ConfigurationError`` where it cannot be had as it must be."""
     check_server(session)

@@ -55,9 +55,7 @@ def translated(problem: Problem, address: Address) -> ChicoryError:
     if code in _FULL:
         return QueueFullError(f"{address} has no room left ({text}); nothing was stored")
     if code == _TOO_LARGE:
-        return MessageTooLargeError(
-            f"{address}: too large for the stream ({text})"
-        )
+        return MessageTooLargeError(f"{address}: too large for the stream ({text})")
     if code in _CLASH:
         return ConfigurationError(f"{address}: {text}")
     return BrokerConnectionError(f"{address}: {text or 'unknown error'} ({code})")

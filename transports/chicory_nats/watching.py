@@ -11,11 +11,15 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
-from chicory_nats.headers import GONE, UNTIL, parse
+from chicory_nats.headers import GONE, UNTIL, expect, parse
 from chicory_nats.names import token
 from chicory_nats.session import Session
+from chicory_nats.wire import Outgoing
 
 Sink = Callable[[str, bytes], None]
+
+_NEVER = 1 << 62
+"""A sequence number that no stream comes to."""
 
 
 class _Watched(Struct):
@@ -66,7 +70,20 @@ class Watcher:
         """Hear of what was stored while the connection was lost."""
         await self._look(list(self._watched))
 
+    async def _be_heard(self) -> None:
+        """Return once the servers of a cluster know who listens.
+
+        They tell one another beside the requests that are made. What is published in the stream
+        comes after it: here something that is never stored.
+        """
+        if self._session.connection.server.get("cluster"):
+            nothing = self._session.subjects.void()
+            await self._session.send([Outgoing(nothing, expect(_NEVER, nothing))])
+
     async def _look(self, calls: Collection[bytes]) -> None:
+        if not calls:
+            return
+        await self._be_heard()
         found = await self._session.look(calls)
         await self._session.finish(found.values())
         now = time.time()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
+from contextlib import suppress
 
 import anyio
 import nats
@@ -11,9 +13,11 @@ import pytest
 from servers.nats import NatsServer
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
-from chicory.transport import Publication, TransportSettings
+from chicory.transport import Accepted, Publication, TransportSettings
 from chicory_nats import NatsTransport
 from chicory_nats.stream import OLDEST, check_server, version
+
+_PATIENCE = 60.0
 
 
 @pytest.mark.parametrize(
@@ -113,6 +117,30 @@ async def test_a_server_that_has_no_jetstream_is_reported(tmp_path):
     plain = NatsServer(tmp_path, jetstream=False)
     with plain, pytest.raises(ConfigurationError, match="JetStream is off"):
         await NatsTransport(TransportSettings(url=plain.url)).open()
+
+
+async def test_a_stream_that_is_deleted_while_it_is_in_use_is_made_again(
+    connect, server, namespace, caplog
+):
+    here, there = await connect(), await connect()
+    await here.publish([Publication("q", "lost", b"")])
+    assert [one.task_id for one in await there.fetch(["q"], 1, 0)] == ["lost"]
+    await _ask(server, f"STREAM.DELETE.CHICORY_{namespace}", {})
+
+    fetched: list[str] = []
+
+    async def fetch() -> None:
+        while not fetched:
+            with suppress(BrokerConnectionError):  # nobody else has missed the stream so far
+                fetched.extend(one.task_id for one in await there.fetch(["q"], 1, math.inf))
+
+    with anyio.fail_after(_PATIENCE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch)
+            assert await here.publish([Publication("q", "kept", b"")]) == [Accepted()]
+
+    assert fetched == ["kept"]
+    assert "is made again" in caplog.text
 
 
 async def _configuration(server, namespace):

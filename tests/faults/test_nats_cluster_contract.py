@@ -1,0 +1,113 @@
+"""The contract, for NATS JetStream with three replicas: others lead, and news arrive in no order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+
+import pytest
+from anyio import fail_after, sleep
+from anyio.to_thread import run_sync
+from servers.nats import NatsCluster
+
+import chicory_nats.client
+from chicory.errors import BrokerConnectionError
+from chicory.testing.contract import Harness
+from chicory.testing.contract.dead_letters import DeadLettersContract
+from chicory.testing.contract.delay import DelayContract
+from chicory.testing.contract.fetch import FetchContract
+from chicory.testing.contract.harness import RealTimeHarness
+from chicory.testing.contract.lease import LeaseContract
+from chicory.testing.contract.order import OrderContract
+from chicory.testing.contract.publish import PublishContract
+from chicory.testing.contract.rescue import RescueContract
+from chicory.testing.contract.restart import RestartContract
+from chicory.testing.contract.retry import RetryContract
+from chicory.testing.contract.settle import SettleContract
+from chicory.testing.contract.unique import UniqueContract
+from chicory.testing.contract.watch import WatchContract
+from chicory.transport import TransportSettings
+from chicory_nats import NatsTransport
+
+
+class ClusterHarness(RealTimeHarness):
+    """Three servers shared by the tests; each has namespaces of its own."""
+
+    lease = 2.0
+    moment = 0.8
+    lateness = 0.6
+    patience = 40.0
+    reconnects = True
+
+    def __init__(self, cluster: NatsCluster) -> None:
+        super().__init__()
+        self.url = f"nats://{cluster.hosts}?replicas=3"
+        self.written = 0
+        self._cluster = cluster
+
+    def make(self, settings: TransportSettings) -> NatsTransport:
+        return NatsTransport(settings)
+
+    async def restart(self) -> None:
+        for server in self._cluster.servers:
+            server.kill()
+        for server in self._cluster.servers:
+            await run_sync(server.start)
+        with fail_after(self.patience):
+            await self._until_answered()
+
+    async def _until_answered(self) -> None:
+        """Wait until the cluster has elected who leads the stream."""
+        while True:
+            with suppress(BrokerConnectionError):
+                async with self.make(self.settings()) as transport:
+                    await transport.look_up(["nobody"])
+                    return
+
+    async def settle_down(self) -> None:
+        seen = -1
+        while seen != self.written:
+            seen = self.written
+            await sleep(0.5)
+
+    def round_trips(self) -> int:
+        return self.written
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
+    with NatsCluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
+
+
+@pytest.mark.anyio
+class TestNatsCluster(
+    PublishContract,
+    FetchContract,
+    OrderContract,
+    LeaseContract,
+    SettleContract,
+    RetryContract,
+    RescueContract,
+    DelayContract,
+    UniqueContract,
+    DeadLettersContract,
+    WatchContract,
+    RestartContract,
+):
+    """The promises that replication could break; all of them would take ten minutes."""
+
+    @pytest.fixture
+    async def harness(
+        self, cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch
+    ) -> AsyncIterator[Harness]:
+        harness = ClusterHarness(cluster)
+        write = chicory_nats.client.Client.write
+
+        async def write_and_count(client: chicory_nats.client.Client, commands: bytes) -> None:
+            harness.written += 1
+            await write(client, commands)
+
+        monkeypatch.setattr(chicory_nats.client.Client, "write", write_and_count)
+        async with harness:
+            yield harness
