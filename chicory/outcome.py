@@ -20,6 +20,8 @@ MAX_TRACEBACK = 16_384
 MAX_ERROR = 4_096
 """Characters kept of an exception's message: its begin."""
 
+_REQUESTS = (FailTask, SnoozeTask, RetryError, MaxRetriesExceededError)
+
 
 class DeathReason(StrEnum):
     """Why a message became a dead letter."""
@@ -173,6 +175,7 @@ def suspect(deliveries: int, max_crashes: int) -> bool:
 def _after_error(
     error: BaseException, terms: Terms, uniform: Callable[[float, float], float]
 ) -> Verdict:
+    error = _request(error)
     if isinstance(error, FailTask):
         return _give_up(error.error, terms)
     if isinstance(error, SnoozeTask):
@@ -190,6 +193,14 @@ def _after_error(
     if not terms.policy.allows(delay, terms.since_failure):
         return _give_up(cause, terms)
     return RetryIn(delay, describe(cause))
+
+
+def _request(error: BaseException) -> BaseException:
+    """What the task asked for, also where it did so within a task group of its own."""
+    inner = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, _REQUESTS) else error
 
 
 def _give_up(error: BaseException, terms: Terms) -> Verdict:

@@ -139,7 +139,11 @@ class Lab:
 
         Delayed calls, retries, snoozing calls and those whose worker was lost run when the clock
         shows their moment, in that order; at the end it has moved by ``seconds``.
+
+        Raises ``ValueError`` for less than 0, having run nothing.
         """
+        if seconds < 0:
+            raise ValueError(f"advance({seconds:g}): time does not go back")
         until = self.clock.now() + seconds
         made = await self.drain()
         while (due := self._broker.next_change()) <= until:

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from chicory.context import FailTask
+from chicory.context import FailTask, SnoozeTask
 from chicory.errors import MaxRetriesExceededError, RetryError
 from chicory.outcome import (
     MAX_ERROR,
@@ -138,6 +138,37 @@ def test_a_retry_that_was_asked_for_passes_the_filters(error, terms):
 
     assert isinstance(verdict, RetryIn)
     assert verdict.failure.message == str(error)
+
+
+requests = (
+    st.builds(RetryError, countdown=countdowns, cause=st.none() | plain_errors)
+    | st.builds(MaxRetriesExceededError, cause=st.none() | plain_errors)
+    | st.builds(FailTask, plain_errors)
+    | st.builds(SnoozeTask, st.floats(0, 1e9))
+)
+
+
+@given(requests, terms, st.integers(1, 3))
+def test_what_is_asked_for_within_task_groups_is_asked_for(request, terms, depth):
+    error: Exception = request
+    for _ in range(depth):
+        error = ExceptionGroup("of a task group", [error])
+
+    assert decide(Raised(error), terms, _least) == decide(Raised(request), terms, _least)
+
+
+@given(requests, terms)
+def test_several_errors_of_a_task_group_ask_for_nothing(request, terms):
+    error = ExceptionGroup("of a task group", [request, ValueError()])
+
+    verdict = decide(Raised(error), terms)
+
+    assert isinstance(verdict, RetryIn | Bury | Fail)
+    assert verdict.failure.type_name == "ExceptionGroup"
+
+
+def _least(least: float, _: float) -> float:
+    return least
 
 
 def test_a_retry_that_comes_too_late_fails_with_its_cause():

@@ -202,3 +202,14 @@ async def test_a_retry_is_no_new_call(app):
         await fail.delay()
         assert await lab.drain() == 3
         assert len(lab.calls(fail)) == 1
+
+
+async def test_time_does_not_go_back_and_nothing_runs_meanwhile(app):
+    task = note(app, ran := [])
+    with Lab(app) as lab:
+        await task.delay(1)
+        with pytest.raises(ValueError, match="does not go back"):
+            await lab.advance(-1)
+
+        assert ran == []
+        assert await lab.drain() == 1

@@ -352,3 +352,34 @@ async def test_no_retry_is_due_after_its_time(app, working, clock, log):
         (letter,) = await app.broker.get_dlq_messages()
 
     assert letter.retry_count == 2
+
+
+@pytest.mark.parametrize("asked", ["retry", "fail", "snooze"])
+async def test_a_task_may_ask_from_within_a_task_group_of_its_own(app, working, asked):
+    attempts = []
+
+    async def ask(ctx: TaskContext) -> None:
+        if asked == "fail":
+            ctx.fail("no such order")
+        if asked == "retry":
+            ctx.retry(countdown=0)
+        ctx.snooze(0)
+
+    @app.task(name="work", retry_policy=RetryPolicy(max_retries=2, retry_delay=10_000))
+    async def work(ctx: TaskContext) -> str:
+        attempts.append(ctx.attempts)
+        if len(attempts) == 1:
+            async with anyio.create_task_group() as group:
+                group.start_soon(anyio.sleep_forever)
+                group.start_soon(ask, ctx)
+        return "done"
+
+    async with working():
+        handle = await work.delay()
+        if asked == "fail":
+            with pytest.raises(TaskError, match=r"RuntimeError: no such order"):
+                await handle.get()
+        else:
+            assert await handle.get() == "done"
+
+    assert attempts == {"retry": [1, 2], "fail": [1], "snooze": [1, 1]}[asked]
