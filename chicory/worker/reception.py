@@ -44,11 +44,11 @@ class Reception:
 
     Attributes:
         keeper: who knows, once it has been started.
-        tally: what was counted.
 
     Args:
         config: the limits.
         queues: what the worker consumes.
+        tally: what was counted.
         phase: where in its life the worker is.
         stats: its statistics.
     """
@@ -57,13 +57,14 @@ class Reception:
         self,
         config: WorkerConfig,
         queues: Sequence[str],
+        tally: Tally,
         phase: Callable[[], Phase],
         stats: Callable[[], WorkerStats],
     ) -> None:
         self.keeper: Keeper | None = None
-        self.tally = Tally()
         self._config = config
         self._queues = queues
+        self._tally = tally
         self._phase = phase
         self._stats = stats
 
@@ -100,7 +101,7 @@ class Reception:
         )
 
     def _metrics(self, options: dict[str, str]) -> Answer:
-        meter, process = self.tally.meter, options.get("process", "1")
+        meter, process = self._tally.meter, options.get("process", "1")
         if meter is None or not process.isdecimal():
             return as_json(501, {"error": NO_CLIENT})
         from chicory.worker.exposition import (  # noqa: PLC0415  (an extra)
@@ -111,7 +112,7 @@ class Reception:
 
         stats, (answers, queues) = self._stats(), self._ask(counts=options.get("queues") != "0")
         lag = max(stats.loop_lag, self.keeper.blocked) if self.keeper else 0.0
-        tally = self.tally
+        tally = self._tally
         readings = Readings(stats, meter, tally.fetched, tally.leases_lost, lag, answers, queues)
         return Answer(OK, expose(readings, int(process)), CONTENT_TYPE)
 

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import logging
-import os
-import socket
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
-from datetime import UTC, datetime
+from functools import partial
 from types import TracebackType
 from typing import Self
 
-from anyio import (
-    TASK_STATUS_IGNORED,
-    CancelScope,
-    CapacityLimiter,
-    Event,
-    create_task_group,
-    to_thread,
-)
+from anyio import TASK_STATUS_IGNORED, CancelScope, create_task_group
 from anyio.abc import TaskStatus
 
-from chicory import stats as statistics
 from chicory.answers import Opening
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
-from chicory.loop import current_loop, spawn
-from chicory.message import new_id
+from chicory.loop import spawn
 from chicory.stats import WorkerStats
-from chicory.transport import Transport, WorkerRecord
-from chicory.worker.checkup import Phase
-from chicory.worker.connections import clones, opened
-from chicory.worker.keeper import Keeper
-from chicory.worker.loopwatch import Ward
-from chicory.worker.meter import Meter
-from chicory.worker.portrait import portray
-from chicory.worker.reception import Reception, can_measure, opening
+from chicory.worker.reception import opening
 from chicory.worker.rota import Queues, Rota
-from chicory.worker.shift import Shift
+from chicory.worker.run import Plan, Run
 from chicory.worker.signals import hear_signals
-from chicory.worker.tally import Tally
-from chicory.worker.watchdog import GRACE, Watchdog
+from chicory.worker.watchdog import Watchdog
 
 logger = logging.getLogger("chicory.worker")
 
@@ -76,23 +55,16 @@ class Worker:
     ) -> None:
         self.app = app
         self.config = config or app.config.worker
-        self._rota = Rota(queues or (self.config.queue,))
-        self.queues = self._rota.names
-        self._burst = burst
-        self.worker_id = _new_worker_id()
-        self._shift: Shift | None = None
-        self._ward: Ward | None = None
-        self._endpoint = endpoint or opening(self.config)
-        self._reception = Reception(self.config, self.queues, self._phase, self.get_stats)
-        self._tally = Tally()
-        self._watchdog = watchdog
-        self._announce: Callable[[], object]
-        self._is_busy = False
-        self._has_run = False
-        self._is_running = False
-        self._started_at = datetime.now(UTC)
-        self._timeout = self.config.shutdown_timeout
-        self._error: BaseException | None = None
+        rota = Rota(queues or (self.config.queue,))
+        self.queues = rota.names
+        answering = endpoint or opening(self.config)
+        self._plan = Plan(app, self.config, rota, burst, answering, watchdog)
+        self._run = Run(self._plan)
+
+    @property
+    def worker_id(self) -> str:
+        """Its own; another one for each start."""
+        return self._run.worker_id
 
     # -- life -----------------------------------------------------------------------------
 
@@ -114,27 +86,26 @@ class Worker:
                 worker waits for it.
         """
         self._begin()
-        self._announce = task_status.started
         try:
             if handle_signals and threading.current_thread() is threading.main_thread():
-                await self._serve_with_signals()
+                await self._serve_with_signals(task_status)
             else:
-                await self._serve()
+                await self._run.serve(task_status.started)
         finally:
-            self._end()
+            self._run.end()
         self._raise_error()
 
     async def start(self) -> None:
         """Work in the background; returns when the worker is ready. Raises as ``run``."""
         self._begin()
-        self._announce = self._ready.set
-        spawn(self._serve)
+        run = self._run
+        spawn(partial(run.serve, run.ready.set))
         try:
-            await self._ready.wait()
+            await run.ready.wait()
         except BaseException:
-            self._scope.cancel()
+            run.cancel()
             with CancelScope(shield=True):
-                await self._ended.wait()
+                await run.ended.wait()
             raise
         self._raise_error()
 
@@ -147,18 +118,16 @@ class Worker:
             timeout: seconds for running tasks; ``config.shutdown_timeout`` where none is given.
                 What has not finished by then is cancelled and given back, not failed.
         """
-        if self._is_busy:
+        if self._run.is_busy:
             if timeout is not None:
-                self._timeout = timeout
-            self._request_stop()
-            await self._ended.wait()
+                self._run.timeout = timeout
+            self._run.stop()
+            await self._run.ended.wait()
         self._raise_error()
 
     def retire(self, why: str) -> None:
         """Begin to stop, as on a signal; does not wait. To be called on the worker's event loop."""
-        if self._is_running and not self._stopping.is_set():
-            logger.info("worker %s: %s, stopping", self.worker_id, why)
-            self._request_stop()
+        self._run.retire(why)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -174,179 +143,42 @@ class Worker:
             await self.stop()
 
     def _begin(self) -> None:
-        if self._is_busy:
+        if self._run.is_busy:
             raise RuntimeError("this worker is running already")
-        if self._has_run:
-            self.worker_id = _new_worker_id()
-        self._is_busy = self._is_running = self._has_run = True
-        self._ready, self._stopping, self._ended = Event(), Event(), Event()
-        self._scope = CancelScope()
-        self._error = None
-        self._timeout = self.config.shutdown_timeout
-        self._started_at = datetime.now(UTC)
-        measured = self._endpoint is not None and can_measure()
-        self._tally = self._reception.tally = Tally(Meter() if measured else None)
-        self._reception.keeper = self._ward = None
-
-    def _end(self) -> None:
-        self._is_busy = self._is_running = False
-        self._ready.set()
-        self._ended.set()
-
-    def _request_stop(self) -> None:
-        self._expect_end(self._timeout)
-        self._stopping.set()
-        if not self._ready.is_set():  # nothing is held yet, and the broker may never answer
-            self._scope.cancel()
+        if self._run.has_begun:
+            self._run = Run(self._plan)
+        self._run.begin()
 
     def _raise_error(self) -> None:
-        error, self._error = self._error, None
+        error, self._run.error = self._run.error, None
         if error is not None:
             raise error
 
-    # -- one shift ------------------------------------------------------------------------
+    # -- signals --------------------------------------------------------------------------
 
-    async def _serve(self) -> None:
-        """Work until told to stop; an error is kept for those who wait for the end."""
-        try:
-            with self._scope:
-                for task in self.app.tasks.values():
-                    _ = task.signature  # what can never be run is told now
-                with self._told(), self._asked():
-                    async with opened(self.app, self.worker_id) as transports:
-                        await self._work(transports)
-        except Exception as error:  # noqa: BLE001  (raised where run, start or stop is awaited)
-            self._error = _plain(error)
-            if self._ready.is_set():
-                logger.critical("worker %s: ended by an error: %s", self.worker_id, self._error)
-        finally:
-            self._end()
-
-    @contextmanager
-    def _told(self) -> Generator[None]:
-        logger.info("worker %s: starting", self.worker_id)
-        try:
-            yield
-        finally:
-            logger.info(
-                "worker %s: stopped after %d tasks, %d of them failed",
-                self.worker_id,
-                self._tally.processed,
-                self._tally.failed,
-            )
-
-    @contextmanager
-    def _asked(self) -> Generator[None]:
-        if self._endpoint is None:
-            yield
-            return
-        with self._endpoint(self._reception):
-            yield
-
-    async def _serve_with_signals(self) -> None:
+    async def _serve_with_signals(self, task_status: TaskStatus[None]) -> None:
         async with create_task_group() as group:
             await group.start(hear_signals, self._obey, self._cancel, self._overhear)
-            await self._serve()
+            await self._run.serve(task_status.started)
             group.cancel_scope.cancel()
 
     def _obey(self, name: str) -> None:
-        running = self.get_stats().active_tasks
-        logger.info("%s: stopping; %d running tasks get %g s", name, running, self._timeout)
-        self._request_stop()
+        running, timeout = self.get_stats().active_tasks, self._run.timeout
+        logger.info("%s: stopping; %d running tasks get %g s", name, running, timeout)
+        self._run.stop()
 
     def _cancel(self) -> None:
         logger.warning("second signal: cancelling %d tasks", self.get_stats().active_tasks)
-        self._scope.cancel()
+        self._run.cancel()
 
     def _overhear(self, count: int) -> None:
-        self._expect_end(self._timeout if count == 1 else 0.0)
-
-    def _expect_end(self, seconds: float) -> None:
-        if self._watchdog is not None:
-            self._watchdog.expect(seconds + GRACE, self._abandon)
-
-    def _abandon(self) -> None:
-        """Give back what the event loop does not come to give back; called on another thread."""
-        self._is_running = False
-        keeper = self._reception.keeper
-        if keeper is not None:
-            keeper.abandon()
-
-    async def _work(self, transports: list[Transport]) -> None:
-        keeper: Keeper | None = None
-        try:
-            async with create_task_group() as group:
-                shift = self._shift = Shift(
-                    self.app,
-                    self.config,
-                    self.worker_id,
-                    self._rota,
-                    transports,
-                    group,
-                    self._tally,
-                    self.retire,
-                    burst=self._burst,
-                )
-                try:
-                    keeper = self._keeper(shift)
-                    keeper.start()
-                    self._reception.keeper = keeper
-                    self._say_hello()
-                    self._ready.set()
-                    self._announce()
-                    await self._stopping.wait()
-                    await shift.drain(self._timeout)
-                finally:
-                    group.cancel_scope.cancel()
-                    with CancelScope(shield=True):
-                        await shift.end()
-        finally:
-            with CancelScope(shield=True):
-                await self._leave(keeper)
-
-    def _keeper(self, shift: Shift) -> Keeper:
-        self._ward = Ward(current_loop(), shift, self._heartbeat, self.retire)
-        return Keeper(self._ward, clones(self.app), self.app.config.lease, self.config)
-
-    async def _leave(self, keeper: Keeper | None) -> None:
-        try:
-            if self._shift is not None:
-                await self._shift.close()
-        finally:
-            self._is_running = False
-            if keeper is not None:
-                await _stop(keeper)
-            self._shift = None
-
-    def _say_hello(self) -> None:
-        logger.info(
-            "worker %s: %d tasks known, consuming %s, %d at once",
-            self.worker_id,
-            len(self.app.tasks),
-            self._rota,
-            self.config.concurrency,
-        )
+        self._run.expect_end(self._run.timeout if count == 1 else 0.0)
 
     # -- what it says of itself -----------------------------------------------------------
 
-    def _phase(self) -> Phase:
-        if not self._ready.is_set():
-            return "starting"
-        return "stopping" if self._stopping.is_set() else "working"
-
     def get_stats(self) -> WorkerStats:
         """The statistics now, without asking the broker."""
-        stats = portray(
-            self.worker_id,
-            self.queues,
-            self.config.concurrency,
-            self._started_at,
-            self._tally,
-            self._shift,
-        )
-        stats.is_running = self._is_running
-        stats.loop_lag = self._ward.lag if self._ward else 0.0
-        return stats
+        return self._run.stats()
 
     async def healthcheck(self) -> WorkerStats:
         """The statistics, with ``broker`` and ``backend`` asked now."""
@@ -355,25 +187,3 @@ class Worker:
         if self.app.backend_link is not None:
             found.backend = await self.app.backend.healthcheck()
         return found
-
-    def _heartbeat(self) -> WorkerRecord:
-        consumed = self.queues if self._is_running else ()
-        return WorkerRecord(self.worker_id, consumed, statistics.encode(self.get_stats()))
-
-
-def _new_worker_id() -> str:
-    return f"{socket.gethostname()}-{os.getpid()}-{new_id()[-12:]}"
-
-
-def _plain(error: Exception) -> Exception:
-    """The error itself, where a task group has wrapped it."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
-        error = error.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return error  # pyright: ignore[reportUnknownVariableType]
-
-
-async def _stop(keeper: Keeper) -> None:
-    try:  # not in the default threads, which may all be in use for ever
-        await to_thread.run_sync(keeper.stop, limiter=CapacityLimiter(1))
-    except RuntimeError:  # the interpreter ends, and starts no thread any more
-        keeper.stop()

@@ -38,10 +38,10 @@ async def threads(begun: str) -> None:
 """
 HURRIED = """
 import sys
-import chicory.worker.shift, chicory.worker.worker
+import chicory.worker.shift, chicory.worker.run
 from chicory.cli import main
 
-chicory.worker.shift.FAREWELL, chicory.worker.worker.GRACE = 0.1, float(sys.argv[1])
+chicory.worker.shift.FAREWELL, chicory.worker.run.GRACE = 0.1, float(sys.argv[1])
 sys.exit(main(["worker", "hung", *sys.argv[2:]]))
 """
 

@@ -295,4 +295,4 @@ async def test_a_port_that_is_taken_is_an_error_at_the_start(app):
 
 async def test_nothing_is_measured_where_nobody_asks(app):
     async with Worker(app) as worker:
-        assert worker._tally.meter is None
+        assert worker._run.tally.meter is None

@@ -351,7 +351,7 @@ async def test_no_call_begins_with_a_lease_that_ended_while_the_event_loop_stood
         found = await bare_fetch(transport, *args)
         if found and not stood_still:
             stood_still.append(True)
-            blocked = worker._reception.keeper
+            blocked = worker._run.reception.keeper
             block_until(lambda: blocked.blocked > app.config.lease)
             clock.advance(app.config.lease + 1)
             elsewhere = (await app.broker_link.session()).transport

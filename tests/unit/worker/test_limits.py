@@ -76,7 +76,7 @@ async def test_a_sync_task_counts_as_failed_when_its_time_is_up_though_its_threa
 
 def expire(worker) -> None:
     """Have the time of what runs be up."""
-    for attempt in worker._shift.running:
+    for attempt in worker._run.shift.running:
         attempt.scope.deadline = anyio.current_time()
 
 

@@ -229,7 +229,7 @@ async def test_leases_that_are_lost_are_counted_once(app, scraped, monkeypatch):
     async with scraped.worker() as worker:
         await well.send()
         await once.send()
-        while worker._tally.leases_lost < 2:
+        while worker._run.tally.leases_lost < 2:
             await anyio.lowlevel.checkpoint()
         found = await scraped.now()
 
@@ -258,7 +258,7 @@ async def test_what_the_program_measures_itself_is_told_as_well(scraped, monkeyp
 
 
 async def test_where_prometheus_client_is_missing_it_is_said_how_to_get_it(scraped, monkeypatch):
-    monkeypatch.setattr("chicory.worker.worker.can_measure", lambda: False)
+    monkeypatch.setattr("chicory.worker.run.can_measure", lambda: False)
 
     async with scraped.worker():
         answer = await to_thread.run_sync(scraped.respond, "/metrics")

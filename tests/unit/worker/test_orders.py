@@ -220,7 +220,7 @@ async def test_a_thread_is_told_that_nobody_waits_for_it_any_more(app, working, 
     async with working() as worker:
         handle = await blocking.delay()
         await begun.wait()
-        (attempt,) = worker._shift.running
+        (attempt,) = worker._run.shift.running
         if way == "cancelled":
             await handle.cancel()
             with pytest.raises(TaskCancelledError):
@@ -230,8 +230,8 @@ async def test_a_thread_is_told_that_nobody_waits_for_it_any_more(app, working, 
             with pytest.raises(TaskError, match="ran longer"):
                 await handle.get()
         else:
-            worker._shift.lost(attempt.delivery.receipt)
-            await until(lambda: not worker._shift.running)
+            worker._run.shift.lost(attempt.delivery.receipt)
+            await until(lambda: not worker._run.shift.running)
         gate.set()
         await told.wait()
 

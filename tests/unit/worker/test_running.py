@@ -377,7 +377,7 @@ async def test_a_worker_keeps_nothing_of_what_is_settled(app, working):
             async for _ in app.as_completed(calls):
                 pass
         await anyio.wait_all_tasks_blocked()
-        shift = worker._shift
+        shift = worker._run.shift
         assert shift is not None
         gc.collect()
         attempts = [each for each in gc.get_objects() if isinstance(each, Attempt)]
