@@ -15,9 +15,8 @@ from typing import Generic, TypeVar
 
 from anyio import CancelScope, get_cancelled_exc_class
 
-from chicory.loop import Turn, turns
-
 from chicory.errors import BrokerConnectionError, ChicoryError, QueueFullError
+from chicory.loop import Turn, turns
 
 T = TypeVar("T")
 R = TypeVar("R")

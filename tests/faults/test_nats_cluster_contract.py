@@ -1,4 +1,4 @@
-"""The contract, for NATS JetStream with three replicas: others lead, and news arrive in no order."""
+"""The contract, for NATS JetStream with three replicas, where news arrive in no order."""
 
 from __future__ import annotations
 
