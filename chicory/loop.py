@@ -59,7 +59,7 @@ def current_loop() -> Loop:
 
 
 class Turn(Protocol):
-    """What one task waits for, once: an ``anyio.Event`` at a third of its cost."""
+    """What one task waits for, once; costs less than an ``anyio.Event``."""
 
     def come(self) -> None:
         """Let it go on; on the same loop. It may have been cancelled meanwhile."""

@@ -1,6 +1,5 @@
 -- Included first: one plain message that is due, that nobody waits for and nothing is in the way of,
--- is stored at a third of what all that may be otherwise costs: of the server's time and of the
--- sender's wait.
+-- is stored at about half of what all that may be otherwise costs the server.
 
 do
   local call, base, queue, id, p = redis.call, KEYS[1], ARGV[4], ARGV[5], ARGV[6]
