@@ -53,7 +53,11 @@ begun.wait()
 FORKED = """
 add.send_sync(1, 1)
 child = os.fork()
-add.send_sync(2, 2)
+threads = [threading.Thread(target=add.send_sync, args=(n, n)) for n in range(4)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
 if child:
     assert os.waitpid(child, 0)[1] == 0
     print(app.run_sync(app.broker.get_queue_size))
@@ -111,8 +115,9 @@ def test_a_daemon_thread_that_waits_does_not_keep_the_interpreter(tmp_path):
     assert not (tmp_path / "queue.db-wal").exists(), "who closes last removes it"
 
 
-def test_a_forked_child_has_a_connection_of_its_own(tmp_path):
-    assert run(FORKED, f"sqlite:///{tmp_path / 'queue.db'}", tmp_path) == "3\n"
+@pytest.mark.parametrize("url", ["sqlite", "redis", "nats"], indirect=True)
+def test_a_forked_child_has_a_connection_of_its_own(url, tmp_path):
+    assert run(FORKED, url, tmp_path) == "9\n"
 
 
 @pytest.mark.parametrize("first", ["a call before", "no call before"])
