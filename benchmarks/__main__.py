@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Annotated
 
 import cyclopts
@@ -12,7 +13,7 @@ from rich.console import Console
 from benchmarks import comparison, plot, report
 from benchmarks.contender import against
 from benchmarks.measure import MEASURES
-from benchmarks.run import run
+from benchmarks.run import Run, run
 from benchmarks.scale import COMPARISON, FULL, QUICK, QUICK_COMPARISON
 from benchmarks.variant import SERVERLESS, Broker, Loop, Variant, loops
 
@@ -33,10 +34,10 @@ def measure(
     """Measure all variants in rounds.
 
     Args:
-        quick: a rough picture, in some minutes.
+        quick: a rough picture, in two minutes: what takes long is measured on asyncio only.
         rounds: how often everything is measured.
-        only: measurements: drain, pair, work, enqueue, sync, latency, delay, recovery, idle,
-            traffic, soak, imports.
+        only: measurements: drain, pair, work, enqueue, sync, latency, loaded, delay, recovery,
+            idle, traffic, scale, soak, imports.
         brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
     """
@@ -44,9 +45,10 @@ def measure(
         raise SystemExit(f"--only {' '.join(unknown)}: there are {', '.join(MEASURES)}")
     scale = QUICK if quick else FULL
     scale = replace(scale, rounds=rounds or scale.rounds)
-    columns = on or loops()
+    columns = on or (loops()[:2] if quick else loops())
     variants = [Variant(broker, loop) for broker in brokers or SERVERLESS for loop in columns]
     console = Console()
+    _interrupted_once()
     with console.status("") as status:
         found = run(
             scale,
@@ -55,7 +57,7 @@ def measure(
             lambda doing, variant: status.update(f"{doing}, {variant.broker} on {variant.loop}"),
         )
     report.show(found, columns, console)
-    console.print(f"written to {report.save(found)}")
+    _save(found, console)
 
 
 @app.command
@@ -74,7 +76,8 @@ def compare(
     Args:
         quick: a rough picture: what is drained by whom, one round.
         rounds: how often everything is measured.
-        only: measurements: drain, work, enqueue, latency, idle, traffic.
+        only: measurements: drain, work, enqueue, latency, idle, traffic; and pair, loaded,
+            recovery, soak, which take long.
         brokers: redis, nats, sqlite; redis by default.
         on: event loops of chicory.
         peers: those to compare with; all by default.
@@ -90,6 +93,7 @@ def compare(
             one.command()  # makes its environment before anything is measured
         variants += [*ours, *(one.variant for one in theirs)]
     console = Console()
+    _interrupted_once()
     with console.status("") as status:
         found = run(
             scale,
@@ -99,6 +103,20 @@ def compare(
             patience,
         )
     comparison.show(found, console)
+    _save(found, console)
+
+
+def _interrupted_once() -> None:
+    """From now on the first Ctrl-C ends the measuring, and no other keeps it from being told."""
+
+    def stop(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGINT, stop)
+
+
+def _save(found: Run, console: Console) -> None:
     path = report.save(found)
     console.print(f"written to {path} and {plot.save(found, path.with_suffix('.svg'))}")
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Sequence
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from benchmarks.figure import FIGURES, Figure
-from benchmarks.run import Run, in_short
+from benchmarks.report import remarks
+from benchmarks.run import Run
 from benchmarks.variant import BROKERS, CHICORY, Variant
 
 
@@ -26,14 +25,7 @@ def show(run: Run, console: Console) -> None:
         f"Medians of {run.rounds()} rounds, in [] the least and the most. A ratio is chicory's "
         "figure, on that loop, to theirs: the median of the ratios of the rounds."
     )
-    others = run.disturbances()
-    console.print(
-        f"While one was measured, others took {statistics.median(others):.0%} of the processors, "
-        f"at worst {others[-1]:.0%}."
-    )
-    for failure in run.failures:
-        console.print(f"[red]failed:[/] {escape(in_short(failure))}")
-    console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))
+    remarks(run, console)
 
 
 def table(run: Run, figure: Figure, variants: Sequence[Variant]) -> Table:

@@ -30,7 +30,10 @@ class Contender(Struct, frozen=True):
     loop: Scheduling = "uvloop"
     requirements: tuple[str, ...] = ()
     share: float = 0.1
-    measures: tuple[str, ...] = ("drain", "work", "enqueue", "latency", "idle", "traffic")
+    measures: tuple[str, ...] = (
+        *("drain", "pair", "work", "enqueue", "latency", "loaded", "recovery"),
+        *("idle", "traffic", "soak"),
+    )
 
     @property
     def variant(self) -> Variant:

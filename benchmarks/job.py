@@ -49,7 +49,7 @@ class Job(Struct, frozen=True, kw_only=True):
     count: int = 0
     rate: float = 0.0
     seconds: float = 0.0
-    pauses: tuple[float, float] = (0.01, 0.05)
+    pauses: tuple[float, float] = (0.01, 0.03)
     concurrency: int = 32
     task: Task = "noop"
     nap: float = 0.0

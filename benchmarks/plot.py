@@ -16,7 +16,10 @@ PICTURED = (
     "drain cpu",
     "server cpu",
     "enqueue 32",
+    "in threads",
     "latency p50",
+    "loaded p50",
+    "loaded p99",
     "wake-up p50",
     "idle requests",
 )
@@ -34,11 +37,17 @@ def save(run: Run, path: Path) -> Path:
             parts += chart
             y += _HEAD + _ROW * (len(chart) - 1) if chart else 0
     head = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y + 10}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y + 30}" '
         'font-family="sans-serif" font-size="12"><rect width="100%" height="100%" fill="white"/>'
     )
-    path.write_text("\n".join([head, *parts, "</svg>"]) + "\n", encoding="utf-8")
+    path.write_text("\n".join([head, *parts, _foot(run, y), "</svg>"]) + "\n", encoding="utf-8")
     return path
+
+
+def _foot(run: Run, y: int) -> str:
+    machine = [run.machine[name] for name in ("cpu", "system", "commit") if name in run.machine]
+    told = f"{run.begun:%Y-%m-%d}, medians of {run.rounds()} rounds, {', '.join(machine)}"
+    return f'<text x="10" y="{y + 20}" font-size="10">{escape(told)}</text>'
 
 
 def _chart(run: Run, broker: Broker, figure: Figure, y: int) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,6 +42,19 @@ def show(run: Run, loops: Sequence[Loop], console: Console) -> None:
         if table.rows:
             console.print(table)
     console.print(f"Medians of {run.rounds()} rounds, in [] the least and the most.")
+    remarks(run, console)
+
+
+def remarks(run: Run, console: Console) -> None:
+    """Print what a reader must know: how, with what doubts, what failed, on what machine."""
+    console.print(escape(run.method))
+    console.print("Doubts:", *run.doubts)
+    others = run.disturbances()
+    if others:
+        console.print(
+            f"While one was measured, others took {statistics.median(others):.0%} of the "
+            f"processors, at worst {others[-1]:.0%}."
+        )
     for failure in run.failures:
         console.print(f"[red]failed:[/] {escape(in_short(failure))}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))

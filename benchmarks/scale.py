@@ -32,6 +32,7 @@ class Scale(Struct, frozen=True, kw_only=True):
         delayed: tasks whose lateness is measured.
         patience: seconds that a task may take to begin in another worker.
         imports: interpreters started to time an import.
+        rough: whether what takes long is measured on one event loop only.
     """
 
     rounds: int
@@ -54,6 +55,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     delayed: int
     patience: float
     imports: int
+    rough: bool = False
 
 
 QUICK = Scale(
@@ -61,29 +63,30 @@ QUICK = Scale(
     drained=6_000,
     enqueued=300,
     echoes=100,
-    echoing=4.0,
+    echoing=3.0,
     loaded=200,
-    loading=4.0,
+    loading=3.0,
     ballast=20_000,
     turns=1,
     sipped=4_000,
     asked=30,
-    asking=3.0,
+    asking=1.0,
     idle=1.0,
     soaked=10_000,
     soaked_oddly=4_000,
-    watched=10.0,
-    worked=2_000,
-    delayed=30,
+    watched=5.0,
+    worked=1_000,
+    delayed=20,
     patience=PATIENCE,
     imports=2,
+    rough=True,
 )
 FULL = Scale(
     rounds=3,
     drained=50_000,
     enqueued=2_000,
     echoes=1_000,
-    echoing=60.0,
+    echoing=30.0,
     loaded=2_000,
     loading=40.0,
     ballast=1_000_000,

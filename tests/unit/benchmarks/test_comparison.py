@@ -40,7 +40,9 @@ def test_the_table_has_a_row_for_each_with_the_ratio_and_the_spread(found):
     text = console.export_text()
     row = next(line for line in text.splitlines() if line.startswith("saq"))
     assert row.split() == ["saq,", "uvloop", "60", "[50..100]", "40.00"]
-    assert "took 30% of the processors, at worst 50%" in text
+    assert "took 30% of the processors, at worst 50%" in " ".join(text.split())
+    assert "each round begins with the next one" in " ".join(text.split())
+    assert "rates are too low" in " ".join(text.split())
     assert "latency of celery, threads: [gone]" in text
 
 
@@ -50,6 +52,7 @@ def test_the_plot_is_a_picture_of_all_that_were_compared(found, tmp_path):
     assert text == [
         "redis: drain, tasks/s (logarithmic)",
         *("chicory, asyncio", "3,000", "saq, uvloop", "60"),
+        f"{found.begun:%Y-%m-%d}, medians of 3 rounds, one",
     ]
     bars = [float(bar.get("width")) for bar in picture.iter() if bar.get("fill", "")[0:1] == "#"]
     assert bars[0] > bars[1] > 0
@@ -58,7 +61,8 @@ def test_the_plot_is_a_picture_of_all_that_were_compared(found, tmp_path):
 def test_the_plot_leaves_out_what_only_one_was_measured_for(found, tmp_path):
     found.samples = found.samples[:1]
     picture = ET.parse(plot.save(found, tmp_path / "plot.svg"))
-    assert not list(picture.iter("{http://www.w3.org/2000/svg}text"))
+    (text,) = picture.iter("{http://www.w3.org/2000/svg}text")
+    assert "medians of 1 rounds" in text.text
 
 
 def test_each_contender_has_a_program_and_is_pinned():
