@@ -81,8 +81,8 @@ async def enqueue(app: Chicory, pen: Pen, kinds: Sequence[Kind], chance: Random)
         if kind is Kind.CANCELLED:
             try:
                 answer = await app.broker.cancel(call.task_id)
-            except BrokerConnectionError:
-                logging.getLogger(__name__).info("a cancellation was not answered")
+            except ChicoryError:
+                logging.getLogger(__name__).info("a cancellation was not answered, or refused")
             else:
                 if answer is Cancelled.REMOVED:
                     pen.note(Event.REMOVED, call.task_id)

@@ -92,8 +92,10 @@ async def run(stage: Stage, folder: Path, plan: Plan) -> Outcome:
         except* RunError as errors:
             troubles += [str(error) for error in _each(errors)]
         try:
+            await scene.leave(
+                _STOPPING
+            )  # what still ran would come to an end while it is looked at
             left = await _look(scene)
-            await scene.leave(_STOPPING)
         except (ChicoryError, RunError) as error:
             troubles.append(str(error))
         scene.catch_up()

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 
@@ -57,6 +57,14 @@ class Process:
     def runs(self) -> bool:
         """Whether it has not ended."""
         return self.popen.poll() is None
+
+    def close(self) -> None:
+        """End it, where it has not ended."""
+        self.popen.kill()
+        self.popen.wait()
+        assert self.popen.stdin is not None
+        with suppress(BrokenPipeError):
+            self.popen.stdin.close()
 
 
 class Scene:
@@ -129,8 +137,7 @@ class Scene:
 
     def _close(self) -> None:
         for process in [*self.workers, *self.producers]:
-            process.popen.kill()
-            process.popen.wait()
+            process.close()
         if self.proxy is not None:
             self.proxy.__exit__()
         self.stage.kill()
@@ -293,6 +300,7 @@ class Scene:
     def _bury(self, worker: Process) -> None:
         self.workers.remove(worker)
         code = worker.popen.returncode
+        worker.close()
         if code not in {-signal.SIGKILL, 0} or (code == 0 and not (self.stopping or worker.spare)):
             self.failures.append(f"worker {worker.pid} ended with code {code}")
         if not worker.spare and not self.stopping:
