@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from chicory.testing.faults.figures import share_of
 from chicory.testing.faults.report import lines
 from chicory.testing.faults.run import Plan, run
 from chicory.testing.faults.stages import STAGES
@@ -32,6 +31,5 @@ async def test_a_run_of_two_thousand_calls_and_fifteen_faults(
     assert outcome.held, said
     assert outcome.figures.accepted >= plan.tasks * 0.9, said
     assert sum(outcome.figures.faults.values()) == plan.faults
-    calm = [one.seconds for one in outcome.figures.rescues if one.undisturbed]
-    assert share_of(calm, 0.5) < RESCUE, said
+    assert outcome.figures.rescued_within(0.5) < RESCUE, said
     assert max(outcome.figures.recoveries, default=0) < RECOVERY, said

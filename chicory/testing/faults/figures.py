@@ -17,10 +17,13 @@ class Rescue(Struct, frozen=True):
     Attributes:
         seconds: from its death until then.
         undisturbed: whether the broker could be reached all that time.
+        suspect: whether it had been in the hands of so many dead workers that it may run only
+            where nothing else does, for which it has to wait.
     """
 
     seconds: float
     undisturbed: bool
+    suspect: bool = False
 
 
 class Figures(Struct, frozen=True):
@@ -48,9 +51,19 @@ class Figures(Struct, frozen=True):
     recoveries: Sequence[float]
     seconds: float
 
+    @property
+    def calm(self) -> Sequence[float]:
+        """Seconds of the rescues that nothing else held up."""
+        return [one.seconds for one in self.rescues if one.undisturbed and not one.suspect]
+
+    @property
+    def suspects(self) -> Sequence[float]:
+        """Seconds of the undisturbed rescues of suspects."""
+        return [one.seconds for one in self.rescues if one.undisturbed and one.suspect]
+
     def rescued_within(self, share: float) -> float:
-        """Seconds within which this share of the undisturbed rescues came."""
-        return share_of([one.seconds for one in self.rescues if one.undisturbed], share)
+        """Seconds within which this share of the calm rescues came."""
+        return share_of(self.calm, share)
 
 
 def share_of(values: Sequence[float], share: float) -> float:
@@ -61,8 +74,8 @@ def share_of(values: Sequence[float], share: float) -> float:
     return ranked[min(len(ranked) - 1, int(share * len(ranked)))]
 
 
-def measure(entries: Sequence[Entry]) -> Figures:
-    """The figures of a run."""
+def measure(entries: Sequence[Entry], max_crashes: int) -> Figures:
+    """The figures of a run in which a message is put aside after so many lost leases."""
     troubles = Troubles(entries)
     stopped = {entry.pid for entry in entries if entry.event is Event.STOPPED}
     stalls = [
@@ -78,13 +91,13 @@ def measure(entries: Sequence[Entry]) -> Figures:
         deaths=len(troubles.deaths),
         stalls=len(stalls),
         longest_stall=max(stalls, default=0.0),
-        rescues=_rescues(entries, troubles),
+        rescues=_rescues(entries, troubles, max_crashes),
         recoveries=_recoveries(entries, troubles),
         seconds=entries[-1].at - entries[0].at if entries else 0.0,
     )
 
 
-def _rescues(entries: Sequence[Entry], troubles: Troubles) -> Sequence[Rescue]:
+def _rescues(entries: Sequence[Entry], troubles: Troubles, max_crashes: int) -> Sequence[Rescue]:
     held: defaultdict[tuple[str, int], set[int]] = defaultdict(set)
     lives: defaultdict[tuple[str, int], list[Entry]] = defaultdict(list)
     for entry in entries:
@@ -106,7 +119,13 @@ def _rescues(entries: Sequence[Entry], troubles: Troubles) -> Sequence[Rescue]:
         for death in {troubles.deaths[pid] for pid in pids if pid in troubles.deaths}:
             at = _taken_up(lives[place], death, troubles)
             if at is not None:
-                found.append(Rescue(at - death, not troubles.interrupted(death, at)))
+                suspect = any(
+                    e.event is Event.FETCHED and int(e.detail or 0) >= max_crashes
+                    for e in lives[place]
+                    if death < e.at <= at
+                )
+                calm = not troubles.interrupted(death, at)
+                found.append(Rescue(at - death, calm, suspect))
     return found
 
 

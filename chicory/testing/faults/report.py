@@ -27,13 +27,16 @@ def lines(outcome: Outcome) -> Iterator[str]:
         f"executions repeated for a reason: {finding.excused}, without: "
         f"{finding.counted(Broken.REPEATED)}   destroyed by an operator: {finding.forgiven}"
     )
-    calm = [one.seconds for one in figures.rescues if one.undisturbed]
-    if calm:
+    if figures.calm:
         p50, p99 = figures.rescued_within(0.5), figures.rescued_within(0.99)
         yield (
-            f"rescued after a kill: {len(calm)} calls, p50 {p50:.1f} s, p99 {p99:.1f} s, "
-            f"max {max(calm):.1f} s; beside them {len(figures.rescues) - len(calm)} "
-            "while the broker was away as well"
+            f"rescued after a kill: {len(figures.calm)} calls, p50 {p50:.1f} s, p99 {p99:.1f} s, "
+            f"max {max(figures.calm):.1f} s"
+        )
+        rest = len(figures.rescues) - len(figures.calm) - len(figures.suspects)
+        yield (
+            f"beside them {rest} while the broker was away as well, and {len(figures.suspects)} "
+            f"suspects, which run alone: max {max(figures.suspects, default=0):.1f} s"
         )
     if figures.recoveries:
         yield (

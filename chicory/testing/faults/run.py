@@ -102,7 +102,7 @@ async def run(stage: Stage, folder: Path, plan: Plan) -> Outcome:
     troubles += scene.failures
     terms = Terms(plan.lease, plan.max_crashes, stage.forgets_leases)
     finding = judge(scene.entries, left, terms)
-    return Outcome(finding, measure(scene.entries), troubles)
+    return Outcome(finding, measure(scene.entries, plan.max_crashes), troubles)
 
 
 def _each(errors: BaseExceptionGroup[RunError]) -> Iterator[RunError]:

@@ -55,9 +55,22 @@ def test_the_figures_of_a_rescue_and_of_a_recovery():
         Entry(Event.STARTED, 34.5, 13, "other"),
     ]
 
-    found = measure(entries)
+    found = measure(entries, max_crashes=3)
 
     assert sorted(one.seconds for one in found.rescues) == [6, 11]
     assert found.rescued_within(0.5) == 11
     assert found.recoveries == [2.5]
     assert (found.deaths, found.faults) == (2, {"broker killed": 1})
+
+
+def test_what_must_run_alone_is_a_rescue_of_another_kind():
+    entries = [
+        Entry(Event.FETCHED, 1, 11, "held", 0, "2"),
+        Entry(Event.KILLED, 2, 11),
+        Entry(Event.FETCHED, 10, 12, "held", 0, "3"),
+        Entry(Event.STARTED, 15, 12, "held"),
+    ]
+
+    found = measure(entries, max_crashes=3)
+
+    assert (found.calm, found.suspects) == ([], [13])
