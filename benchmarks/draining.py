@@ -30,7 +30,7 @@ async def enqueue(job: Job) -> Figures:
         single = await load.send(job, job.count, 1)
         several = await load.send(job, 4 * job.count, 32)
         span = Span(job.server)
-        bulk = await load.send(job, 16 * job.count, MANY)
+        bulk = await load.send_many(job, 16 * job.count)
         span.end()
     return {
         "enqueue single": job.count / single,

@@ -14,7 +14,7 @@ from msgspec import Struct
 from benchmarks.arguments import arguments
 from benchmarks.busy import spin
 from benchmarks.job import Job
-from chicory import AsyncResult, Chicory, ChicoryConfig, TaskMessage, Worker, WorkerConfig
+from chicory import AsyncResult, Call, Chicory, ChicoryConfig, TaskMessage, Worker, WorkerConfig
 from chicory.task import AsyncTask, SyncTask
 
 MANY = 256
@@ -68,12 +68,30 @@ class Workload(Struct, frozen=True):
                 group.start_soon(call, len(range(caller, count, callers)))
         return time.perf_counter() - begin
 
+    async def send_many(self, job: Job, count: int) -> float:
+        """The same in the way that is meant for many: by ``enqueue_many``."""
+        call = self._call(job)
+        begin = time.perf_counter()
+        await self.app.enqueue_many(call() for _ in range(count))
+        return time.perf_counter() - begin
+
     async def later(self, seconds: float) -> AsyncResult[float]:
         """Have ``since`` run in so many seconds, asked for the time that it is late."""
         due = datetime.now(UTC) + timedelta(seconds=seconds)
         moment = time.monotonic() + seconds
         message = TaskMessage(id=uuid4().hex, name=self.since.name, args=[moment], eta=due)
         return self.app.result(await self.app.broker.publish(message, self.queue))
+
+    def _call(self, job: Job) -> Callable[[], Call[object]]:
+        match job.task:
+            case "noop":
+                return self.noop.call
+            case "plain":
+                return self.plain.call
+            case "nap":
+                return lambda: self.nap.call(job.nap)
+            case "blob":
+                return lambda: self.blob.call(_BLOB)
 
     def _caller(self, job: Job) -> Callable[[], Awaitable[str]]:
         return partial(self.app.get_task(job.task).send, *arguments(job.task, job.nap))

@@ -24,7 +24,7 @@ from chicory.masking import mask
 from chicory.names import check_name
 from chicory.options import TaskOptions, UniqueKey
 from chicory.record import StoredResult
-from chicory.result import NO_BACKEND, AsyncResult, Completed, collect
+from chicory.result import NO_BACKEND, AsyncResult, Completed, Source, collect
 from chicory.retry import RetryPolicy
 from chicory.seal import Seal
 from chicory.sender import Call
@@ -328,13 +328,8 @@ class Chicory:
         Raises ``ValidationError`` for what cannot be an id.
         """
         check_name(task_id, "task id")
-        return AsyncResult(
-            task_id,
-            self.broker,
-            self._backend,
-            self._read,
-            self.config.result_default_timeout,
-        )
+        source = Source(self.broker, self._backend, self._read, self.config.result_default_timeout)
+        return AsyncResult(task_id, source)
 
     def _read(self, stored: StoredResult) -> Any:
         task = self._tasks.get(stored.name)

@@ -13,7 +13,7 @@ from chicory.health import BrokerStatus
 from chicory.letters import DLQMessage
 from chicory.message import TaskMessage
 from chicory.names import check_name, check_plain
-from chicory.publication import publication
+from chicory.publication import enclosed, publication
 from chicory.seal import Seal
 from chicory.session import Link, Session
 from chicory.stale import remove_stale
@@ -79,12 +79,20 @@ class Broker:
 
     async def enqueue(self, message: TaskMessage, queue: str) -> PublishOutcome:
         """Publish, and say whether it was stored or is a duplicate. Raises as ``publish``."""
+        return await self.submit(self.prepare(message, queue))
+
+    async def submit(self, publication: Publication) -> PublishOutcome:
+        """Publish what was prepared. Raises as ``enqueue``."""
         session = self._link.opened() or await self._session()
-        return await session.publish(self.prepare(message, queue))
+        return await session.publish(publication)
 
     def prepare(self, message: TaskMessage, queue: str) -> Publication:
         """What ``enqueue`` would publish. Raises as ``publish``; nothing is sent."""
         return publication(message, queue, self._max_message_size, self._seal)
+
+    def enclose(self, body: bytes, name: str) -> bytes:
+        """An encoded message of a task as it is published. Raises ``MessageTooLargeError``."""
+        return enclosed(body, name, self._max_message_size, self._seal)
 
     async def enqueue_all(
         self, publications: Sequence[Publication]

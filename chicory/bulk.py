@@ -76,7 +76,8 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
         self._source = aiter(calls) if isinstance(calls, AsyncIterable) else iter(calls)
         self._broker = broker
         self._number = 0
-        self._held: _Prepared | None = None
+        self._batch: list[_Prepared] = []
+        self._size = 0
         self._answers: deque[AsyncResult[R_co] | Refused] = deque()
         self._end: Exception | None = None
 
@@ -96,41 +97,54 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
     async def _send_all(self) -> list[AsyncResult[R_co]]:
         enqueued: list[AsyncResult[R_co]] = []
         refused: list[Refused] = []
-        try:
-            async for one in self:
+        while self._answers or self._end is None:
+            for one in self._answers:
                 if isinstance(one, Refused):
                     refused.append(one)
                 else:
                     enqueued.append(one)
-        except BrokerConnectionError as error:  # of which the refused calls tell, too
-            raise BulkError(enqueued, refused) from error
-        except Exception as error:
-            error.add_note(f"{len(enqueued)} calls before that were enqueued")
-            raise
+            self._answers.clear()
+            if self._end is None:
+                await self._send(await self._gather())
+        if isinstance(self._end, BrokerConnectionError):  # of which the refused calls tell, too
+            raise BulkError(enqueued, refused) from self._end
+        if not isinstance(self._end, StopAsyncIteration):
+            self._end.add_note(f"{len(enqueued)} calls before that were enqueued")
+            raise self._end
         if refused:
             raise BulkError(enqueued, refused)
         return enqueued
 
     async def _gather(self) -> list[_Prepared]:
         """The next batch. The end of the calls, or the error that they end with, is noted."""
-        batch: list[_Prepared] = []
-        source, size = self._source, 0
-        waits = isinstance(source, AsyncIterator)
+        source = self._source
         try:
-            while len(batch) < MAX_CALLS:
-                if self._held is None:
-                    call = await anext(source) if waits else next(source)
-                    self._held = call, self._prepare(call)
-                form = self._held[1]
-                size += len(form.body) if isinstance(form, Publication) else 0
-                if batch and size > MAX_BYTES:
-                    break
-                batch.append(self._held)
-                self._held = None
-        except StopIteration:
+            if isinstance(source, AsyncIterator):
+                async for call in source:
+                    if full := self._add(call):
+                        return full
+            else:
+                for call in source:
+                    if full := self._add(call):
+                        return full
             self._end = StopAsyncIteration()
         except Exception as error:  # noqa: BLE001  (raised once what came before it is sent)
             self._end = error
+        return self._cut([], 0)
+
+    def _add(self, call: Call[Any]) -> list[_Prepared] | None:
+        """Put a call into the batch; gives the batch once there is no room for more."""
+        form = self._prepare(call)
+        size = len(form.body) if isinstance(form, Publication) else 0
+        if self._batch and self._size + size > MAX_BYTES:
+            return self._cut([(call, form)], size)
+        self._batch.append((call, form))
+        self._size += size
+        return self._cut([], 0) if len(self._batch) == MAX_CALLS else None
+
+    def _cut(self, held: list[_Prepared], size: int) -> list[_Prepared]:
+        """The batch; the next one begins with what is held."""
+        batch, self._batch, self._size = self._batch, held, size
         return batch
 
     def _prepare(self, call: Call[Any]) -> Publication | ChicoryError:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 
 from chicory import rules
 from chicory.errors import ConfigurationError, ValidationError
@@ -35,12 +35,18 @@ def compose(
         ConfigurationError: ``eta`` is further away than makes sense.
     """
     packed_args, packed_kwargs = signature.encode(args, kwargs, check=check)
+    envelope = outline(signature.name, options, now)
+    envelope.args, envelope.kwargs = Raw(packed_args), Raw(packed_kwargs)
+    envelope.unique = _unique(signature.name, options, args, kwargs, begin(options, now) - now)
+    return envelope
+
+
+def outline(name: str, options: CallOptions, now: float) -> Envelope:
+    """The same without arguments, and without the key that they may decide on."""
     start = begin(options, now)
     return Envelope(
         id=new_id(),
-        name=signature.name,
-        args=packed_args,
-        kwargs=packed_kwargs,
+        name=name,
         eta=datetime.fromtimestamp(start, UTC) if start > now else None,
         priority=int(options.priority),
         enqueued_at=now,
@@ -48,7 +54,6 @@ def compose(
         headers=dict(options.headers),
         timeout=_timeout(options),
         retry_policy=_rules(options),
-        unique=_unique(signature.name, options, args, kwargs, start - now),
     )
 
 

@@ -7,6 +7,7 @@ item is the version. Fields are only ever appended; a reader ignores what it doe
 from __future__ import annotations
 
 import os
+import struct
 import time
 from datetime import datetime
 from typing import Annotated, Any
@@ -33,8 +34,24 @@ def new_id() -> str:
     """
     milliseconds, rest = divmod(time.time_ns(), 1_000_000)
     high = (milliseconds << 16) | 0x7000 | rest * 4096 // 1_000_000
-    low = 0x8000_0000_0000_0000 | (int.from_bytes(os.urandom(8)) >> 2)
-    return f"{high:016x}{low:016x}"
+    low = 0x8000_0000_0000_0000 | (_random() >> 2)
+    return _HALVES.pack(high, low).hex()
+
+
+def _random() -> int:
+    """64 random bits of the system's, which is asked once for many ids."""
+    while True:
+        try:
+            return _drawn.pop()  # each used once, whatever the number of threads
+        except IndexError:
+            _drawn.extend(_DRAW.unpack(os.urandom(_DRAW.size)))
+
+
+_HALVES = struct.Struct(">QQ")
+_DRAW = struct.Struct("64Q")
+_drawn: list[int] = []
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_drawn.clear)
 
 
 class PastFailure(Struct, frozen=True, array_like=True):

@@ -25,14 +25,20 @@ def publication(message: TaskMessage, queue: str, max_size: int, seal: Seal) -> 
     check_plain(queue, "queue")
     if message.unique is not None:
         _check_unique(message.unique)
-    body = seal.close(messages.encode(message))
-    if len(body) > max_size:
-        raise MessageTooLargeError(
-            f"message for task {message.name!r} has {len(body):,} bytes, the limit is "
-            f"{max_size:,}: pass a reference to the data, or raise CHICORY_MAX_MESSAGE_SIZE"
-        )
+    body = enclosed(messages.encode(message), message.name, max_size, seal)
     due = message.eta.timestamp() if message.eta else 0.0
     return Publication(queue, message.id, body, level(message.priority), due, message.unique)
+
+
+def enclosed(body: bytes, name: str, max_size: int, seal: Seal) -> bytes:
+    """The encoded message of a task, sealed. Raises ``MessageTooLargeError``."""
+    body = seal.close(body)
+    if len(body) > max_size:
+        raise MessageTooLargeError(
+            f"message for task {name!r} has {len(body):,} bytes, the limit is "
+            f"{max_size:,}: pass a reference to the data, or raise CHICORY_MAX_MESSAGE_SIZE"
+        )
+    return body
 
 
 def level(priority: int | None) -> Priority:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from anyio import Event, move_on_after
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Struct, UnsetType
 
 from chicory import portal
 from chicory.backend import Backend
@@ -26,6 +26,24 @@ Read = Callable[[StoredResult], Any]
 NO_BACKEND = "this app stores no results: create it without backend=None to wait for them"
 
 
+class Source(Struct, frozen=True):
+    """Where handles find what they are asked for; one for all calls of a task.
+
+    Attributes:
+        broker: where their calls are cancelled.
+        backend: where results will be; ``None`` for nowhere.
+        read: how a stored value is read.
+        timeout: seconds that ``get`` waits where it is not told.
+        why_not: why there is no backend.
+    """
+
+    broker: Broker
+    backend: Backend | None
+    read: Read
+    timeout: float | None = None
+    why_not: str = NO_BACKEND
+
+
 class AsyncResult(Generic[R_co]):
     """The handle of one call; cheap, and good on any event loop.
 
@@ -35,26 +53,12 @@ class AsyncResult(Generic[R_co]):
             lived already.
     """
 
-    __slots__ = ("_backend", "_broker", "_read", "_timeout", "_why_not", "duplicate", "task_id")
+    __slots__ = ("_source", "duplicate", "task_id")
 
-    def __init__(
-        self,
-        task_id: str,
-        broker: Broker,
-        backend: Backend | None,
-        read: Read,
-        timeout: float | None = None,
-        why_not: str = NO_BACKEND,
-        *,
-        duplicate: bool = False,
-    ) -> None:
+    def __init__(self, task_id: str, source: Source, duplicate: bool = False) -> None:
         self.task_id = task_id
         self.duplicate = duplicate
-        self._broker = broker
-        self._backend = backend
-        self._read = read
-        self._timeout = timeout
-        self._why_not = why_not
+        self._source = source
 
     def __repr__(self) -> str:
         return f"AsyncResult({self.task_id!r})"
@@ -71,7 +75,7 @@ class AsyncResult(Generic[R_co]):
             BackendNotConfiguredError: the app, or the task, stores no results.
             BrokerConnectionError: the connection was lost or closed meanwhile.
         """
-        limit = self._timeout if timeout is UNSET else timeout
+        limit = self._source.timeout if timeout is UNSET else timeout
         return self.value(await self.backend.wait(self.task_id, limit))
 
     def get_sync(self, timeout: float | UnsetType | None = UNSET) -> R_co:
@@ -87,7 +91,7 @@ class AsyncResult(Generic[R_co]):
             raise outcome
         if outcome.state.failed:
             raise outcome.failure()
-        return self._read(outcome)
+        return self._source.read(outcome)
 
     async def state(self) -> TaskState:
         """Where the call stands now."""
@@ -113,14 +117,14 @@ class AsyncResult(Generic[R_co]):
 
         Raises ``BrokerConnectionError`` where the broker did not answer: cancel it again.
         """
-        return await self._broker.cancel(self.task_id)
+        return await self._source.broker.cancel(self.task_id)
 
     @property
     def backend(self) -> Backend:
         """Where the result will be. Raises ``BackendNotConfiguredError``."""
-        if self._backend is None:
-            raise BackendNotConfiguredError(self._why_not)
-        return self._backend
+        if self._source.backend is None:
+            raise BackendNotConfiguredError(self._source.why_not)
+        return self._source.backend
 
 
 class Completed(AsyncIterator[AsyncResult[R_co]]):

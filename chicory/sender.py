@@ -11,14 +11,14 @@ from msgspec import UNSET, UnsetType
 
 from chicory import portal
 from chicory.broker import Broker
-from chicory.call import begin, compose
+from chicory.call import begin
 from chicory.clock import Clock
 from chicory.errors import ConfigurationError
-from chicory.message import Envelope
 from chicory.options import CallOptions, TaskOptions, check_unique
 from chicory.result import AsyncResult
 from chicory.retry import RetryPolicy
 from chicory.signature import Signature
+from chicory.template import Template
 from chicory.transport import Duplicate, Priority, Publication, PublishOutcome
 
 P = ParamSpec("P")
@@ -41,6 +41,7 @@ class Sender(ABC, Generic[P, R]):
         self._broker = broker
         self._clock = clock
         self._options = options
+        self._template: Template | None = None
 
     @property
     @abstractmethod
@@ -63,18 +64,17 @@ class Sender(ABC, Generic[P, R]):
             QueueFullError: the broker has no room; nothing was published.
             BrokerConnectionError: the broker did not answer; the call may have been published.
         """
-        envelope = self._compose(args, kwargs)
-        outcome = await self._broker.enqueue(envelope, self._options.queue)
-        return outcome.task_id if type(outcome) is Duplicate else envelope.id
+        publication = self.publication(args, kwargs)
+        outcome = await self._broker.submit(publication)
+        return outcome.task_id if type(outcome) is Duplicate else publication.task_id
 
     async def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Publish a call and return its handle, or that of the living one with its unique key.
 
         Raises as ``send`` does.
         """
-        envelope = self._compose(args, kwargs)
-        outcome = await self._broker.enqueue(envelope, self._options.queue)
-        return self.handle(envelope.id, outcome)
+        publication = self.publication(args, kwargs)
+        return self.handle(publication.task_id, await self._broker.submit(publication))
 
     def send_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """``send`` for code without an event loop, from any thread.
@@ -141,7 +141,7 @@ class Sender(ABC, Generic[P, R]):
         """
         if broker is not self._broker:
             raise ConfigurationError(f"task {self.name} is another app's: enqueue it with that one")
-        return broker.prepare(self._compose(args, kwargs), self._options.queue)
+        return self.publication(args, kwargs)
 
     def handle(self, task_id: str, outcome: PublishOutcome) -> AsyncResult[R]:
         """The handle of the call that was published as ``task_id``, or of its duplicate."""
@@ -149,15 +149,15 @@ class Sender(ABC, Generic[P, R]):
             return self.result(outcome.task_id, duplicate=True)
         return self.result(task_id)
 
-    def _compose(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Envelope:
-        return compose(
-            self.signature,
-            self._options,
-            args,
-            kwargs,
-            self._clock.now(),
-            check=self.settings.validation_mode.inputs,
-        )
+    def publication(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Publication:
+        """What to publish for a call with these arguments. Raises as ``send``."""
+        template = self._template or self._make_template()
+        return template.publication(args, kwargs, self._clock.now())
+
+    def _make_template(self) -> Template:
+        check = self.settings.validation_mode.inputs
+        self._template = Template(self.signature, self._options, self._broker, check=check)
+        return self._template
 
 
 class Variant(Sender[P, R]):

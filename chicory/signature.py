@@ -23,7 +23,8 @@ from chicory.codec import Codec, reason
 from chicory.context import TaskContext
 from chicory.errors import ChicoryError, ConfigurationError, ValidationError
 
-_NO_KWARGS = Raw(b"\x80")
+_EMPTY_MAP = b"\x80"
+_NO_KWARGS = Raw(_EMPTY_MAP)
 _FIXARRAY = 0x90
 _VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _PLACED = re.compile(
@@ -48,6 +49,7 @@ class Signature:
     def __init__(self, name: str, function: Callable[..., Any], types: Codec = codec.PLAIN) -> None:
         self.name = name
         self._codec = types
+        self._encode = types.encode
         hints = _hints(name, function)
         parameters = list(inspect.signature(function).parameters.values())
         self._context = _context_position(name, parameters, hints)
@@ -76,38 +78,41 @@ class Signature:
 
     def encode(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], *, check: bool
-    ) -> tuple[Raw, Raw]:
+    ) -> tuple[bytes, bytes]:
         """Encode arguments, and decode them again to see that they fit if ``check``.
 
         Raises ``ValidationError`` that names the parameter and the reason.
         """
-        packed_args = self._encode(args, lambda: self._named(args, kwargs))
-        packed_kwargs = self._encode(kwargs, lambda: kwargs) if kwargs else _NO_KWARGS
+        try:
+            packed_args = self._encode(args)
+            packed_kwargs = self._encode(kwargs) if kwargs else _EMPTY_MAP
+        except Exception as error:  # the user's types take part in it
+            self._blame_unencodable(args, kwargs)
+            raise self._unfit("arguments", error) from error
         if check:
             self.decode(packed_args, packed_kwargs)
         return packed_args, packed_kwargs
 
-    def _encode(self, value: object, parts: Callable[[], Mapping[str, Any]]) -> Raw:
-        try:
-            return Raw(self._codec.encode(value))
-        except Exception as whole:  # the user's types take part in it
-            for name, part in parts().items():
-                if isinstance(part, TaskContext):
-                    raise ValidationError(
-                        f"{self.name}: TaskContext is given by the worker: leave it out"
-                    ) from None
-                try:
-                    self._codec.encode(part)
-                except Exception as error:
-                    raise self._unfit(f"argument {name!r}", error) from error
-            raise self._unfit("arguments", whole) from whole
+    def _blame_unencodable(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+        """Encode one by one, for an error that does not say which argument it is about."""
+        for name, part in self._named(args, kwargs).items():
+            if isinstance(part, TaskContext):
+                raise ValidationError(
+                    f"{self.name}: TaskContext is given by the worker: leave it out"
+                ) from None
+            try:
+                self._encode(part)
+            except Exception as error:
+                raise self._unfit(f"argument {name!r}", error) from error
 
     def _named(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         names = [p.name for p in self._positional]
         names += [f"*{index}" for index in range(len(names), len(args))]
         return dict(zip(names, args, strict=False)) | dict(kwargs)
 
-    def decode(self, args: Raw, kwargs: Raw) -> tuple[Sequence[Any], dict[str, Any]]:
+    def decode(
+        self, args: Raw | bytes, kwargs: Raw | bytes
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
         """Decode arguments to the annotated types.
 
         Raises ``ValidationError`` that names the parameter and the reason.
@@ -115,9 +120,10 @@ class Signature:
         try:
             if self._variadic:
                 return self._decode_variadic(args, kwargs)
-            count = _array_length(args)
-            values = self._args_decoder(count).decode(args)
-            if count >= self._required and not self._keyword_only_required and kwargs == _NO_KWARGS:
+            count = _length(args)
+            decoder = self._args_decoders.get(count) or self._args_decoder(count)
+            values = decoder.decode(args)
+            if count >= self._required and not self._keyword_only_required and _is_empty(kwargs):
                 return values, {}
             named = self._kwargs_decoder(count).decode(kwargs)
         except ChicoryError:
@@ -173,7 +179,9 @@ class Signature:
             self._kwargs_decoders[count] = decoder
         return decoder
 
-    def _decode_variadic(self, args: Raw, kwargs: Raw) -> tuple[Sequence[Any], dict[str, Any]]:
+    def _decode_variadic(
+        self, args: Raw | bytes, kwargs: Raw | bytes
+    ) -> tuple[Sequence[Any], dict[str, Any]]:
         raw_args: list[Raw] = _RAW_LIST.decode(args)
         raw_kwargs: dict[str, Raw] = _RAW_MAP.decode(kwargs)
         try:
@@ -196,7 +204,7 @@ class Signature:
             bound.arguments[parameter.name] = value
         return bound.args, bound.kwargs
 
-    def _blame(self, args: Raw, kwargs: Raw) -> None:
+    def _blame(self, args: Raw | bytes, kwargs: Raw | bytes) -> None:
         """Decode one by one, for an error that does not say which argument it is about."""
         names = [parameter.name for parameter in self._positional]
         given = dict(zip(names, _RAW_LIST.decode(args), strict=False)) | _RAW_MAP.decode(kwargs)
@@ -243,7 +251,7 @@ class Signature:
         Raises ``ValidationError`` that names the task and the reason.
         """
         try:
-            packed = Raw(self._codec.encode(value))
+            packed = Raw(self._encode(value))
         except Exception as error:  # the user's types take part in it
             raise self._unfit("return value", error) from error
         if check:
@@ -304,8 +312,12 @@ _RAW_LIST = Decoder(list[Raw])
 _RAW_MAP = Decoder(dict[str, Raw])
 
 
-def _array_length(packed: Raw) -> int:
-    head = memoryview(packed)[0]
+def _is_empty(kwargs: Raw | bytes) -> bool:
+    return kwargs is _EMPTY_MAP or kwargs in (_NO_KWARGS, _EMPTY_MAP)
+
+
+def _length(packed: Raw | bytes) -> int:
+    head = packed[0] if type(packed) is bytes else memoryview(packed)[0]
     if head & 0xF0 == _FIXARRAY:  # by far the most frequent
         return head & 0x0F
     return len(_RAW_LIST.decode(packed))

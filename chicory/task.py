@@ -17,7 +17,7 @@ from chicory.errors import ConfigurationError
 from chicory.message import new_id
 from chicory.options import TaskOptions
 from chicory.record import StoredResult
-from chicory.result import NO_BACKEND, AsyncResult
+from chicory.result import NO_BACKEND, AsyncResult, Source
 from chicory.sender import Sender
 from chicory.signature import Signature
 
@@ -53,13 +53,14 @@ class Task(Sender[P, R]):
         self.function = function
         self.settings = settings
         self.is_async = inspect.iscoroutinefunction(function)
-        self._backend = None if settings.ignore_result else backend
-        self._why_not = (
-            f"task {self.name} stores no results: it has ignore_result=True"
-            if settings.ignore_result
-            else NO_BACKEND
+        ignored = f"task {self.name} stores no results: it has ignore_result=True"
+        self._source = Source(
+            broker,
+            None if settings.ignore_result else backend,
+            self._read,
+            result_timeout,
+            ignored if settings.ignore_result else NO_BACKEND,
         )
-        self._result_timeout = result_timeout
         self._codec = codec
         self._signature: Signature | None = None
 
@@ -86,15 +87,7 @@ class Task(Sender[P, R]):
 
     def result(self, task_id: str, *, duplicate: bool = False) -> AsyncResult[R]:
         """The handle of a call of this task."""
-        return AsyncResult(
-            task_id,
-            self._broker,
-            self._backend,
-            self._read,
-            self._result_timeout,
-            self._why_not,
-            duplicate=duplicate,
-        )
+        return AsyncResult(task_id, self._source, duplicate)
 
     def _read(self, stored: StoredResult) -> Any:
         return self.signature.decode_result(stored.result)

@@ -1,5 +1,6 @@
 """Many calls at once: in order, each answered for itself, and never more than a batch in memory."""
 
+import tracemalloc
 from typing import ClassVar
 
 import pytest
@@ -15,6 +16,7 @@ from chicory.errors import (
     ValidationError,
 )
 from chicory.testing.memory import MemoryTransport
+from chicory.transport import Accepted
 
 
 def work(number: int, ballast: str = "") -> int:
@@ -52,6 +54,13 @@ def server(app, monkeypatch):
     template = app.broker_link.template
     app.broker_link.template = Server(template._settings, template._store)
     return Server
+
+
+class Forgetful(MemoryTransport):
+    """Answers as a server would, which keeps the messages in memory that is not ours."""
+
+    async def publish(self, publications):
+        return [Accepted()] * len(publications)
 
 
 async def count(app):
@@ -209,3 +218,32 @@ async def test_duplicates_are_the_calls_that_live(app, task):
 
     assert [handle.duplicate for handle in handles] == [False, False] + [True] * 8
     assert len({handle.task_id for handle in handles}) == await count(app) == 2
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+async def test_any_number_of_calls_takes_the_memory_of_one_batch(app, task, asynchronous):
+    template = app.broker_link.template
+    app.broker_link.template = Forgetful(template._settings, template._store)
+
+    def calls(number):
+        return (task.call(n, "x" * 1_000) for n in range(number))
+
+    async def awaited(number):
+        for call in calls(number):
+            yield call
+
+    async def peak(number):
+        source = awaited(number) if asynchronous else calls(number)
+        tracemalloc.start()
+        try:
+            async for one in app.enqueue_many(source):
+                assert not isinstance(one, Refused)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    await peak(2 * MAX_CALLS)  # what is made once
+    few, many = await peak(2 * MAX_CALLS), await peak(20 * MAX_CALLS)
+
+    assert many < 1.5 * few
+    assert few < 8 * MAX_CALLS * 1_000

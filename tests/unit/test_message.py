@@ -1,4 +1,7 @@
+import os
 import re
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -234,6 +237,23 @@ def test_arguments_that_cannot_be_sent_are_named_with_their_task():
 
 def test_ids_are_unique():
     assert len({new_id() for _ in range(20_000)}) == 20_000
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there are no forks here")
+def test_a_forked_child_draws_random_bits_of_its_own():
+    code = (
+        "import os\n"
+        "from chicory.message import new_id\n"
+        "new_id()\n"
+        "child = os.fork()\n"
+        "child and os.waitpid(child, 0)\n"
+        "print(new_id()[16:], flush=True)"
+    )
+
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    first, second = done.stdout.split()
+    assert first != second
 
 
 def test_ids_are_uuids_of_version_7():

@@ -35,17 +35,20 @@ def publish(session: Session, publications: Sequence[Publication]) -> Sequence[P
 
 def row(session: Session, seq: int, publication: Publication, key: str | None) -> Row:
     """A message as it is stored."""
-    delayed = publication.not_before > session.now()
+    ns, queue, state, priority, due = _standing(session, publication)
+    return (seq, ns, queue, state, priority, due, publication.task_id, key, publication.body)
+
+
+def _standing(session: Session, publication: Publication) -> tuple[int, int, int, int, float]:
+    """The columns of a message that others may have in common with it."""
+    due = publication.not_before
+    delayed = due > 0 and due > session.now()
     return (
-        seq,
         session.ns,
         session.queue(publication.queue),
         1 if delayed else 0,
         int(publication.priority),
-        publication.not_before if delayed else 0.0,
-        publication.task_id,
-        key,
-        publication.body,
+        due if delayed else 0.0,
     )
 
 
@@ -58,15 +61,23 @@ def release_keys(session: Session, held: Sequence[tuple[str, str]]) -> None:
 def _publish_plain(
     session: Session, numbered: Sequence[tuple[int, Publication]]
 ) -> Sequence[PublishOutcome]:
-    rows = [row(session, seq, publication, None) for seq, publication in numbered]
-    if session.insert(_SQL["insert"], rows) == len(rows):
-        return [_ACCEPTED] * len(rows)
+    if _insert(session, numbered) == len(numbered):
+        return [_ACCEPTED] * len(numbered)
     span = (numbered[0][0], numbered[-1][0])
     stored = json.decode(session.value(_SQL["inserted"], span), type=frozenset[int])
     return [
         _ACCEPTED if seq in stored else Duplicate(publication.task_id)
         for seq, publication in numbered
     ]
+
+
+def _insert(session: Session, numbered: Sequence[tuple[int, Publication]]) -> int:
+    """Store them; how many were. Calls of one task, as most are, are alike."""
+    kinds = {(each.queue, each.priority, each.not_before) for _, each in numbered}
+    if len(kinds) > 1:
+        return session.insert(_SQL["insert"], [row(session, *pair, None) for pair in numbered])
+    rows = [(seq, each.task_id, each.body) for seq, each in numbered]
+    return session.insert(_SQL["insert_alike"], rows, _standing(session, numbered[0][1]))
 
 
 def _publish_unique(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 from typing import Any
 
 from chicory.transport import TransportSettings
@@ -101,8 +102,10 @@ class Session:
         """All rows."""
         return self._db.execute(sql, parameters).fetchall()
 
-    def insert(self, sql: str, rows: Sequence[Sequence[Any]]) -> int:
+    def insert(self, sql: str, rows: Sequence[Sequence[Any]], common: Sequence[Any] = ()) -> int:
         """Insert rows with an ``INSERT`` of one row; how many were inserted.
+
+        ``common``: parameters that follow those of the rows.
 
         Many at once, for each call to SQLite is a handover of Python's interpreter lock, which
         costs up to 5 ms while the event loop is busy. In powers of two: few statements to compile.
@@ -111,7 +114,7 @@ class Session:
         while start < len(rows):
             width = min(_WIDEST, 1 << ((len(rows) - start).bit_length() - 1))
             part = rows[start : start + width]
-            inserted += self.run(widen(sql, width), [value for row in part for value in row])
+            inserted += self.run(widen(sql, width), [*chain.from_iterable(part), *common])
             start += width
         return inserted
 

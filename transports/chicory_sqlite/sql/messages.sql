@@ -7,6 +7,15 @@ INSERT INTO chicory_message (seq, ns, queue, state, priority, due, task_id, uniq
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (ns, task_id) DO NOTHING;
 
+-- name: insert_alike
+-- The same for messages that differ in no more than these; the rest follows once for all.
+WITH given (seq, task_id, body) AS (
+    VALUES (?, ?, ?)
+)
+INSERT INTO chicory_message (seq, ns, queue, state, priority, due, task_id, body)
+SELECT seq, ?, ?, ?, ?, ?, task_id, body FROM given WHERE true
+ON CONFLICT (ns, task_id) DO NOTHING;
+
 -- name: inserted
 -- Which numbers of a range were stored.
 SELECT json_group_array(seq) FROM chicory_message WHERE seq BETWEEN ? AND ?;
