@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import anyio
@@ -82,16 +83,8 @@ class Workload(Struct, frozen=True):
         message = TaskMessage(id=uuid4().hex, name=self.since.name, args=[moment], eta=due)
         return self.app.result(await self.app.broker.publish(message, self.queue))
 
-    def _call(self, job: Job) -> Callable[[], Call[object]]:
-        match job.task:
-            case "noop":
-                return self.noop.call
-            case "plain":
-                return self.plain.call
-            case "nap":
-                return lambda: self.nap.call(job.nap)
-            case "blob":
-                return lambda: self.blob.call(_BLOB)
+    def _call(self, job: Job) -> Callable[[], Call[Any]]:
+        return partial(self.app.get_task(job.task).call, *arguments(job.task, job.nap))
 
     def _caller(self, job: Job) -> Callable[[], Awaitable[str]]:
         return partial(self.app.get_task(job.task).send, *arguments(job.task, job.nap))
