@@ -84,6 +84,11 @@ class Canceller:
         stored = await self._session.send([request for *_, request in requests])
         for (order, answer, _), seq in zip(requests, stored, strict=True):
             order.answer = answer if seq else None
+        await self._session.delete(
+            seq - 1
+            for (*_, request), seq in zip(requests, stored, strict=True)
+            if seq and isinstance(request, Batch)
+        )
         removed = [found[order.call] for order in orders if order.answer is Cancelled.REMOVED]
         await self._session.delete(
             part.seq for one in removed for part in (one.message, one.mark) if part is not None
@@ -115,7 +120,7 @@ class Canceller:
         record = composing.record(subjects, order.record, more=said, keep=composing.LONG)
         if not found.scheduled:
             return guarded(guard, [record])[0]
-        return Batch(in_place_of(subjects, found.message.subject, guard, [record]))
+        return Batch(in_place_of(found.message.subject, guard, [record]))
 
     async def _delivered(self, found: Iterable[Thread]) -> Mapping[tuple[bytes, int], int]:
         """How far the consumers of waiting messages have come."""

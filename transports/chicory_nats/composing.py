@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from chicory.transport import Accepted, DeadLetter, Priority, Publication, Record
 from chicory_nats import headers
-from chicory_nats.headers import expect, lifetime, line, removing, schedule
+from chicory_nats.headers import expect, lifetime, line, schedule
 from chicory_nats.names import text_of, token
 from chicory_nats.reading import Stored
 from chicory_nats.subjects import Kind, Place, Subjects, place_of
@@ -25,7 +25,6 @@ LONG = 3600.0
 """Seconds to remember an outcome that is stored together with something else."""
 REQUESTED = 7 * 86_400.0
 """Seconds that a request to cancel a running call is kept."""
-_FAR = 7_900_000_000.0
 _LONGEST_ERROR = 4096
 
 
@@ -94,17 +93,15 @@ def guarded(guard: bytes, messages: Sequence[Outgoing]) -> Sequence[Outgoing]:
     return [Outgoing(first.subject, guard + first.headers, first.body), *others]
 
 
-def in_place_of(
-    subjects: Subjects, subject: bytes, guard: bytes, messages: Sequence[Outgoing]
-) -> Sequence[Outgoing]:
+def in_place_of(subject: bytes, guard: bytes, messages: Sequence[Outgoing]) -> Sequence[Outgoing]:
     """Messages that, stored in one step, take the place of one that no consumer delivers.
 
-    The server purges it, and with a purge of what a consumer delivers that consumer forgets whom
-    it was about to deliver again to.
+    What is stored first stands for nothing, and is to be deleted. It takes the old one's subject,
+    which the server purges for it: with a purge of what a consumer delivers that consumer would
+    forget what it was about to deliver again.
     """
-    first, *others = messages
-    remover = Outgoing(first.subject, first.headers + removing(subject), first.body)
-    return [take_away(subjects, subject, guard=guard), remover, *others]
+    block = guard + headers.ROLLUP + line(headers.GONE, b"1") + lifetime(SHORT)
+    return [Outgoing(subject, block), *messages]
 
 
 def task_id_of(call: bytes, block: dict[bytes, bytes]) -> str:
@@ -225,15 +222,6 @@ def request(subjects: Subjects, call: bytes, top: int, identity: bytes) -> Outgo
         + line(headers.CALL, identity)
     )
     return Outgoing(subjects.about(Kind.REQUEST, call), block)
-
-
-def take_away(subjects: Subjects, subject: bytes, *, guard: bytes = b"") -> Outgoing:
-    """Replace a message by a schedule that never fires, which the next one of the batch removes.
-
-    The server deletes a message in the step that stores another only if it is a schedule.
-    """
-    block = guard + headers.ROLLUP + line(headers.GONE, b"1") + schedule(_FAR, subjects.void())
-    return Outgoing(subject, block)
 
 
 def letter(subjects: Subjects, given: DeadLetter, *, more: bytes = b"") -> Outgoing:

@@ -70,11 +70,6 @@ def schedule(at: float, target: bytes) -> bytes:
     return b"Nats-Schedule: @at %b\r\nNats-Schedule-Target: %b\r\n" % (stamp, target)
 
 
-def removing(subject: bytes) -> bytes:
-    """Delete the scheduled message of ``subject`` in the step that stores this one."""
-    return b"Nats-Scheduler: %b\r\nNats-Schedule-Next: purge\r\n" % subject
-
-
 def parse(block: bytes | None) -> dict[bytes, bytes]:
     """The headers of a block; of several of one name the first."""
     fields: dict[bytes, bytes] = {}

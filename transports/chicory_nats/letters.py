@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from chicory.transport import DeadLetter, Publication
 from chicory_nats import composing
 from chicory_nats.composing import Intent, intent, read_letter
-from chicory_nats.headers import expect
+from chicory_nats.headers import GONE, expect
 from chicory_nats.names import token
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
@@ -35,8 +35,9 @@ class Letters:
         if limit < 1:
             return []
         page = await self._session.reader.page(subjects, first, limit)
-        letters = [read_letter(stored) for stored in page.messages]
-        for letter, stored in zip(letters, page.messages, strict=True):
+        present = [stored for stored in page.messages if GONE not in stored.headers]
+        letters = [read_letter(stored) for stored in present]
+        for letter, stored in zip(letters, present, strict=True):
             self._remember(letter.id, stored.seq)
         return letters
 
@@ -70,8 +71,10 @@ class Letters:
             messages = composing.published(subjects, wanted)[::-1]
             self._session.measure(messages, reserve=RESERVE)
             guard = expect(letter.seq, letter.subject)
-            exchange = composing.in_place_of(subjects, letter.subject, guard, messages)
-            if (await self._session.send([Batch(exchange)]))[0]:
+            exchange = composing.in_place_of(letter.subject, guard, messages)
+            (seq,) = await self._session.send([Batch(exchange)])
+            if seq:
+                await self._session.delete([seq - len(messages)])
                 return True
             (outcome,) = await self._publisher.judge([wanted])
             if outcome is not None:
@@ -99,4 +102,5 @@ class Letters:
         return {
             tokens[stored.subject.split(b".")[6]]: stored
             for stored in sorted(found, key=lambda one: one.seq)
+            if GONE not in stored.headers
         }

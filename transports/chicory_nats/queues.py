@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from chicory.transport import Counts
 from chicory_nats.consumers import FOREVER, Consumers, Status, queue_token
-from chicory_nats.headers import HOLDS, PAUSED, REPLACES, ROLLUP, expect, line
+from chicory_nats.headers import GONE, HOLDS, PAUSED, REPLACES, ROLLUP, expect, line
 from chicory_nats.locks import Lock
 from chicory_nats.reading import Stored
 from chicory_nats.session import Session
@@ -54,7 +54,7 @@ class _Tally(Struct):
 
     queued: dict[int, set[bytes]]
     scheduled: set[bytes]
-    buried: set[bytes]
+    buried: dict[bytes, bytes]
     dead: int = 0
     marks: int = 0
 
@@ -193,7 +193,7 @@ class Queues:
         answer = await self._session.api(
             f"STREAM.INFO.{self._session.subjects.stream}", {"subjects_filter": subjects.decode()}
         )
-        tally = _Tally({}, set(), set())
+        tally = _Tally({}, set(), {})
         found: dict[str, int] = answer["state"].get("subjects") or {}
         for subject in found:
             tokens = subject.encode().split(b".")
@@ -206,7 +206,7 @@ class Queues:
                 tally.dead += kind == Kind.DEAD
                 tally.marks += kind == Kind.MARK
                 if kind == Kind.DEAD:
-                    tally.buried.add(tokens[7])
+                    tally.buried[tokens[7]] = subject.encode()
         for calls in tally.queued.values():
             calls.difference_update(tally.scheduled)
         for call, thread in (await self._session.look(tally.doubtful)).items():
@@ -214,7 +214,17 @@ class Queues:
             for level, calls in tally.queued.items():
                 if level != at:
                     calls.discard(call)
+        tally.dead -= await self._replayed(tally)
         return tally
+
+    async def _replayed(self, tally: _Tally) -> int:
+        """How many letters only stand for what is live again."""
+        live = tally.scheduled.union(*tally.queued.values())
+        letters = [subject for call, subject in tally.buried.items() if call in live]
+        if not letters:
+            return 0
+        found = await self._session.reader.last(letters)
+        return len(letters) - sum(GONE not in one.headers for one in found)
 
     async def _estimate(
         self, queue: bytes, statuses: Mapping[int, Status], *, paused: bool
