@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -72,6 +73,12 @@ class Broker:
             ValidationError: the name of the queue is none; nothing was published.
         """
         read = messages.check(message, self._codec)
+        if read.eta is not None and read.eta.tzinfo is None:
+            warnings.warn(
+                f"the eta of message {read.id!r}, {read.eta.isoformat()}, has no time zone: it is "
+                "taken as UTC",
+                stacklevel=2,
+            )
         read.eta = _in_utc(read.eta)
         read.first_failure_at = _in_utc(read.first_failure_at)
         await self.enqueue(read, queue)

@@ -75,11 +75,10 @@ async def test_a_message_made_by_hand_is_published_as_it_is(app, broker):
 @pytest.mark.parametrize(
     "eta",
     [
-        datetime(2027, 1, 15, 9, 0),  # noqa: DTZ001
         datetime(2027, 1, 15, 9, 0, tzinfo=UTC),
         datetime(2027, 1, 15, 14, 30, tzinfo=timezone(timedelta(hours=5, minutes=30))),
     ],
-    ids=["naive", "UTC", "elsewhere"],
+    ids=["UTC", "elsewhere"],
 )
 async def test_a_message_with_an_eta_is_not_delivered_before(app, clock, broker, eta):
     due = datetime(2027, 1, 15, 9, 0, tzinfo=UTC).timestamp()
@@ -92,6 +91,19 @@ async def test_a_message_with_an_eta_is_not_delivered_before(app, clock, broker,
     (delivery,) = await fetch(app)
     read = messages.decode(delivery.body).eta
     assert read == datetime(2027, 1, 15, 9, 0, tzinfo=UTC)
+
+
+async def test_an_eta_without_a_time_zone_is_taken_as_utc_and_warned_of(app, clock, broker):
+    naive = datetime(2027, 1, 15, 9, 0)  # noqa: DTZ001
+
+    with pytest.warns(UserWarning, match="'a', 2027-01-15T09:00:00, has no time") as caught:
+        await broker.publish(TaskMessage(id="a", name="t", eta=naive))
+
+    assert caught[0].filename == __file__
+    clock.advance(naive.replace(tzinfo=UTC).timestamp() - clock.now() - 0.001)
+    assert await fetch(app) == []
+    clock.advance(0.001)
+    assert len(await fetch(app)) == 1
 
 
 async def test_priorities_are_strict(app, broker):
