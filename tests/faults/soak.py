@@ -34,7 +34,7 @@ WORKERS, CONCURRENCY, PRODUCERS = 2, 32, 2
 PATIENCE = 120.0
 CALM = 12.0
 """Seconds without a change after which a broker's leftovers are what stays: SQLite removes what has
-expired whenever a worker's heart beats, every 10 s."""
+expired whenever a worker's heart beats."""
 EVERY = 2.0
 
 
@@ -130,6 +130,7 @@ class Soak:
         environment = {
             "CHICORY_BACKEND_RESULT_TTL": str(TTL),
             "CHICORY_WORKER_CONCURRENCY": str(CONCURRENCY),
+            "CHICORY_WORKER_HEARTBEAT_INTERVAL": "2",
         }
         self._scene = Scene(self._stage, folder, backend, 8.0, environment)
         self._scene.keeps = False
