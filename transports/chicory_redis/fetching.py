@@ -198,6 +198,8 @@ class Fetching:
                 arguments = (self._consumer, self._lease, limit, token, registered, *queues)
                 asked_at = asyncio.get_running_loop().time()
                 self._asking += 1
+                if waiter is not None:
+                    waiter.is_registered = True  # perhaps, where the answer is lost
                 try:
                     change, at, *groups = await self._server.attempt("fetch", *arguments)
                 finally:
@@ -247,7 +249,7 @@ class Fetching:
     async def _strike_off(self, waiter: Waiter) -> None:
         found = await self._server.attempt("unwait", waiter.token, *waiter.queues)
         waiter.is_registered = False
-        if not found and self._listener.is_up:  # it was just woken, or handed a message
+        if not found and self._listener.is_connected:  # it was just woken, or handed a message
             await self._listener.barrier()
 
     async def _be_handed_no_more(self) -> None:

@@ -66,6 +66,11 @@ class Listener:
         """Whether what is said now is heard."""
         return self._up.is_set()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether something may have been said that is not heard yet: sooner than it is up."""
+        return self._connection is not None
+
     async def ready(self) -> None:
         """Wait until it is connected; ``Lost`` where it cannot be for a while."""
         if self._up.is_set():
@@ -146,8 +151,8 @@ class Listener:
         loop = asyncio.get_running_loop()
         try:
             # at once, for a PING of who is no subscriber is answered otherwise
-            await _send(connection, "SUBSCRIBE", self._channel)
             self._connection = connection
+            await _send(connection, "SUBSCRIBE", self._channel)
             begin = loop.create_task(self._begin())
             probe = loop.create_task(self._probe(connection))
             while True:

@@ -77,7 +77,8 @@ async def test_messages_may_be_handed_over(url):
         with fail_after(60):
             async with create_task_group() as group:
                 group.start_soon(there.fetch, [QUEUE], 1, 60)
-                while not any(there._client._waiting.registered()):
+                fetching = there._client._fetching
+                while fetching._asking or not any(there._client._waiting.registered()):
                     await lowlevel.checkpoint()
                 calls = there.calls
                 await here.publish([message("1")])

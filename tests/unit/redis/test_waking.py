@@ -8,6 +8,7 @@ import pytest
 from chicory.testing.contract.steps import QUEUE, done, ids, message, take
 from chicory.transport import Accepted, Delivery, Settled
 from chicory_redis.fetching import Fetching
+from chicory_redis.translation import Lost
 
 # a fetch that waits looks again by itself after half its lease: far too late for these tests
 
@@ -198,7 +199,8 @@ async def test_a_message_that_was_handed_over_long_ago_is_given_back(make, regis
         async with anyio.create_task_group() as group:
             group.start_soon(fetch)
             await registered(1)
-            while not any(waiting._client._waiting.registered()):
+            fetching = waiting._client._fetching
+            while fetching._asking or not any(waiting._client._waiting.registered()):
                 await anyio.lowlevel.checkpoint()
             # as when the event loop was blocked for half a lease since
             waiting._client._fetching._server_ahead += 30_000
@@ -240,6 +242,14 @@ async def test_what_another_fetch_is_about_to_get_is_not_given_back(make):
         await transport.publish([message("1")])
 
         answers = await transport._bridge.run(_settle_what_came_late, transport._client)
+
+        assert answers == [Settled.SETTLED]
+
+
+async def test_who_may_be_registered_is_struck_off_before_leases_are_reclaimed(make):
+    async with make(lease=60) as transport:
+        with anyio.fail_after(60):
+            answers = await transport._bridge.run(_lose_the_answer_of_a_look, transport._client)
 
         assert answers == [Settled.SETTLED]
 
@@ -318,6 +328,24 @@ async def _settle_what_came_late(client) -> list[Settled]:
     assert await client.fetch([QUEUE], 1, 0) == []
     gate.set()
     return await client.settle([done(delivery) for delivery in await first])
+
+
+async def _lose_the_answer_of_a_look(client) -> list[Settled]:
+    """On the loop of the client: a message comes just before what it does not know is reclaimed."""
+    await client._listener.ready()
+    attempt, lost = client._server.attempt, []
+
+    async def unlucky(name, *args):
+        if name == "reclaim":
+            await client.publish([message("1")])
+        answer = await attempt(name, *args)
+        if name == "fetch" and not lost:
+            lost.append(answer)
+            raise Lost(ConnectionError("the answer is lost"))
+        return answer
+
+    client._server.attempt = unlucky
+    return await client.settle([done(one) for one in await client.fetch([QUEUE], 2, 60)])
 
 
 async def _work(transport) -> None:
