@@ -223,9 +223,18 @@ def _case(settlement: Settlement) -> _Case:
     assert isinstance(ticket, Ticket)  # a receipt is opaque, and this transport gave it out
     if ticket.step is None or ticket.step[0] != settlement:
         ticket.step = settlement, fresh()
-    gives_back = isinstance(settlement, Release) and settlement.not_before <= time.time()
-    follow_ups = _follow_ups(settlement, ticket)
-    return _Case(settlement, ticket, ticket.step[1], follow_ups, gives_back, ticket.basis)
+    at_once = ticket.cancelled or (
+        isinstance(settlement, Release) and settlement.not_before <= time.time()
+    )
+    return _Case(
+        settlement,
+        ticket,
+        ticket.step[1],
+        _follow_ups(settlement, ticket),
+        gives_back=at_once and isinstance(settlement, Release),
+        expected=ticket.basis,
+        unwanted=ticket.cancelled,
+    )
 
 
 def _follow_ups(settlement: Settlement, ticket: Ticket) -> list[Intent]:

@@ -233,3 +233,17 @@ class CancelContract:
             assert live(await count(there)) == (0 if recorded else 1)
             assert recorded or not returned
             await there.purge(QUEUE)
+
+    async def test_what_its_second_worker_gives_back_and_nobody_wants_does_not_wait_either(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        (first,) = await give(here, "1")
+        await there.cancel([record("1")])
+        await here.settle([Release(first.receipt)])
+        (second,) = await await_some(harness, there)
+
+        await there.settle([Release(second.receipt, harness.now() + LATER)])
+
+        (third,) = await await_some(harness, here)
+        assert third.cancel_requested
