@@ -22,7 +22,7 @@ from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNo
 from chicory.hooks import Hook
 from chicory.masking import mask
 from chicory.names import check_name
-from chicory.options import TaskOptions, UniqueKey
+from chicory.options import Executor, TaskOptions, UniqueKey
 from chicory.record import StoredResult
 from chicory.result import NO_BACKEND, AsyncResult, Completed, Source, collect
 from chicory.retry import RetryPolicy
@@ -194,6 +194,9 @@ class Chicory:
         unique: UniqueKey | None = None,
         unique_ttl: float | None = None,
         headers: Mapping[str, str] | None = None,
+        executor: Executor | None = None,
+        max_concurrency: int | None = None,
+        max_memory: int | None = None,
     ) -> TaskDecorator:
         """Register a function as a task; see ``TaskOptions`` for the arguments.
 
@@ -219,6 +222,9 @@ class Chicory:
             unique=unique,
             unique_ttl=unique_ttl,
             headers=headers or {},
+            executor=executor,
+            max_concurrency=max_concurrency,
+            max_memory=max_memory,
         )
 
         def register(function: Callable[..., Any]) -> Any:

@@ -13,6 +13,7 @@ ChicoryError
 ├── BackendNotConfiguredError   results were asked of an app that stores none
 ├── TaskError                   the task ran and failed: its error, from the worker
 │   └── TaskCancelledError
+├── ProcessDiedError            the process that ran a task ended before the task did
 └── RetryError                  raised by ``ctx.retry``: let it pass
     └── MaxRetriesExceededError no attempt is left
 """
@@ -99,6 +100,39 @@ class TaskError(ChicoryError):
 
 class TaskCancelledError(TaskError):
     """The call was cancelled before it came to a result."""
+
+
+class ProcessDiedError(ChicoryError):
+    """The process that ran a task ended before the task did; the message says of what.
+
+    Raised nowhere: an attempt fails of it, and a retry policy may name it.
+    """
+
+
+class RemoteError(Exception):
+    """Stands in a worker for an exception that a task raised in a process of its own.
+
+    Attributes:
+        type_name: qualified name of its class.
+        remote_traceback: as text.
+        kinds: the names of its class and of those above it, with and without their module.
+        wanted: whether to retry, where that was decided in the process.
+    """
+
+    def __init__(
+        self,
+        type_name: str,
+        message: str,
+        remote_traceback: str,
+        kinds: frozenset[str],
+        *,
+        wanted: bool | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.type_name = type_name
+        self.remote_traceback = remote_traceback
+        self.kinds = kinds
+        self.wanted = wanted
 
 
 class RetryError(ChicoryError):

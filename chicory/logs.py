@@ -104,6 +104,8 @@ class JSONFormatter(logging.Formatter):
             fields["exception"] = failure
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
+        elif record.exc_text:  # it comes from another process
+            fields["exception"] = record.exc_text
         if record.stack_info:
             fields["stack"] = self.formatStack(record.stack_info)
         for name, value in vars(record).items():

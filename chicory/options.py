@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Optional, cast
+from typing import Annotated, Any, Literal, Optional, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -19,7 +19,11 @@ from chicory.transport import MAX_NAME, Priority
 UniqueKey = str | Callable[..., str | None]
 """A key, or what computes one from the arguments of a call (``None``: this one has none)."""
 
+Executor = Literal["async", "thread", "process"]
+"""What runs a task: the worker's event loop, a thread, or a process that runs nothing else."""
+
 _NAME = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+_SOME = Annotated[int, Meta(ge=1)]
 _ABOVE_ZERO = Annotated[float, Meta(gt=0)]
 _SPAN = Annotated[float, Meta(gt=0, le=LONGEST_DELAY)]
 _KINDS: dict[str, Any] = {
@@ -32,6 +36,9 @@ _KINDS: dict[str, Any] = {
     "expires": Optional[_SPAN],  # noqa: UP045
     "unique_ttl": Optional[_SPAN],  # noqa: UP045
     "delay": Optional[Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]],  # noqa: UP045
+    "executor": Optional[Executor],  # noqa: UP045
+    "max_concurrency": Optional[_SOME],  # noqa: UP045
+    "max_memory": Optional[_SOME],  # noqa: UP045
 }
 _SHOWN = 40
 
@@ -95,6 +102,9 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
         unique: at most one call of the task with this key waits or runs.
         unique_ttl: seconds for which the key is held at most; see ``CallOptions``.
         headers: notes that travel with each call.
+        executor: what runs it; ``None``: the event loop if it is ``async def``, else a thread.
+        max_concurrency: how many run at once in one worker; ``None`` for as many as it has slots.
+        max_memory: MiB that its process may have; ``None`` for what the worker says.
     """
 
     name: str | None = None
@@ -110,11 +120,19 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     unique: UniqueKey | None = None
     unique_ttl: float | None = None
     headers: Mapping[str, str] = {}
+    executor: Executor | None = None
+    max_concurrency: int | None = None
+    max_memory: int | None = None
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
             force_setattr(self, name, _checked(name, getattr(self, name), "@app.task"))
         check_unique(self.delivery_mode, self.unique, "@app.task")
+        if self.max_memory is not None and self.executor != "process":
+            raise ConfigurationError(
+                f"@app.task(max_memory={self.max_memory}): only a process can have a limit of its "
+                'own: use executor="process"'
+            )
 
     @property
     def policy(self) -> RetryPolicy:

@@ -12,13 +12,14 @@ from typing import TypeAlias
 from msgspec import Raw, Struct
 
 from chicory.context import FailTask, SnoozeTask
-from chicory.errors import MaxRetriesExceededError, RetryError
+from chicory.errors import MaxRetriesExceededError, RemoteError, RetryError
 from chicory.retry import LONGEST_DELAY, RetryPolicy
 
 MAX_TRACEBACK = 16_384
 """Characters kept of a traceback: its end, which names the error."""
 MAX_ERROR = 4_096
 """Characters kept of an exception's message: its begin."""
+_OURS = ("chicory.worker.", "chicory.processes.", "anyio.", "asyncio.", "trio.", "outcome.")
 
 _REQUESTS = (FailTask, SnoozeTask, RetryError, MaxRetriesExceededError)
 
@@ -175,7 +176,7 @@ def suspect(deliveries: int, max_crashes: int) -> bool:
 def _after_error(
     error: BaseException, terms: Terms, uniform: Callable[[float, float], float]
 ) -> Verdict:
-    error = _request(error)
+    error = request(error)
     if isinstance(error, FailTask):
         return _give_up(error.error, terms)
     if isinstance(error, SnoozeTask):
@@ -195,11 +196,14 @@ def _after_error(
     return RetryIn(delay, describe(cause))
 
 
-def _request(error: BaseException) -> BaseException:
-    """What the task asked for, also where it did so within a task group of its own."""
+def request(error: BaseException) -> BaseException:
+    """What the task asked for, also where it did so within a task group of its own.
+
+    The error itself, where it asked for nothing.
+    """
     inner = error
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+        inner = inner.exceptions[0]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     return inner if isinstance(inner, _REQUESTS) else error
 
 
@@ -210,6 +214,8 @@ def _give_up(error: BaseException, terms: Terms) -> Verdict:
 
 def describe(error: BaseException) -> Failure:
     """An exception in words; never raises, whatever its ``__str__`` does."""
+    if isinstance(error, RemoteError):  # it was put in words where it was raised
+        return Failure(error.type_name, str(error), error.remote_traceback)
     kind = type(error)
     name = kind.__qualname__
     if kind.__module__ not in {"builtins", "__main__"}:
@@ -236,7 +242,7 @@ def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
 
 
 def _is_ours(module: str) -> bool:
-    return module.startswith(("chicory.worker.", "anyio.", "trio.", "outcome."))
+    return module.startswith(_OURS)
 
 
 def _sendable(text: str) -> str:

@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
 from chicory.accepted import accept
-from chicory.errors import ConfigurationError
+from chicory.errors import ConfigurationError, RemoteError
 
 JITTER = 0.25
 LONGEST_DELAY = 1e9
@@ -107,6 +107,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         if self.retry_on is None:
             return True
         if callable(self.retry_on):
+            if isinstance(error, RemoteError) and error.wanted is not None:
+                return error.wanted
             return bool(self.retry_on(error))
         return _matches(error, self.retry_on)
 
@@ -150,10 +152,23 @@ NO_RETRIES = RetryPolicy(max_retries=0)
 """The policy of a task that was given none."""
 
 
+def names_of(cls: type[BaseException]) -> frozenset[str]:
+    """By which a filter may name this class, or one above it."""
+    names = ((one.__name__, full_name(one)) for one in cls.__mro__)
+    return frozenset(name for both in names for name in both)
+
+
+def full_name(cls: type) -> str:
+    """The name of a class with its module."""
+    return f"{cls.__module__}.{cls.__qualname__}"
+
+
 def _matches(error: BaseException, kinds: Collection[str | type[BaseException]]) -> bool:
-    names: set[str] = set()
-    for cls in type(error).__mro__:
-        names.update((cls.__name__, f"{cls.__module__}.{cls.__qualname__}"))
+    if isinstance(error, RemoteError):
+        return any(
+            (kind if isinstance(kind, str) else full_name(kind)) in error.kinds for kind in kinds
+        )
+    names = names_of(type(error))
     return any(
         kind in names if isinstance(kind, str) else isinstance(error, kind) for kind in kinds
     )

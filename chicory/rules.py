@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from chicory.errors import ConfigurationError
-from chicory.retry import LONGEST_DELAY, RetryBackoff, RetryPolicy
+from chicory.retry import LONGEST_DELAY, RetryBackoff, RetryPolicy, full_name
 
 _Seconds = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
 
@@ -59,7 +59,4 @@ def read(rules: RetryRules) -> RetryPolicy:
 def _names(kinds: Collection[str | type[BaseException]] | None) -> list[str] | None:
     if kinds is None:
         return None
-    return [
-        kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
-        for kind in kinds
-    ]
+    return [kind if isinstance(kind, str) else full_name(kind) for kind in kinds]

@@ -15,7 +15,7 @@ from chicory.codec import PLAIN, Codec
 from chicory.context import TaskContext
 from chicory.errors import ConfigurationError
 from chicory.message import new_id
-from chicory.options import TaskOptions
+from chicory.options import Executor, TaskOptions
 from chicory.record import StoredResult
 from chicory.result import NO_BACKEND, AsyncResult, Source
 from chicory.sender import Sender
@@ -32,7 +32,8 @@ class Task(Sender[P, R]):
         name: the task's name, ``module.function`` unless told otherwise.
         function: the function as it was written.
         settings: the task's settings.
-        is_async: whether it runs on the event loop; if not, in a thread.
+        is_async: whether the function is ``async def``.
+        executor: what runs it: ``"async"`` (the event loop), ``"thread"`` or ``"process"``.
     """
 
     def __init__(
@@ -53,6 +54,7 @@ class Task(Sender[P, R]):
         self.function = function
         self.settings = settings
         self.is_async = inspect.iscoroutinefunction(function)
+        self.executor = _executor(self.name, function, settings.executor, is_async=self.is_async)
         ignored = f"task {self.name} stores no results: it has ignore_result=True"
         self._source = Source(
             broker,
@@ -102,11 +104,34 @@ class AsyncTask(Task[P, R]):
 
 
 class SyncTask(Task[P, R]):
-    """A task whose function is ``def``; workers run it in a thread."""
+    """A task whose function is ``def``; workers run it in a thread, or a process."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it in place, without a broker."""
         return cast("R", self.run(*args, **kwargs))
+
+
+def _executor(
+    name: str, function: Callable[..., Any], wanted: Executor | None, *, is_async: bool
+) -> Executor:
+    """What is to run the function. Raises ``ConfigurationError`` where that cannot."""
+    match wanted:
+        case "thread" if is_async:
+            reason = 'an async def runs on the event loop, or with executor="process"'
+        case "async" if not is_async:
+            reason = "a def would block the event loop: make it async def, or leave it to a thread"
+        case "process" if "<" in getattr(function, "__qualname__", "<"):  # <locals>, <lambda>
+            reason = (
+                f"a process of its own cannot find {_described(function)}: it imports the module, "
+                "and takes the function from there"
+            )
+        case _:
+            return wanted or ("async" if is_async else "thread")
+    raise ConfigurationError(f"task {name!r}, executor={wanted!r}: {reason}")
+
+
+def _described(function: Callable[..., Any]) -> str:
+    return getattr(function, "__qualname__", None) or _kind(function)
 
 
 def default_name(function: Callable[..., Any]) -> str:

@@ -121,6 +121,13 @@ class Settings:
     max_memory: Annotated[
         int | None, Parameter(help="MiB of memory, likewise.", validator=_SOME, converter=whole)
     ] = None
+    threads: Annotated[int | None, Parameter(help="Tasks that run at once in threads.")] = None
+    processes: Annotated[
+        int | None, Parameter(help="Tasks that run at once in processes of their own.")
+    ] = None
+    max_process_memory: Annotated[
+        int | None, Parameter(help="MiB of memory that such a process may have.")
+    ] = None
 
     @property
     def recycles(self) -> bool:

@@ -10,7 +10,8 @@ from chicory.environment import Section, setting
 from chicory.errors import ConfigurationError
 from chicory.logs import LogFormat
 
-DEFAULT_CONCURRENCY = min(32, (os.cpu_count() or 1) + 4)
+DEFAULT_PROCESSES = os.cpu_count() or 1
+DEFAULT_CONCURRENCY = min(32, DEFAULT_PROCESSES + 4)
 
 
 class WorkerConfig(Section, kw_only=True):
@@ -34,6 +35,10 @@ class WorkerConfig(Section, kw_only=True):
         blocked_loop_limit: seconds; a worker blocked for longer gives up its leases.
         max_tasks: tasks after which a worker process ends; under a supervisor a new one follows.
         max_memory: MiB of resident memory, likewise.
+        threads: tasks that run at once in threads; as many as ``concurrency`` where none is set.
+        processes: tasks that run at once in processes of their own.
+        max_process_memory: MiB of resident memory that such a process may have, where its task
+            sets no limit of its own.
     """
 
     prefix: ClassVar[str] = "WORKER"
@@ -53,6 +58,9 @@ class WorkerConfig(Section, kw_only=True):
     blocked_loop_limit: PositiveSeconds = setting(300.0)
     max_tasks: PositiveInt | None = setting(None)
     max_memory: PositiveInt | None = setting(None)
+    threads: PositiveInt | None = setting(None)
+    processes: PositiveInt = setting(DEFAULT_PROCESSES, said="CPUs")
+    max_process_memory: PositiveInt | None = setting(None)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -27,7 +27,9 @@ class Lab:
 
     Whatever its URL says, its queues and results are in memory, empty at first and gone at the
     end. Delays, retries, expiry, leases and the life of results go by ``lab.clock``; time limits
-    (``timeout``) go by the real one. Works on any event loop, and without one.
+    (``timeout``) go by the real one. Tasks with ``executor="process"`` run in this process, the
+    ``def`` ones in a thread: so they see what the test has patched, and what they enqueue stays
+    here; how a process dies is not for this kind of test. Works on any event loop, and without one.
 
     Attributes:
         app: the app.
@@ -125,7 +127,7 @@ class Lab:
         """
         made = 0
         while queues := await self._ready():
-            worker = Worker(self.app, self._config(), queues=queues, burst=True)
+            worker = Worker(self.app, self._config(), queues=queues, burst=True, in_place=True)
             await worker.run(handle_signals=False)
             made += worker.get_stats().tasks_processed
             if made >= MAX_ATTEMPTS:

@@ -66,7 +66,9 @@ class Rehearsal(Generic[P, R]):
         )
 
     async def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        """The task's result. Raises what the task does; a ``def`` runs in a thread, as always.
+        """The task's result. Raises what the task does; a ``def`` runs in a thread.
+
+        Also one that has a process of its own in a worker.
 
         Raises ``ValidationError`` where an argument, or a checked result, does not fit.
         """

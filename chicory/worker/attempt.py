@@ -1,41 +1,20 @@
-"""One attempt at one delivery, and the steps of its life: prepare, perform, conclude."""
+"""One attempt at one delivery: what is known of it, from its arrival to its conclusion."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Sequence
 from typing import Any
 
-import anyio
-from anyio import CancelScope, CapacityLimiter, Event, to_thread
+from anyio import CancelScope, Event
 
-from chicory import message as messages
 from chicory import rules
-from chicory.config import WorkerConfig
-from chicory.context import TaskContext, running
-from chicory.errors import (
-    ConfigurationError,
-    MessageError,
-    MessageSignatureError,
-    MessageVersionError,
-    ValidationError,
-)
+from chicory.context import TaskContext
 from chicory.message import Envelope
-from chicory.outcome import (
-    DeathReason,
-    Ending,
-    Expired,
-    Raised,
-    Refused,
-    Returned,
-    crashed,
-)
-from chicory.progress import Progress
+from chicory.outcome import Ending, Raised
 from chicory.retry import NO_RETRIES, RetryPolicy
-from chicory.seal import Seal
 from chicory.task import Task
 from chicory.transport import Delivery
+from chicory.worker.quota import Quota
 
 
 class Attempt:
@@ -57,6 +36,8 @@ class Attempt:
         timed: whether its time limit is running.
         scope: what to cancel to stop it, while it runs.
         abort: how it is to end once it is stopped.
+        quotas: the limits under which it has a place, from its turn to its conclusion.
+        aside_since: monotonic seconds from when on it waits for its turn; 0 where it does not.
         concluded: whether its outcome is decided and on its way; nothing changes it then.
     """
 
@@ -64,6 +45,7 @@ class Attempt:
         "abort",
         "acknowledged",
         "args",
+        "aside_since",
         "concluded",
         "context",
         "delivery",
@@ -74,6 +56,7 @@ class Attempt:
         "labels",
         "noticed",
         "on_settled",
+        "quotas",
         "scope",
         "started_at",
         "task",
@@ -97,6 +80,8 @@ class Attempt:
         self.timed = False
         self.scope: CancelScope | None = None
         self.abort: Ending | None = None
+        self.quotas: Sequence[Quota] = ()
+        self.aside_since = 0.0
         self.concluded = False
 
     @property
@@ -131,181 +116,6 @@ class Attempt:
         self.noticed = True
         if self.context is not None:
             self.context.cancelled = True
-
-
-class Executor:
-    """Takes attempts through prepare and perform; decides nothing about what follows."""
-
-    def __init__(
-        self,
-        tasks: Mapping[str, Task[..., Any]],
-        worker_id: str,
-        config: WorkerConfig,
-        now: Callable[[], float],
-        seal: Seal,
-        report: Callable[[str, Progress], None] | None = None,
-    ) -> None:
-        self._report = report
-        self._tasks = tasks
-        self._seal = seal
-        self._worker_id = worker_id
-        self._max_crashes = config.max_crashes
-        self._now = now
-        # slots are the limit; a thread that outlives its call must not keep later calls waiting
-        self._threads = CapacityLimiter(math.inf)
-        self._steps = (
-            self._decode,
-            self._count_crashes,
-            self._expire,
-            self._look_up,
-            self._bind,
-        )
-
-    def prepare(self, attempt: Attempt) -> None:
-        """Decode, look up, validate; or end the attempt with the reason why it cannot run."""
-        if attempt.abort is not None:
-            self._decode(attempt)
-            self._look_up(attempt)
-            attempt.ending = attempt.abort
-            return
-        for step in self._steps:
-            step(attempt)
-            if attempt.ending is not None:
-                return
-
-    def _decode(self, attempt: Attempt) -> None:
-        try:
-            envelope = attempt.envelope = self._read(attempt.delivery)
-        except MessageSignatureError as error:
-            attempt.ending = Refused(DeathReason.BAD_SIGNATURE, str(error))
-        except MessageVersionError as error:
-            attempt.ending = Refused(DeathReason.NEWER_VERSION, str(error))
-        except MessageError as error:
-            attempt.ending = Refused(DeathReason.UNDECODABLE, str(error))
-        else:
-            attempt.labels["task"] = envelope.name
-            attempt.labels["attempt"] = envelope.retries + 1
-
-    def _read(self, delivery: Delivery) -> Envelope:
-        envelope = messages.decode(self._seal.open(delivery.body))
-        if envelope.id != delivery.task_id and self._seal.vouches_for(delivery.body):
-            raise MessageSignatureError(f"signed as the call {envelope.id!r}, not as this one")
-        return envelope
-
-    def _count_crashes(self, attempt: Attempt) -> None:
-        if crashed(attempt.delivery.deliveries, self._max_crashes):
-            attempt.ending = Refused(
-                DeathReason.CRASHED,
-                f"{attempt.name}: its worker died, or lost its lease, "
-                f"{attempt.delivery.deliveries - 1} times while it held this message",
-            )
-
-    def _expire(self, attempt: Attempt) -> None:
-        assert attempt.envelope is not None
-        expires_at = attempt.envelope.expires_at
-        if expires_at is not None and self._now() > expires_at:
-            attempt.ending = Expired()
-
-    def _look_up(self, attempt: Attempt) -> None:
-        attempt.task = self._tasks.get(attempt.name)
-        if attempt.task is None:
-            attempt.ending = Refused(
-                DeathReason.UNKNOWN_TASK,
-                f"no task is named {attempt.name!r} in this worker: deploy it, then replay",
-            )
-
-    def _bind(self, attempt: Attempt) -> None:
-        assert attempt.envelope is not None
-        assert attempt.task is not None
-        try:
-            signature = attempt.task.signature
-            args, kwargs = signature.decode(attempt.envelope.args, attempt.envelope.kwargs)
-        except (ValidationError, ConfigurationError) as error:
-            attempt.ending = Refused(DeathReason.INVALID_ARGUMENTS, str(error))
-            return
-        attempt.args, attempt.kwargs = args, kwargs
-
-    def _context(self, attempt: Attempt) -> TaskContext:
-        """What the function is told; made when it is first asked for, seldom by most tasks."""
-        if attempt.context is None:
-            assert attempt.envelope is not None
-            attempt.context = TaskContext(
-                attempt.envelope.id,
-                attempt.envelope.name,
-                attempt.envelope.retries,
-                attempt.policy,
-                attempt.delivery.queue,
-                self._worker_id,
-                attempt.envelope.headers,
-                enqueued_at=attempt.envelope.enqueued_at,
-                started_at=attempt.started_at,
-                limit=attempt.limit,
-                reports=self._reports(attempt),
-            )
-            attempt.context.cancelled = attempt.noticed
-        return attempt.context
-
-    def _reports(self, attempt: Attempt) -> Callable[[Progress], None] | None:
-        assert attempt.task is not None
-        if self._report is None or attempt.task.settings.ignore_result:
-            return None
-        return partial(self._report, attempt.delivery.task_id)
-
-    async def perform(self, attempt: Attempt) -> None:
-        """Run the function. Only a cancellation leaves this; every error becomes the ending."""
-        task = attempt.task
-        assert task is not None
-        if attempt.abort is not None:
-            attempt.ending = attempt.abort
-            return
-        attempt.started_at = self._now()
-        limit = attempt.limit
-        if limit is not None and attempt.scope is not None:
-            attempt.timed = True
-            attempt.scope.deadline = anyio.current_time() + limit
-        told = partial(self._context, attempt)
-        if task.signature.wants_context:
-            attempt.args, attempt.kwargs = task.signature.inject(
-                told(), attempt.args, attempt.kwargs
-            )
-        token = running.set(told)
-        try:
-            if task.is_async:
-                value = await task.function(*attempt.args, **attempt.kwargs)
-            else:
-                call = partial(task.function, *attempt.args, **attempt.kwargs)
-                value = await to_thread.run_sync(
-                    _outcome, call, abandon_on_cancel=True, limiter=self._threads
-                )
-                if isinstance(value, Raised):
-                    attempt.ending = value
-                    return
-        except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the user's code)
-            attempt.ending = Raised(error)
-        else:
-            attempt.ending = self._result(task, value)
-        finally:
-            running.reset(token)
-            if attempt.ending is None:  # a thread goes on although its call is over
-                attempt.give_notice()
-
-    def _result(self, task: Task[..., Any], value: Any) -> Ending:
-        outputs = task.settings.validation_mode.outputs
-        try:
-            return Returned(task.signature.encode_result(value, check=outputs))
-        except ValidationError as error:
-            return Refused(DeathReason.UNUSABLE_RESULT, str(error))
-
-
-def _outcome(call: Callable[[], Any]) -> Any:
-    """What it returns, or ``Raised``: on its way out of a thread an error may do other things.
-
-    A ``GeneratorExit`` would close the coroutine that waits, and its callers.
-    """
-    try:
-        return call()
-    except BaseException as error:  # noqa: BLE001  (the user's code)
-        return Raised(error)
 
 
 def timed_out(attempt: Attempt) -> Raised:

@@ -35,7 +35,8 @@ class Intake:
     """Keeps the slots supplied from the queues.
 
     ``accept(deliveries)`` is called with what was fetched, ``give_back()`` when what waits for a
-    slot should go back because nothing moves. Where ``exhausted`` is given it does not wait for
+    slot should go back because nothing moves; ``aside()`` says how many more are held that wait for
+    something else. Where ``exhausted`` is given it does not wait for
     messages: it ends, and calls that, once there are none and all that was fetched is settled.
 
     Attributes:
@@ -51,6 +52,7 @@ class Intake:
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
         unsettled: Callable[[], int],
+        aside: Callable[[], int],
         exhausted: Callable[[], None] | None = None,
     ) -> None:
         self.hungry_since: float | None = None
@@ -60,6 +62,7 @@ class Intake:
         self._accept = accept
         self._give_back = give_back
         self._unsettled = unsettled
+        self._aside = aside
         self._exhausted = exhausted
         self._wait = math.inf if exhausted is None else 0.0
         self._stopped = False
@@ -120,14 +123,17 @@ class Intake:
             self._exhausted()
 
     def _is_busy(self) -> bool:
-        return bool(self._slots.running or self._slots.queue or self._unsettled())
+        return bool(self._slots.running or self._slots.queue or self._aside() or self._unsettled())
 
     def _room(self) -> int:
         ahead = self._pace.ahead(self._finished)
-        waiting = len(self._slots.queue)
-        if ahead and waiting > ahead // 2:  # a fetch for each task would be a trip for each task
+        waiting, aside = len(self._slots.queue), self._aside()
+        room = self._slots.limit - len(self._slots.running) + ahead - waiting - aside
+        # a fetch for each task would be a trip for each task
+        if ahead and waiting > ahead // 2:
             return 0
-        room = self._slots.limit - len(self._slots.running) + ahead - waiting
+        if aside and room < max(ahead // 2, self._slots.limit // 4):
+            return 0
         return min(MAX_FETCH, room, MAX_UNSETTLED - self._unsettled())
 
     async def _fetch(self, room: int) -> None:

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
+from chicory.memory import resident
 from chicory.transport import Lease, Receipt, Settled, Transport, WorkerRecord
 from chicory.worker.attempt import Attempt
 from chicory.worker.farewell import Farewell
 from chicory.worker.loopwatch import LoopWatch, Ward
-from chicory.worker.memory import resident
 from chicory.worker.orders import Orders
 from chicory.worker.patience import Patience
 from chicory.worker.settler import Settler

@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
 from anyio import CancelScope, CapacityLimiter, Event, create_task_group, to_thread
 from msgspec import Struct
@@ -18,7 +19,9 @@ from chicory.app import Chicory
 from chicory.config import WorkerConfig
 from chicory.loop import current_loop
 from chicory.message import new_id
+from chicory.processes import place
 from chicory.stats import WorkerStats
+from chicory.task import Task
 from chicory.transport import Transport, WorkerRecord
 from chicory.worker.checkup import Phase
 from chicory.worker.connections import clones, opened
@@ -42,6 +45,7 @@ class Plan(Struct, frozen=True):
     config: WorkerConfig
     rota: Rota
     burst: bool
+    in_place: bool
     endpoint: Opening | None
     watchdog: Watchdog | None
 
@@ -95,7 +99,7 @@ class Run:
         try:
             with self._scope:
                 for task in self._plan.app.tasks.values():
-                    _ = task.signature  # what can never be run is told now
+                    self._check(task)  # what can never be run is told now
                 with self._told(), self._asked():
                     async with opened(self._plan.app, self.worker_id) as transports:
                         await self._work(transports, announce)
@@ -144,6 +148,13 @@ class Run:
         if keeper is not None:
             keeper.abandon()
 
+    def _check(self, task: Task[..., Any]) -> None:
+        """Raises ``ConfigurationError`` for a task that cannot be run here."""
+        _ = task.signature
+        if task.executor == "process" and not self._plan.in_place:
+            limit = task.settings.max_memory or self._plan.config.max_process_memory
+            place.check(task, limited=limit is not None)
+
     @contextmanager
     def _told(self) -> Generator[None]:
         logger.info("worker %s: starting", self.worker_id)
@@ -180,6 +191,7 @@ class Run:
                     self.tally,
                     self.retire,
                     burst=plan.burst,
+                    in_place=plan.in_place,
                 )
                 try:
                     keeper = self._keeper(shift)
@@ -207,6 +219,7 @@ class Run:
         try:
             if self.shift is not None:
                 await self.shift.close()
+                await self.shift.dismiss()
         finally:
             self._is_running = False
             if keeper is not None:

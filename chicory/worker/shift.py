@@ -14,12 +14,15 @@ from anyio.abc import TaskGroup
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
 from chicory.outcome import DeathReason, Ending, GivenBack, Refused, Stopped, describe, suspect
-from chicory.states import DeliveryMode
+from chicory.processes.crew import Crew
 from chicory.transport import Delivery, Done, Receipt, Settled, Settlement, Transport
-from chicory.worker.attempt import Attempt, Executor
+from chicory.worker.attempt import Attempt
 from chicory.worker.farewell import Farewell
 from chicory.worker.intake import Intake
+from chicory.worker.performance import Performance
+from chicory.worker.preparation import Preparation, at_most_once
 from chicory.worker.quarantine import Quarantine
+from chicory.worker.quotas import Quotas
 from chicory.worker.reports import Reports
 from chicory.worker.rota import Rota
 from chicory.worker.settlements import Clerk
@@ -57,6 +60,7 @@ class Shift:
         retire: Callable[[str], None],
         *,
         burst: bool,
+        in_place: bool,
     ) -> None:
         self.held: dict[Receipt, Attempt] = {}
         self.tally = tally
@@ -72,7 +76,17 @@ class Shift:
         ttl, stores = app.result_ttl, app.backend_link is not None
         self._reports = Reports(transports[-1], ttl, self._farewell, self._now)
         report = self._reports.add if stores else None
-        self._executor = Executor(app.tasks, worker_id, config, self._now, app.seal, report)
+        modules = {
+            name: task.function.__module__
+            for name, task in app.tasks.items()
+            if task.executor == "process" and not in_place
+        }
+        self._crew = Crew(group, list(modules.values())) if modules else None
+        apart = frozenset(modules)
+        self._preparation = Preparation(app.tasks, config, self._now, app.seal, apart)
+        self._performance = Performance(
+            worker_id, self._now, report, self._crew, config.max_process_memory
+        )
         self._clerk = Clerk(
             worker_id,
             dead_letters=config.use_dead_letter_queue,
@@ -93,6 +107,7 @@ class Shift:
             self._reports.hurry,
         )
         self._slots = Slots(group, config.concurrency, self._run, self._finish)
+        self._quotas = Quotas(app.tasks, config, self._slots.resume)
         self._intake = Intake(
             transports[0],
             rota,
@@ -100,11 +115,14 @@ class Shift:
             self._accept,
             self._give_back,
             lambda: self._settler.backlog,
+            lambda: len(self._quotas),
             (lambda: retire("the queues are empty")) if burst else None,
         )
         group.start_soon(self._settler.run)
         group.start_soon(self._intake.run)
         group.start_soon(self._reports.run)
+        if not burst:  # which ends when nothing is due
+            group.start_soon(self._quotas.run, self._give_back_for)
 
     @property
     def running(self) -> list[Attempt]:
@@ -132,11 +150,16 @@ class Shift:
         return False
 
     async def _run(self, attempt: Attempt) -> None:
-        self._executor.prepare(attempt)
-        if attempt.ending is None and _at_most_once(attempt):
+        if attempt.quotas:  # it comes back from where it waited for its turn
+            self._preparation.look_again(attempt)
+        else:
+            self._preparation.prepare(attempt)
+            if attempt.ending is None and not self._quotas.admit(attempt):
+                return
+        if attempt.ending is None and at_most_once(attempt):
             await self._acknowledge(attempt)
         if attempt.ending is None:
-            await self._executor.perform(attempt)
+            await self._performance.perform(attempt)
 
     async def _acknowledge(self, attempt: Attempt) -> None:
         attempt.on_settled = Event()
@@ -160,6 +183,7 @@ class Shift:
         attempt.concluded = True
         attempt.ending = ending
         self._quarantine.ended(attempt)
+        self._quotas.leave(attempt)
         now = self._now()
         try:
             verdict, settlement = self._clerk.conclude(attempt, now)
@@ -206,7 +230,7 @@ class Shift:
     async def drain(self, timeout: float) -> None:  # noqa: ASYNC109  (then it gives back)
         """Fetch no more, give back what has not begun, let the rest finish within ``timeout``."""
         self._intake.stop()
-        self._give_back()
+        self._give_back_all()
         running = len(self._slots.running)
         logger.info("worker %s: consumes no more, waits for %d tasks", self._name, running)
         with anyio.move_on_after(timeout):
@@ -223,9 +247,10 @@ class Shift:
     async def end(self) -> None:
         """Wait for what was cancelled with the task group, and for the broker, but not for long."""
         self._intake.stop()
-        self._give_back()
+        self._give_back_all()
         self._farewell.begin(FAREWELL)
         with self._farewell.shield():
+            await self._settler.drain()  # for those that are being acknowledged before they run
             await self._until_idle()
         for attempt in self.running:
             logger.error(
@@ -255,6 +280,20 @@ class Shift:
                 "the broker does not answer: %d outcomes are lost, their tasks run again",
                 self._settler.backlog,
             )
+
+    async def dismiss(self) -> None:
+        """End the processes that have run tasks; the task group has ended."""
+        if self._crew is not None:
+            await self._crew.close()
+
+    def _give_back_all(self) -> None:
+        # first those that wait aside: what waits for a slot has a place that they would take
+        for attempt in self._quotas.take_back():
+            self._conclude(attempt, GivenBack())
+        self._give_back()
+
+    def _give_back_for(self, attempt: Attempt, seconds: float) -> None:
+        self._conclude(attempt, GivenBack(self._now() + seconds))
 
     def _give_back(self) -> None:
         for attempt in (*self._slots.take_back(), *self._quarantine.take_back()):
@@ -295,13 +334,18 @@ class Shift:
                 attempt.delivery.task_id,
                 extra=attempt.labels,
             )
-            attempt.stop(GivenBack())
+            self._stop(attempt, GivenBack())
 
     def cancel(self, receipt: Receipt) -> None:
         """The call was cancelled by request: stop it."""
         attempt = self.held.get(receipt)
         if attempt is not None:
-            attempt.stop(Stopped())
+            self._stop(attempt, Stopped())
+
+    def _stop(self, attempt: Attempt, ending: Ending) -> None:
+        attempt.stop(ending)
+        if attempt.aside_since:
+            self._conclude(attempt, ending)
 
     def starving(self, seconds: float) -> tuple[str, ...]:
         """The queues, if for that long there was room and no fetch was answered."""
@@ -315,8 +359,3 @@ class Shift:
     def refetch(self) -> None:
         """Fetch anew: the fetch under way is deaf."""
         self._intake.interrupt()
-
-
-def _at_most_once(attempt: Attempt) -> bool:
-    assert attempt.task is not None
-    return attempt.task.settings.delivery_mode is DeliveryMode.AT_MOST_ONCE

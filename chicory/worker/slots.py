@@ -37,7 +37,8 @@ the work of all, and waking the others would cost more than the calls.
 class Slots:
     """At most ``limit`` attempts at once; ``finish(attempt)`` is called for each one pushed.
 
-    ``run(attempt)`` must set ``attempt.ending`` unless it is cancelled.
+    ``run(attempt)`` must set ``attempt.ending`` unless it is cancelled, or the attempt is to wait
+    elsewhere for its turn: ``resume(attempt)`` runs it again.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class Slots:
         self._alive = 0
         self._turn_began = 0.0
         self._giving_way = False
+        self._is_reporting = False
         # asyncio only: a loop that ends cancels all its tasks at once, through no scope
         self._cancellations = cancellations()
         self._cancellations_before = self._cancellations()
@@ -70,6 +72,12 @@ class Slots:
         self._turn_began = time.monotonic()
         everybody = self._alive >= self.limit
         self._wake(min(SPREAD, len(attempts)) if everybody else len(attempts))
+
+    def resume(self, attempt: Attempt) -> None:
+        """Run one that has waited for its turn elsewhere, before all others."""
+        self.queue.appendleft(attempt)
+        if not self._is_reporting:  # else the slot that reports takes it next
+            self._wake(1)
 
     def take_back(self) -> list[Attempt]:
         """Remove and return the attempts that have not begun."""
@@ -177,7 +185,12 @@ class Slots:
     def _report(self, attempt: Attempt) -> None:
         self.running.discard(attempt)
         attempt.scope = None
-        self._finish(attempt)
+        if attempt.ending is not None:
+            self._is_reporting = True
+            try:
+                self._finish(attempt)
+            finally:
+                self._is_reporting = False
 
     def _report_stopped(self, attempt: Attempt, scope: CancelScope) -> None:
         if attempt.abort is not None:

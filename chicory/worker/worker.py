@@ -37,6 +37,8 @@ class Worker:
         queues: queues to consume: names, in strict order, or names with their weights;
             ``config.queue`` where none are given.
         burst: end by itself when the queues hold nothing that is due and all is settled.
+        in_place: run the tasks that want processes of their own in this one, as it is fit for
+            tests: see ``chicory.testing``.
         endpoint: where ``/live``, ``/ready`` and ``/metrics`` are answered while the worker runs;
             on ``config.health_port`` where none is given.
         watchdog: ends the process where the worker does not end ``GRACE`` seconds after its time is
@@ -50,6 +52,7 @@ class Worker:
         *,
         queues: Queues | None = None,
         burst: bool = False,
+        in_place: bool = False,
         endpoint: Opening | None = None,
         watchdog: Watchdog | None = None,
     ) -> None:
@@ -58,7 +61,7 @@ class Worker:
         rota = Rota(queues or (self.config.queue,))
         self.queues = rota.names
         answering = endpoint or opening(self.config)
-        self._plan = Plan(app, self.config, rota, burst, answering, watchdog)
+        self._plan = Plan(app, self.config, rota, burst, in_place, answering, watchdog)
         self._run = Run(self._plan)
 
     @property

@@ -82,6 +82,19 @@ def write(path: str, *lines: str, **options: int) -> None:
     del path, lines, options
 
 
+@app.task(executor="process", max_memory=512, max_concurrency=2)
+def crunch(ctx: TaskContext, orders: list[Order]) -> float:
+    return len(orders) + ctx.retries
+
+
+@app.task(executor="process")
+async def gather_there(number: int) -> int:
+    return number
+
+
+app.task(executor="fiber")  # pyright: ignore[reportArgumentType]
+
+
 @app.task(validation_mode=ValidationMode.STRICT, delivery_mode=DeliveryMode.AT_MOST_ONCE)
 def count(ctx: TaskContext, orders: list[Order]) -> int:
     return len(orders) + ctx.retries

@@ -31,6 +31,11 @@ OPTIONS = {
     "health_host": (["--health-host", "::"], "::", "::1", "0.0.0.0", "", "--health-host : must be"),
     "max_tasks": (["--max-tasks", "3"], 3, 4, "5", None, None),
     "max_memory": (["--max-memory", "3"], 3, 4, "5", None, None),
+    "threads": (["--threads", "3"], 3, 4, "5", "0", "--threads 0: must be a whole number, 1 or"),
+    "processes": (["--processes", "3"], 3, 4, "5", "0", "--processes 0: must be a whole number, 1"),
+    "max_process_memory": (
+        ["--max-process-memory", "3"], 3, 4, "5", "0", "--max-process-memory 0: must be a whole",
+    ),
 }  # fmt: skip
 CASES = [pytest.param(name, *values, id=name) for name, values in OPTIONS.items()]
 

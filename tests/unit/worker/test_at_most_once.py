@@ -216,3 +216,25 @@ async def test_with_two_servers_its_outcome_is_stored_in_the_other_one(url, cloc
             value = await (await once.delay()).get()
 
     assert value == "run"
+
+
+async def test_one_that_is_being_acknowledged_does_not_keep_its_worker_from_ending(
+    app, working, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.shift.FAREWELL", 1000)
+
+    async def nobody_settles(_) -> None:
+        await sleep_forever()
+
+    monkeypatch.setattr("chicory.worker.settler.Settler.run", nobody_settles)
+
+    @app.task(name="once", delivery_mode="at_most_once")
+    async def once() -> None: ...
+
+    async with working() as worker:
+        handle = await once.delay()
+        while not worker.get_stats().active_tasks:
+            await anyio.lowlevel.checkpoint()
+        await worker.stop(timeout=0)
+
+    assert await handle.state() in {TaskState.FAILURE, TaskState.SUCCESS}

@@ -1,0 +1,1 @@
+"""Processes that run tasks for a worker: both ends of the line between them."""

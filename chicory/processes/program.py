@@ -1,0 +1,201 @@
+"""What a process that runs tasks does: it takes one call after the other, and answers."""
+
+from __future__ import annotations
+
+import asyncio
+import faulthandler
+import io
+import os
+import signal
+import socket
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from contextvars import copy_context
+from functools import partial
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from chicory import rules
+from chicory.context import TaskContext, running
+from chicory.errors import ConfigurationError, ValidationError
+from chicory.logs import current
+from chicory.outcome import DeathReason
+from chicory.processes import wire
+from chicory.processes.forwarding import Forwarder
+from chicory.processes.lifeline import die_with
+from chicory.processes.place import find
+from chicory.processes.telling import tell
+from chicory.processes.wire import (
+    Answer,
+    Call,
+    Inbox,
+    Misfit,
+    Order,
+    Outcome,
+    Prepare,
+    Ready,
+    Report,
+    Value,
+)
+from chicory.progress import Progress
+from chicory.task import Task
+
+CHUNK = 1 << 16
+EXPENDABLE = "500"
+"""How readily the kernel ends this process, and not its worker, where memory runs out."""
+
+
+def main() -> None:
+    """Serve the worker at the other end of the line until it hangs up."""
+    line = socket.socket(fileno=_own(int(sys.argv[1])))
+    die_with(_own(int(sys.argv[2])))
+    _settle_in()
+    Program(line).run()
+
+
+def _own(descriptor: int) -> int:
+    """Keep a descriptor from the programs that tasks start."""
+    os.set_inheritable(descriptor, False)  # noqa: FBT003  (its signature)
+    return descriptor
+
+
+def _settle_in() -> None:
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # the worker says when to end; what is ignored would be so in the programs of tasks, too
+        signal.signal(number, _ignore)
+    faulthandler.enable()
+    out: Any = sys.stdout
+    if isinstance(out, io.TextIOWrapper):  # what is printed must not die with it
+        out.reconfigure(line_buffering=True)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(EXPENDABLE, encoding="ascii")
+
+
+def _ignore(number: int, frame: object) -> None:
+    pass
+
+
+class Program:
+    """Runs calls in the main thread; coroutines on a loop that is the same for all of them."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+        self._lock = threading.Lock()
+        self._inbox = Inbox()
+        self._orders: list[bytes] = []
+        self._tasks: dict[str, Task[..., Any]] = {}
+        self._runner: asyncio.Runner | None = None
+
+    def run(self) -> None:
+        """Until the worker hangs up."""
+        with suppress(ConnectionError, EOFError):
+            while True:
+                self._obey(self._next())
+        if self._runner is not None:
+            self._runner.close()
+
+    def _next(self) -> Order:
+        while not self._orders:
+            data = self._line.recv(CHUNK)
+            if not data:
+                raise EOFError
+            self._orders = self._inbox.feed(data)
+        return wire.order(self._orders.pop(0))
+
+    def _say(self, answer: Answer) -> None:
+        told = wire.frame(answer)
+        with self._lock:  # threads of the task may log, and report
+            self._line.sendall(told)
+
+    def _obey(self, order: Order) -> None:
+        match order:
+            case Prepare():
+                self._prepare(order)
+                self._say(Ready())
+            case Call():
+                self._say(copy_context().run(self._answer, order))
+
+    def _prepare(self, order: Prepare) -> None:
+        sys.path[:] = order.path
+        for name in order.modules:
+            with suppress(Exception, SystemExit):  # told of when it is needed
+                import_module(name)
+        Forwarder(self._say).set_up(order.levels)
+
+    # -- one call -------------------------------------------------------------------------
+
+    def _answer(self, call: Call) -> Outcome:
+        current.set(call.labels)
+        policy = None
+        try:
+            task = self._task(call)
+            policy = task.settings.retry_policy
+            args, kwargs = task.signature.decode(call.args, call.kwargs)
+        except (ValidationError, ConfigurationError) as error:
+            return Misfit(DeathReason.INVALID_ARGUMENTS, str(error))
+        except BaseException as error:  # noqa: BLE001  (the user's module)
+            return tell(error, policy)
+        told = _once(partial(self._context, call))
+        running.set(told)
+        try:
+            if task.signature.wants_context:
+                args, kwargs = task.signature.inject(told(), args, kwargs)
+            value = self._run(task, partial(task.function, *args, **kwargs))
+        except BaseException as error:  # noqa: BLE001  (the user's code)
+            return tell(error, policy)
+        try:
+            return Value(task.signature.encode_result(value, check=call.check))
+        except ValidationError as error:
+            return Misfit(DeathReason.UNUSABLE_RESULT, str(error))
+
+    def _run(self, task: Task[..., Any], function: Callable[[], Any]) -> Any:
+        if not task.is_async:
+            return function()
+        if self._runner is None:
+            self._runner = asyncio.Runner()
+        return self._runner.run(function(), context=copy_context())
+
+    def _task(self, call: Call) -> Task[..., Any]:
+        task = self._tasks.get(call.name)
+        if task is None:
+            task = find(import_module(call.module), call.qualname, call.name)
+            if task is None:
+                raise RuntimeError(
+                    f"{call.name}: its process does not find it in {call.module}: "
+                    "was the code changed under the worker?"
+                )
+            self._tasks[call.name] = task
+        return task
+
+    def _context(self, call: Call) -> TaskContext:
+        return TaskContext(
+            call.task_id,
+            call.name,
+            call.retries,
+            rules.read(call.rules),
+            call.queue,
+            call.worker_id,
+            call.headers,
+            enqueued_at=call.enqueued_at,
+            started_at=call.started_at,
+            limit=call.limit,
+            reports=self._report if call.reports else None,
+        )
+
+    def _report(self, progress: Progress) -> None:
+        self._say(Report(progress))
+
+
+def _once(make: Callable[[], TaskContext]) -> Callable[[], TaskContext]:
+    """The same context each time, made when it is first asked for."""
+    made: list[TaskContext] = []
+
+    def told() -> TaskContext:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return told
