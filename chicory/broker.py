@@ -189,19 +189,30 @@ class Broker:
     # -- dead letters ---------------------------------------------------------------------
 
     async def get_dlq_messages(
-        self, queue: str | None = DEFAULT_QUEUE, count: int = 100, after: str | None = None
+        self,
+        queue: str | None = DEFAULT_QUEUE,
+        count: int = 100,
+        after: str | None = None,
+        *,
+        error: str | None = None,
     ) -> list[DLQMessage]:
         """Dead letters, oldest first; ``queue=None`` for all, ``after`` the last id of a page.
 
-        Raises ``ValidationError`` for a ``count`` below 0.
+        ``error``: only those whose last exception is of the class of that name, with or without
+        its module (a subclass has another name); ``count`` counts what is found.
+
+        Raises ``ValidationError`` for a ``count`` below 0, and for what cannot be a name.
         """
         if count < 0:
             raise ValidationError(f"count={count!r}: must be 0 or more")
-        for name, what in ((queue, "queue"), (after, "id")):
+        for name, what in ((queue, "queue"), (after, "id"), (error, "error")):
             if name is not None:
                 check_name(name, what)
         transport = (await self._session()).transport
-        found = await transport.dead_letters(queue, after=after, limit=count)
+        if error is None:
+            found = await transport.dead_letters(queue, after=after, limit=count)
+        else:
+            found = await letters.find(transport, queue, after, count, error)
         return [letters.shown(letter) for letter in found]
 
     async def get_dlq_message(self, message_id: str) -> DLQMessage | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from msgspec import Struct
@@ -11,6 +12,9 @@ from chicory.errors import ChicoryError, MessageError
 from chicory.message import PastFailure, TaskMessage
 from chicory.seal import Seal, unsealed
 from chicory.transport import DeadLetter, Publication, Record, Transport
+
+PAGE = 100
+"""Letters that are looked at in one round trip."""
 
 
 class DLQMessage(Struct, frozen=True):
@@ -26,7 +30,8 @@ class DLQMessage(Struct, frozen=True):
         queue: where it was.
         body: the bytes as they were fetched.
         failures: what each attempt failed of, oldest first; of many the first and the latest.
-            The type of the last one's exception is not known.
+        error_type: the class of the last exception, with its module; empty where there was none,
+            or where the worker that gave the message up did not tell yet.
     """
 
     message_id: str
@@ -38,6 +43,7 @@ class DLQMessage(Struct, frozen=True):
     queue: str
     body: bytes
     failures: tuple[PastFailure, ...] = ()
+    error_type: str = ""
 
 
 def shown(letter: DeadLetter) -> DLQMessage:
@@ -46,6 +52,7 @@ def shown(letter: DeadLetter) -> DLQMessage:
         original = messages.decode_whole(unsealed(letter.body))
     except ChicoryError:
         original = None
+    last = PastFailure(letter.failed_at, letter.error_type, letter.error)
     return DLQMessage(
         letter.id,
         original,
@@ -55,8 +62,27 @@ def shown(letter: DeadLetter) -> DLQMessage:
         letter.reason,
         letter.queue,
         letter.body,
-        (*(original.failures if original else ()), PastFailure(letter.failed_at, "", letter.error)),
+        (*(original.failures if original else ()), last),
+        letter.error_type,
     )
+
+
+async def find(
+    transport: Transport, queue: str | None, after: str | None, count: int, error: str
+) -> Sequence[DeadLetter]:
+    """The first ``count`` letters behind ``after`` whose last exception is of that class.
+
+    ``error``: its name, or its end from a dot on: ``NoLuckError``, ``shop.NoLuckError``.
+    """
+    name = f".{error.removeprefix('builtins.')}"  # which is left out of a type
+    found: list[DeadLetter] = []
+    while len(found) < count:
+        page = await transport.dead_letters(queue, after=after, limit=PAGE)
+        if not page:
+            break
+        found += [letter for letter in page if f".{letter.error_type}".endswith(name)]
+        after = page[-1].id
+    return found[:count]
 
 
 def revived(

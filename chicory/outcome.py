@@ -19,6 +19,8 @@ MAX_TRACEBACK = 16_384
 """Characters kept of a traceback: its end, which names the error."""
 MAX_ERROR = 4_096
 """Characters kept of an exception's message: its begin."""
+MAX_TYPE = 255
+"""Characters kept of the name of its class: the end, without the outermost package."""
 _OURS = ("chicory.worker.", "chicory.processes.", "anyio.", "asyncio.", "trio.", "outcome.")
 
 _REQUESTS = (FailTask, SnoozeTask, RetryError, MaxRetriesExceededError)
@@ -229,7 +231,9 @@ def describe(error: BaseException) -> Failure:
     except BaseException:  # noqa: BLE001  (likewise)
         trace = ""
     return Failure(
-        _sendable(name), _sendable(message)[:MAX_ERROR], _sendable(trace)[-MAX_TRACEBACK:]
+        _sendable(name)[-MAX_TYPE:],
+        _sendable(message)[:MAX_ERROR],
+        _sendable(trace)[-MAX_TRACEBACK:],
     )
 
 

@@ -188,6 +188,7 @@ class DeadLetter(Struct, frozen=True):
         retries: attempts made after the first one.
         failed_at: when it was given up.
         priority: its level.
+        error_type: the class of the last exception, with its module; empty where there was none.
     """
 
     id: str
@@ -199,6 +200,7 @@ class DeadLetter(Struct, frozen=True):
     retries: int
     failed_at: float
     priority: Priority = Priority.NORMAL
+    error_type: str = ""
 
 
 class Done(Struct, frozen=True):

@@ -13,12 +13,18 @@ from chicory.cli.locate import Address, reach
 from chicory.cli.options import whole
 from chicory.cli.output import AsJSON, gist, show, show_one
 from chicory.errors import ConfigurationError
+from chicory.message import PastFailure
 
 T = TypeVar("T")
 Queue = Annotated[str | None, Parameter(name=["--queue", "-q"], help="Only those of this queue.")]
+Error = Annotated[
+    str | None,
+    Parameter(help="Only those of this class of exception, with or without its module."),
+]
 All = Annotated[bool, Parameter(name="--all", negative=(), help="Every one (of --queue).")]
 Letter = Annotated[str, Parameter(help="Identity of the dead letter, as dlq list shows it.")]
 PAGE = 500
+WHICH = "which dead letters? their identities, or --all (--queue NAME, --error CLASS)"
 
 command = App(name="dlq", help="Look at dead letters, send them again, or delete them.")
 
@@ -30,10 +36,11 @@ def list_letters(
     *,
     queue: Queue = None,
     count: Annotated[int, Parameter(converter=whole, help="How many at most.")] = 100,
+    error: Error = None,
     as_json: AsJSON = False,
 ) -> None:
     """List dead letters, oldest first."""
-    letters = _ask(app, lambda broker: broker.get_dlq_messages(queue, count))
+    letters = _ask(app, lambda broker: broker.get_dlq_messages(queue, count, error=error))
     rows = [_row(letter) for letter in letters]
     if not as_json:
         rows = [row | {"error": gist(row["error"])} for row in rows]
@@ -56,6 +63,7 @@ def replay(
     *letters: Letter,
     queue: Queue = None,
     every: All = False,
+    error: Error = None,
     to: Annotated[str | None, Parameter(help="Queue to put them on, if not their own.")] = None,
     keep_retries: Annotated[
         bool, Parameter(negative=(), help="Go on with the retries that were left.")
@@ -64,7 +72,7 @@ def replay(
     """Put dead letters back on their queue, to be run again."""
 
     async def again(broker: Broker) -> tuple[int, Sequence[str]]:
-        chosen = await _chosen(broker, letters, queue, every=every)
+        chosen = await _chosen(broker, letters, queue, error, every=every)
         left = [
             letter
             for letter in chosen
@@ -82,19 +90,20 @@ def delete(app: Address, /, *letters: Letter) -> None:
     """Delete dead letters."""
 
     async def remove(broker: Broker) -> int:
-        chosen = await _chosen(broker, letters, None, every=False)
-        return sum([await broker.delete_from_dlq(letter) for letter in chosen])
+        return await _delete(broker, await _named(broker, letters))
 
     _report("deleted", _ask(app, remove), letters)
 
 
 @command.command
-def purge(app: Address, /, *, queue: Queue = None, every: All = False) -> None:
+def purge(app: Address, /, *, queue: Queue = None, every: All = False, error: Error = None) -> None:
     """Delete all dead letters of a queue, or of all queues."""
     if queue is None and not every:
         raise ConfigurationError("purge what? --queue NAME, or --all for every queue")
 
     async def remove(broker: Broker) -> int:
+        if error is not None:
+            return await _delete(broker, await _every(broker, queue, error))
         names = [queue] if queue is not None else list(await broker.counts())
         return sum([await broker.purge_dlq(name) for name in names])
 
@@ -110,19 +119,39 @@ def _ask(address: str, question: Callable[[Broker], Awaitable[T]]) -> T:
 
 
 async def _chosen(
-    broker: Broker, letters: tuple[str, ...], queue: str | None, *, every: bool
-) -> list[str]:
-    if every == bool(letters) or (queue is not None and not every):
-        raise ConfigurationError("which dead letters? their identities, or --all (--queue NAME)")
-    if not every:
-        for letter in letters:
-            if await broker.get_dlq_message(letter) is None:
-                raise _absent(letter)
-        return list(letters)
+    broker: Broker,
+    letters: tuple[str, ...],
+    queue: str | None,
+    error: str | None,
+    *,
+    every: bool,
+) -> Sequence[str]:
+    filtered = queue is not None or error is not None
+    if every == bool(letters) or (filtered and not every):
+        raise ConfigurationError(WHICH)
+    return await (_every(broker, queue, error) if every else _named(broker, letters))
+
+
+async def _named(broker: Broker, letters: tuple[str, ...]) -> Sequence[str]:
+    if not letters:
+        raise ConfigurationError("which dead letters? their identities")
+    for letter in letters:
+        if await broker.get_dlq_message(letter) is None:
+            raise _absent(letter)
+    return letters
+
+
+async def _every(broker: Broker, queue: str | None, error: str | None) -> Sequence[str]:
     chosen: list[str] = []
-    while page := await broker.get_dlq_messages(queue, PAGE, after=chosen[-1] if chosen else None):
+    while page := await broker.get_dlq_messages(
+        queue, PAGE, chosen[-1] if chosen else None, error=error
+    ):
         chosen += [letter.message_id for letter in page]
     return chosen
+
+
+async def _delete(broker: Broker, letters: Sequence[str]) -> int:
+    return sum([await broker.delete_from_dlq(letter) for letter in letters])
 
 
 def _report(done: str, number: int, asked: Sequence[str], kept: Sequence[str] = ()) -> None:
@@ -148,6 +177,7 @@ def _row(letter: DLQMessage) -> dict[str, Any]:
         "reason": letter.reason,
         "retries": letter.retry_count,
         "failed_at": letter.failed_at,
+        "error_type": letter.error_type,
         "error": letter.error,
     }
 
@@ -162,5 +192,10 @@ def _whole(letter: DLQMessage) -> dict[str, Any]:
         "kwargs": message.kwargs,
         "first_failure_at": message.first_failure_at,
         "headers": message.headers,
-        "failures": [f"{one.error_type}: {one.error}" for one in message.failures],
+        "failures": [_told(one) for one in letter.failures],
     }
+
+
+def _told(failure: PastFailure) -> str:
+    """Class and message; one of them where the other is not known, or the same."""
+    return ": ".join(dict.fromkeys(filter(None, (failure.error_type, failure.error))))

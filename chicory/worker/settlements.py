@@ -214,4 +214,5 @@ def _letter(attempt: Attempt, reason: DeathReason, failure: Failure, now: float)
         attempt.envelope.retries if attempt.envelope else 0,
         now,
         delivery.priority,
+        failure.type_name if failure.type_name != reason else "",  # the word for no exception
     )

@@ -160,3 +160,4 @@ async def test_a_result_that_cannot_be_encoded_is_a_failure_that_names_task_and_
 
     (letter,) = await app.broker.get_dlq_messages()
     assert letter.reason == "unusable-result"
+    assert letter.error_type == ""

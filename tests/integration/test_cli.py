@@ -9,8 +9,17 @@ import time
 from importlib.metadata import version
 
 import pytest
+from servers.brokers import BROKERS
 
 LONG = "30"
+UNLUCKY = """
+class NoLuckError(Exception):
+    pass
+
+@app.task(retry_policy=RetryPolicy(max_retries=1, retry_delay=0))
+def unlucky(ctx: TaskContext) -> None:
+    raise NoLuckError if ctx.retries else KeyError("euro")
+"""
 
 
 def test_the_version_is_told(chicory):
@@ -224,6 +233,42 @@ def test_dead_letters_are_listed_shown_replayed_and_deleted(chicory, worker):
     assert deleted.out == "1 dead letter deleted\n"
     assert purged.out == "1 dead letter deleted\n"
     assert chicory("dlq", "list", "tasks").out == "no dead letters\n"
+
+
+@pytest.mark.parametrize("broker", BROKERS, indirect=True)
+def test_the_class_of_every_attempt_is_shown_and_dead_letters_are_chosen_by_the_last(
+    broker, chicory, worker, folder
+):
+    with (folder / "tasks.py").open("a") as module:
+        module.write(UNLUCKY)
+    ids = [chicory("call", "tasks", f"tasks.{name}").out.strip() for name in ("unlucky", "boom")]
+    worker("tasks", "--burst", "-c", "1").wait()
+
+    def listed(*words: str) -> list[str]:
+        return [one["id"] for one in json.loads(chicory("dlq", "list", "tasks", *words).out)]
+
+    assert sorted(listed("--json")) == sorted(ids)
+    assert "tasks.NoLuckError" in chicory("dlq", "list", "tasks").out
+    shown = json.loads(chicory("dlq", "show", "tasks", ids[0], "--json").out)
+    assert shown["failures"] == ["KeyError: 'euro'", "tasks.NoLuckError"]
+    assert shown["error_type"] == "tasks.NoLuckError"
+
+    for name in ("NoLuckError", "tasks.NoLuckError"):
+        assert listed("--error", name, "--json") == ids[:1]
+    assert listed("--error", "ValueError", "--count", "1", "--json") == ids[1:]
+    assert listed("--error", "KeyError", "--json") == []
+
+    said = chicory("dlq", "replay", "tasks", "--error", "ValueError")
+    assert (said.code, said.out) == (2, "")
+    assert "or --all (--queue NAME, --error CLASS)" in said.err
+    said = chicory("dlq", "replay", "tasks", "--all", "--error", "ValueError")
+    assert said.out == "1 dead letter replayed\n"
+    assert listed("--json") == ids[:1]
+    said = chicory("dlq", "purge", "tasks", "--all", "--error", "ValueError")
+    assert said.out == "0 dead letters deleted\n"
+    said = chicory("dlq", "purge", "tasks", "--queue", "default", "--error", "NoLuckError")
+    assert said.out == "1 dead letter deleted\n"
+    assert listed("--json") == []
 
 
 def test_all_dead_letters_are_replayed(chicory, worker):

@@ -47,13 +47,31 @@ async def fetch(app, queue="default"):
     return await (await transport(app)).fetch([queue], 100, 0)
 
 
-async def bury(app, body, *, queue="default", retries=3, priority=Priority.NORMAL, task_id="a"):
+async def bury(
+    app,
+    body=b"",
+    *,
+    queue="default",
+    retries=3,
+    priority=Priority.NORMAL,
+    task_id="a",
+    error_type="",
+):
     """Have a worker give a message up."""
     port = await transport(app)
     await port.publish([Publication(queue, task_id, body, priority)])
     (delivery,) = await port.fetch([queue], 1, 0)
     letter = DeadLetter(
-        task_id, queue, task_id, body, DeathReason.FAILED, "no", retries, app.clock.now(), priority
+        task_id,
+        queue,
+        task_id,
+        body,
+        DeathReason.FAILED,
+        "no",
+        retries,
+        app.clock.now(),
+        priority,
+        error_type,
     )
     await port.settle([Dead(delivery.receipt, letter)])
     return task_id
@@ -343,6 +361,51 @@ async def test_dead_letters_come_in_pages_of_one_queue_or_of_all(app, broker):
     assert await broker.get_dlq_messages(None, count=0) == []
     assert await broker.get_dlq_messages() == []
     assert (await broker.get_dlq_count("a"), await broker.get_dlq_count("b")) == (3, 2)
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        ("NoLuckError", ["0", "1"]),
+        ("shop.NoLuckError", ["0"]),
+        ("mail.shop.NoLuckError", []),
+        ("Shop.NoLuckError", ["1"]),
+        ("LuckError", []),
+        ("ValueError", ["2"]),
+        ("builtins.ValueError", ["2"]),
+        ("shop", []),
+    ],
+)
+async def test_dead_letters_are_found_by_the_class_of_their_last_exception(
+    app, broker, error, found
+):
+    types = ["shop.NoLuckError", "shop.Shop.NoLuckError", "ValueError", ""]
+    for number, error_type in enumerate(types):
+        await bury(app, task_id=str(number), error_type=error_type)
+
+    letters = await broker.get_dlq_messages(error=error)
+
+    assert [one.message_id for one in letters] == found
+
+
+async def test_the_count_is_of_what_is_found_however_much_is_between(app, broker):
+    for number in range(250):
+        kind = "NoLuckError" if number % 60 == 59 else "ValueError"
+        await bury(app, task_id=str(number), queue="mail", error_type=kind)
+    await bury(app, task_id="other", error_type="NoLuckError")
+
+    async def ids(*args, **options):
+        letters = await broker.get_dlq_messages(*args, error="NoLuckError", **options)
+        return [one.message_id for one in letters]
+
+    assert await ids("mail") == ["59", "119", "179", "239"]
+    assert await ids("mail", 2) == ["59", "119"]
+    assert await ids("mail", 3) == ["59", "119", "179"]
+    assert await ids("mail", 3, "179") == ["239"]
+    assert await ids("mail", 0) == []
+    assert await ids(None) == ["59", "119", "179", "239", "other"]
+    with pytest.raises(ValidationError, match="error ''"):
+        await broker.get_dlq_messages(error="")
 
 
 async def test_a_page_of_less_than_nothing_is_refused(broker):

@@ -9,6 +9,7 @@ from chicory.errors import MaxRetriesExceededError, RetryError
 from chicory.outcome import (
     MAX_ERROR,
     MAX_TRACEBACK,
+    MAX_TYPE,
     Bury,
     Cancel,
     DeathReason,
@@ -220,6 +221,15 @@ def test_an_error_is_described_by_type_text_and_traceback():
 
 def test_a_type_is_named_with_its_module():
     assert describe(MuteError()).type_name == f"{__name__}.MuteError"
+
+
+def test_of_a_long_name_the_end_is_kept():
+    kind = type("NoLuckError", (Exception,), {"__module__": "deep." * 1000})
+
+    name = describe(kind()).type_name
+
+    assert len(name) == MAX_TYPE
+    assert name.endswith(".NoLuckError")
 
 
 def test_an_error_without_words_is_described_all_the_same():

@@ -26,6 +26,7 @@ LONG = 3600.0
 REQUESTED = 7 * 86_400.0
 """Seconds that a request to cancel a running call is kept."""
 _LONGEST_ERROR = 4096
+_LONGEST_TYPE = 255
 
 
 class Intent(Struct):
@@ -237,6 +238,7 @@ def letter(subjects: Subjects, given: DeadLetter, *, more: bytes = b"") -> Outgo
         given.retries,
         given.failed_at,
         int(given.priority),
+        given.error_type[-_LONGEST_TYPE:],
     )
     return Outgoing(subject, more, _encode(about) + b"\n" + given.body)
 
@@ -255,6 +257,7 @@ def read_letter(stored: Stored) -> DeadLetter:
         told.retries,
         told.failed_at,
         Priority(told.priority),
+        _plain(told.error_type),
     )
 
 
@@ -271,11 +274,13 @@ class _About(Struct, array_like=True):
     retries: int
     failed_at: float
     priority: int
+    error_type: str = ""  # letters of before have none
 
 
 def _encode(about: _About) -> bytes:
     about.id, about.queue = _escaped(about.id), _escaped(about.queue)
     about.task_id, about.error = _escaped(about.task_id), _escaped(about.error)
+    about.error_type = _escaped(about.error_type)
     return msgspec.json.encode(about)
 
 

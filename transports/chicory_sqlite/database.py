@@ -14,7 +14,7 @@ from chicory_sqlite.mounts import network_filesystem_of
 from chicory_sqlite.statements import load
 from chicory_sqlite.translation import is_busy
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of the tables that this chicory reads and writes."""
 
 _OLDEST = (3, 35, 0)
@@ -158,8 +158,11 @@ def _create_tables(db: sqlite3.Connection, address: Address) -> None:
     db.execute("BEGIN IMMEDIATE")
     try:
         _check_version(db, address.path)  # another process may have been quicker, and newer
+        before = _version(db)
         for statement in _SCHEMA_SQL.values():
             db.execute(statement)
+        if before == 1:
+            db.execute(_SQL["letters_of_schema_1"])
         db.execute(_SQL["set_version"], (SCHEMA,))
         db.execute("COMMIT")
     except BaseException:

@@ -36,6 +36,7 @@ def put(session: Session, letter: DeadLetter) -> None:
         letter.retries,
         letter.failed_at,
         int(letter.priority),
+        letter.error_type,
         letter.body,
     )
     session.run(_SQL["put"], values)
@@ -99,7 +100,7 @@ def _replay(session: Session, letter_id: str, publication: Publication) -> bool:
 
 
 def _letter(row: Sequence[Any]) -> DeadLetter:
-    _, letter_id, queue, task_id, body, reason, error, retries, failed_at, priority = row
+    _, letter_id, queue, task_id, body, reason, error, retries, failed_at, priority, kind = row
     return DeadLetter(
         id=letter_id,
         queue=queue,
@@ -110,4 +111,5 @@ def _letter(row: Sequence[Any]) -> DeadLetter:
         retries=retries,
         failed_at=failed_at,
         priority=Priority(priority),
+        error_type=kind,
     )

@@ -42,6 +42,7 @@ class DeadLettersContract:
             retries=7,
             failed_at=1234.5,
             priority=Priority.HIGH,
+            error_type="shop.Sold\N{SNOWMAN}Error",
         )
 
         await here.settle([Dead(delivery.receipt, given)])

@@ -7,10 +7,12 @@ import subprocess
 import sys
 import threading
 
+import msgspec
 import pytest
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
-from chicory.transport import Publication, TransportSettings
+from chicory.testing.contract.steps import dead, ids, take
+from chicory.transport import Dead, Publication, TransportSettings
 from chicory_sqlite import SQLiteTransport, database
 from chicory_sqlite.address import Address
 
@@ -74,10 +76,34 @@ async def test_a_newer_schema_is_refused_and_left_untouched(make, path):
     db.close()
     before = path.read_bytes()
 
-    with pytest.raises(ConfigurationError, match=r"newer chicory \(schema 7; this one knows 1\)"):
+    with pytest.raises(ConfigurationError, match=r"newer chicory \(schema 7; this one knows 2\)"):
         await make().open()
 
     assert path.read_bytes() == before
+
+
+async def test_letters_of_schema_1_are_read_and_are_followed_by_others(make, path):
+    async with make() as transport:
+        await transport.publish([Publication("q", "1", b"")])
+        await transport.settle([dead(one) for one in await take(transport, queues=["q"])])
+    db = sqlite3.connect(path)
+    db.execute("ALTER TABLE chicory_letter DROP COLUMN error_type")
+    db.execute("UPDATE chicory_meta SET value = 1 WHERE key = 'schema'")
+    db.commit()
+    db.close()
+
+    async with make() as transport, make() as other:
+        await transport.publish([Publication("q", "2", b"")])
+        (delivery,) = await take(transport, queues=["q"])
+        second = msgspec.structs.replace(dead(delivery).letter, error_type="shop.NoLuckError")
+        await transport.settle([Dead(delivery.receipt, second)])
+
+        letters = await other.dead_letters()
+
+    assert ids(letters) == ["1", "2"]
+    assert [each.error_type for each in letters] == ["", "shop.NoLuckError"]
+    async with make():
+        pass  # the column is there already
 
 
 async def test_a_file_that_is_no_database_is_refused(path):

@@ -297,11 +297,23 @@ async def test_a_dead_letter_shows_what_every_attempt_failed_of(app, working, cl
     assert [(one.error_type, one.error[:2]) for one in letter.failures] == [
         ("ValueError", "1!"),
         ("ValueError", "2!"),
-        ("", "3!"),
+        ("ValueError", "3!"),
     ]
     assert [len(one.error) for one in letter.failures[:2]] == [256, 256]
     assert {one.at for one in letter.failures} == {clock.now()}
     assert len(again.failures) == 3
+    assert letter.error_type == "ValueError"
+
+
+async def test_a_letter_of_what_was_not_run_names_no_class(app, working):
+    await app.broker.publish(TaskMessage(id="a", name="nowhere"))
+
+    async with working():
+        while not (letters := await app.broker.get_dlq_messages()):
+            await anyio.lowlevel.checkpoint()
+
+    assert [(one.reason, one.error_type) for one in letters] == [("unknown-task", "")]
+    assert [one.error_type for one in letters[0].failures] == [""]
 
 
 async def test_of_many_failures_the_first_and_the_latest_are_kept(app, working):

@@ -3,24 +3,27 @@
 -- name: put
 -- Keep a dead letter.
 INSERT OR REPLACE INTO chicory_letter
-(seq, ns, queue, id, task_id, reason, error, retries, failed_at, priority, body)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
+(seq, ns, queue, id, task_id, reason, error, retries, failed_at, priority, error_type, body)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: page
 -- Letters of all queues above a number, oldest first.
-SELECT l.seq, l.id, q.name, l.task_id, l.body, l.reason, l.error, l.retries, l.failed_at, l.priority
+SELECT l.seq, l.id, q.name, l.task_id, l.body, l.reason, l.error, l.retries, l.failed_at,
+    l.priority, l.error_type
 FROM chicory_letter AS l JOIN chicory_queue AS q ON q.id = l.queue
 WHERE l.ns = ? AND l.seq > ? ORDER BY l.seq LIMIT ?;
 
 -- name: queue_page
 -- Letters of one queue above a number, oldest first.
-SELECT l.seq, l.id, q.name, l.task_id, l.body, l.reason, l.error, l.retries, l.failed_at, l.priority
+SELECT l.seq, l.id, q.name, l.task_id, l.body, l.reason, l.error, l.retries, l.failed_at,
+    l.priority, l.error_type
 FROM chicory_letter AS l JOIN chicory_queue AS q ON q.id = l.queue
 WHERE l.queue = ? AND l.seq > ? ORDER BY l.seq LIMIT ?;
 
 -- name: find
 -- One letter.
-SELECT l.seq, l.id, q.name, l.task_id, l.body, l.reason, l.error, l.retries, l.failed_at, l.priority
+SELECT l.seq, l.id, q.name, l.task_id, l.body, l.reason, l.error, l.retries, l.failed_at,
+    l.priority, l.error_type
 FROM chicory_letter AS l JOIN chicory_queue AS q ON q.id = l.queue
 WHERE l.ns = ? AND l.id = ?;
 

@@ -1,4 +1,4 @@
--- The tables of schema 1. Created in one transaction, idempotently; other tables are left alone.
+-- The tables of schema 2. Created in one transaction, idempotently; other tables are left alone.
 -- Every point in time is seconds since the epoch, given by the transport's clock.
 
 -- name: meta
@@ -103,7 +103,8 @@ CREATE TABLE IF NOT EXISTS chicory_letter (
     retries INTEGER NOT NULL,
     failed_at REAL NOT NULL,
     priority INTEGER NOT NULL,
-    body BLOB NOT NULL
+    body BLOB NOT NULL,
+    error_type TEXT NOT NULL DEFAULT ''
 );
 
 -- name: letter_id

@@ -9,8 +9,13 @@ SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'chicory_meta
 SELECT value FROM chicory_meta WHERE key = 'schema';
 
 -- name: set_version
--- Note the schema's version, once.
-INSERT INTO chicory_meta (key, value) VALUES ('schema', ?), ('seq', 0) ON CONFLICT DO NOTHING;
+-- Note the schema's version; the numbers given out go on.
+INSERT INTO chicory_meta (key, value) VALUES ('schema', ?), ('seq', 0)
+ON CONFLICT DO UPDATE SET value = excluded.value WHERE key = 'schema';
+
+-- name: letters_of_schema_1
+-- Give letters the column that they have since schema 2; where it is empty it is not known.
+ALTER TABLE chicory_letter ADD COLUMN error_type TEXT NOT NULL DEFAULT '';
 
 -- name: add_namespace
 -- Give a namespace its number, once.
