@@ -29,6 +29,7 @@ class NatsHarness(RealTimeHarness):
     def __init__(self, server: NatsServer) -> None:
         super().__init__()
         self.url = server.url
+        self.port = server.port
         self.written = 0
         self._server = server
 

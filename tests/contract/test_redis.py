@@ -23,6 +23,7 @@ class RedisHarness(RealTimeHarness):
     def __init__(self, server: RedisServer) -> None:
         super().__init__()
         self.url = server.url
+        self.port = server.port
         self._server = server
         self._made: list[RedisTransport] = []
 

@@ -116,7 +116,7 @@ class Canceller:
         subjects = self._session.subjects
         assert found.message is not None
         guard = expect(found.top, subjects.thread(order.call))
-        said = composing.said(found.message.seq, order.operation)
+        said = composing.said(found.message.seq, order.operation, found.call)
         record = composing.record(subjects, order.record, more=said, keep=composing.LONG)
         if not found.scheduled:
             return guarded(guard, [record])[0]

@@ -175,9 +175,19 @@ def end(
     return Outgoing(subjects.about(Kind.END, ticket.place.call), block)
 
 
-def said(seq: int, operation: bytes) -> bytes:
-    """Header lines: which message something is the outcome of, and the step that stored it."""
-    return b"%b: %d\r\n%b: %b\r\n" % (headers.SETTLES, seq, headers.OPERATION, operation)
+def said(seq: int, operation: bytes, call: bytes) -> bytes:
+    """Header lines: which message something is the outcome of, and the step that stored it.
+
+    ``call``: the identity of the message, by which its publication is known when it is sent again.
+    """
+    return b"%b: %d\r\n%b: %b\r\n%b: %b\r\n" % (
+        headers.SETTLES,
+        seq,
+        headers.OPERATION,
+        operation,
+        headers.CALL,
+        call,
+    )
 
 
 def mark(

@@ -16,6 +16,8 @@ from chicory_nats.wire import Request, is_stored, problem, render
 _PAUSE = 0.05
 _REPEAT = 2.0
 """Seconds without an answer after which a request is sent again: its receiver may have died."""
+REPEATED = TIMEOUT + _REPEAT
+"""Seconds after which a request that was not answered is not sent again any more."""
 _WINDOW = 2000
 _WINDOW_BYTES = 16 << 20
 

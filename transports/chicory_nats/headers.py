@@ -12,7 +12,7 @@ EXPECTED = b"Nats-Expected-Last-Subject-Sequence"
 ROLLUP = b"Nats-Rollup: sub\r\n"
 
 CALL = b"Chicory-Call"
-"""Identity of a message from its publication on, through retries, to its end."""
+"""Identity of a message from its publication on, through retries, to its end and outcome."""
 OPERATION = b"Chicory-Op"
 """Identity of the step that stored something, where that is not its call's publication."""
 TASK_ID = b"Chicory-Id"

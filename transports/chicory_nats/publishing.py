@@ -20,8 +20,9 @@ class Publisher:
     """Publishes by batch: one message each, or a message and its unique key as one step.
 
     The guard of a message is that its thread is empty. Where it is not, the thread is read: a
-    live message is a duplicate, unless this very step stored it and the answer was lost; what is
-    left of a call that ended becomes the new guard.
+    live message is a duplicate, unless this very step stored it and the answer was lost; that is
+    known also where the message has been settled since, by what its outcome left. What is left
+    of another call that ended becomes the new guard.
     """
 
     def __init__(self, session: Session, registry: Registry) -> None:
@@ -84,7 +85,7 @@ class Publisher:
         ending: bytes,
         now: float,
     ) -> PublishOutcome | None:
-        if found.call == wanted.call:
+        if found.knows(wanted.call):
             return Accepted()
         if found.live and not (ending and found.call == ending):
             return Duplicate(wanted.publication.task_id)

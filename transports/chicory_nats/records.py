@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from chicory.transport import Record, Stage, Standing
 from chicory_nats import composing
 from chicory_nats.consumers import Consumers
-from chicory_nats.headers import expect
+from chicory_nats.headers import CALL, expect, line
 from chicory_nats.names import token
 from chicory_nats.session import Session
 from chicory_nats.thread import Thread, place_of
@@ -26,10 +26,13 @@ class Records:
     async def store(self, records: Sequence[Record]) -> None:
         """Store or delete records; of several for one call the last one stays."""
         tops: dict[bytes, int] = {}
+        ended: dict[bytes, bytes] = {}
         left = list(records)
         while left:
             now, later = _one_each(left)
-            messages = [self._message(one, tops.get(_call(one), 0)) for one in now]
+            messages = [
+                self._message(one, tops.get(_call(one), 0), ended.get(_call(one))) for one in now
+            ]
             self._session.measure(messages)
             stored = await self._session.send(messages)
             tops.update({_call(one): seq for one, seq in zip(now, stored, strict=True)})
@@ -37,6 +40,7 @@ class Records:
             found = await self._session.look(map(_call, again))
             await self._session.finish(found.values())
             tops.update({call: thread.top for call, thread in found.items()})
+            ended.update(_ended(found))
             left = again + later
 
     async def look_up(self, task_ids: Sequence[str]) -> Sequence[Standing]:
@@ -68,9 +72,21 @@ class Records:
             for call, message in open_.items()
         }
 
-    def _message(self, record: Record, top: int) -> Outgoing:
-        guard = expect(top, self._session.subjects.thread(_call(record)))
-        return composing.record(self._session.subjects, record, more=guard)
+    def _message(self, record: Record, top: int, ended: bytes | None) -> Outgoing:
+        """A record; ``ended``: whose outcome it takes the place of, which is to be remembered."""
+        more = expect(top, self._session.subjects.thread(_call(record)))
+        if ended is not None:
+            more += line(CALL, ended)
+        return composing.record(self._session.subjects, record, more=more)
+
+
+def _ended(found: dict[bytes, Thread]) -> dict[bytes, bytes]:
+    """The messages whose outcomes records are."""
+    return {
+        call: thread.record.headers[CALL]
+        for call, thread in found.items()
+        if thread.record is not None and CALL in thread.record.headers
+    }
 
 
 def _standing(found: Thread, delivered: bool, now: float) -> Standing:

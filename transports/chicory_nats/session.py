@@ -11,7 +11,7 @@ from chicory.errors import ConfigurationError, MessageTooLargeError
 from chicory.transport import TransportSettings
 from chicory_nats.address import Address
 from chicory_nats.connection import Connection
-from chicory_nats.exchange import Exchange
+from chicory_nats.exchange import REPEATED, Exchange
 from chicory_nats.leading import LeaderReader
 from chicory_nats.reading import Reader
 from chicory_nats.subjects import Subjects
@@ -29,6 +29,8 @@ from chicory_nats.wire import (
 
 RESERVE = 64 << 10
 """Bytes of ``max_payload`` that a message leaves, so that it can become a dead letter."""
+_LATE = 3.0
+"""Seconds that what was sent may be under way."""
 
 
 class Session:
@@ -36,14 +38,15 @@ class Session:
 
     Attributes:
         lease: seconds that a lease lasts.
-        keep: seconds to remember an outcome that is not a record.
+        keep: seconds to remember an outcome that is not a record: for whoever is delivered its
+            message again, and whoever sends its publication again.
     """
 
     def __init__(self, address: Address, settings: TransportSettings) -> None:
         self.address = address
         self.namespace = settings.namespace
         self.lease = settings.lease
-        self.keep = max(10.0, 2 * settings.lease + 2)
+        self.keep = max(REPEATED + _LATE, 2 * settings.lease + 2)
         self.subjects = Subjects(settings.namespace)
         self._api = _api(address)
         self.connection = Connection(address)

@@ -142,7 +142,7 @@ class Settler:
     def _messages(self, case: _Case) -> Sequence[Outgoing]:
         settlement, ticket, subjects = case.settlement, case.ticket, self._session.subjects
         guard = expect(case.expected, subjects.thread(ticket.place.call))
-        said = composing.said(ticket.seq, case.operation)
+        said = composing.said(ticket.seq, case.operation, ticket.call)
         if case.gives_back:
             before = ticket.deliveries - 1
             given_back = composing.mark(

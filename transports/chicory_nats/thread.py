@@ -40,6 +40,7 @@ class Thread(Struct, frozen=True):
         outcome: stored for the message, which is about to be removed.
         record: the latest record, also where it is over or gone.
         request: somebody wants the call cancelled.
+        ended: the identities of messages whose outcome is still remembered.
         top: the sequence number that changes are guarded by.
     """
 
@@ -50,6 +51,7 @@ class Thread(Struct, frozen=True):
     outcome: Stored | None = None
     record: Stored | None = None
     request: Stored | None = None
+    ended: frozenset[bytes] = frozenset()
     top: int = 0
 
     @property
@@ -113,6 +115,10 @@ class Thread(Struct, frozen=True):
             return None
         return self.record.body if _number(self.record, UNTIL) > now else None
 
+    def knows(self, call: bytes) -> bool:
+        """Whether a message was stored: it is there, or its outcome is."""
+        return self.call == call or call in self.ended
+
     def written_by(self, operation: bytes) -> bool:
         """Whether one of the messages was stored by a certain step."""
         written = (self.message, self.mark, self.outcome, self.record)
@@ -153,6 +159,11 @@ def thread(entries: Sequence[tuple[bytes, Stored]]) -> Thread:
         outcome=_outcome(last, since),
         record=last.get(Kind.RECORD),
         request=last.get(Kind.REQUEST),
+        ended=frozenset(
+            last[kind].headers[CALL]
+            for kind in _OUTCOMES
+            if kind in last and CALL in last[kind].headers
+        ),
         top=max((stored.seq for _, stored in entries), default=0),
     )
 

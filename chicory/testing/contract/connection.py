@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from typing import TypeAlias
 
 import pytest
 from anyio import create_task_group, fail_after
@@ -19,22 +20,65 @@ from chicory.testing.contract.steps import (
     done,
     give,
     ids,
+    live,
     message,
     record,
+    retry,
     take,
     until_idle,
 )
+from chicory.testing.faults.proxy import Proxy
 from chicory.transport import (
     Accepted,
     Cancelled,
     Counts,
     Delivery,
     Lease,
+    PublishOutcome,
+    Release,
     Settled,
     Stage,
     Transport,
     WorkerRecord,
 )
+
+_End: TypeAlias = Callable[[Transport, Delivery], Awaitable[object]]
+
+
+async def _record(there: Transport, delivery: Delivery) -> None:
+    await there.settle([done(delivery, b"result")])
+
+
+async def _forget(there: Transport, delivery: Delivery) -> None:
+    await there.settle([done(delivery, b"result")])
+    await there.store([record(delivery.task_id, None)])
+
+
+async def _write_over(there: Transport, delivery: Delivery) -> None:
+    await there.settle([done(delivery)])
+    await there.store([record(delivery.task_id, b"1"), record(delivery.task_id, b"2")])
+
+
+async def _end(there: Transport, delivery: Delivery) -> None:
+    await there.settle([done(delivery)])
+
+
+async def _bury(there: Transport, delivery: Delivery) -> None:
+    await there.settle([dead(delivery)])
+
+
+async def _go_on(there: Transport, delivery: Delivery) -> None:
+    await there.settle([retry(delivery)])
+    (again,) = await there.fetch([QUEUE], 1, math.inf)
+    await there.settle([done(again, b"result")])
+
+
+async def _cancel(there: Transport, delivery: Delivery) -> None:
+    await there.settle([Release(delivery.receipt)])
+    assert list(await there.cancel([record(delivery.task_id)])) == [Cancelled.REMOVED]
+
+
+_ENDS = [_record, _forget, _write_over, _end, _bury, _go_on, _cancel]
 
 
 class ConnectionContract:
@@ -96,6 +140,35 @@ class ConnectionContract:
             await transport.close()
 
         assert ended == [True]
+
+    @pytest.mark.parametrize("unique", [None, "key"])
+    @pytest.mark.parametrize("end", _ENDS)
+    async def test_a_publication_sent_again_is_stored_once_though_its_call_has_ended_since(
+        self, harness: Harness, end: _End, unique: str | None
+    ) -> None:
+        if harness.port is None:
+            return
+        outcomes: list[PublishOutcome] = []
+        there = await harness.connect()
+
+        async def publish(here: Transport) -> None:
+            outcomes.extend(await here.publish([message("1", unique=unique)]))
+
+        with Proxy(harness.port) as line, fail_after(harness.patience):
+            async with harness.make(harness.settings(port=line.port)) as here:
+                (before,) = await give(here, "0")
+                await here.settle([done(before)])
+                line.mute()
+                async with create_task_group() as group:
+                    group.start_soon(publish, here)
+                    (delivery,) = await there.fetch([QUEUE], 1, math.inf)
+                    await end(there, delivery)
+                    line.cut()
+                    line.thaw()
+
+        assert outcomes == [Accepted()]
+        assert await take(there) == []
+        assert live(await count(there)) == 0
 
     async def test_a_clone_is_a_connection_of_its_own(self, harness: Harness) -> None:
         here = await harness.connect()

@@ -34,9 +34,12 @@ class Harness(ABC):
         patience: real seconds after which a test that still waits has failed.
         reconnects: open connections find back to a broker that was restarted.
         clock: what ``settings`` hands to the transport.
+        port: of the broker, where it is reached over TCP; it stands in ``url``. The contract then
+            loses answers on the way.
     """
 
     url: str
+    port: int | None = None
     lease: float = DEFAULT_LEASE
     moment: float = 1.0
     patience: float = 10.0
@@ -86,10 +89,13 @@ class Harness(ABC):
             await checkpoint()
         await sleep(_IDLE_STEP)
 
-    def settings(self, namespace: str = "a") -> TransportSettings:
-        """Settings for this broker; ``namespace`` is unique to this test whatever its name."""
+    def settings(self, namespace: str = "a", *, port: int | None = None) -> TransportSettings:
+        """Settings for this broker; ``namespace`` is unique to this test whatever its name.
+
+        ``port``: where to reach it instead.
+        """
         return TransportSettings(
-            url=self.url,
+            url=self.url if port is None else self.url.replace(f":{self.port}", f":{port}"),
             namespace=f"{self._namespace}-{namespace}",
             lease=self.lease,
             clock=self.clock,

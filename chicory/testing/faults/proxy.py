@@ -36,6 +36,8 @@ class Proxy:
         self._rate = math.inf
         self._passing = threading.Event()
         self._passing.set()
+        self._answering = threading.Event()
+        self._answering.set()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
@@ -75,8 +77,13 @@ class Proxy:
         """Pass nothing on, and say nothing of it."""
         self._passing.clear()
 
+    def mute(self) -> None:
+        """Pass requests on, but no answers."""
+        self._answering.clear()
+
     def thaw(self) -> None:
         """Pass on what was held back, and all that follows."""
+        self._answering.set()
         self._passing.set()
 
     def cut(self) -> None:
@@ -148,6 +155,8 @@ class Proxy:
                     sink.sendall(data[: len(data) // 2])
                     break
                 self._passing.wait()
+                if may_lose:
+                    self._answering.wait()
                 self._hold_back(len(data))
                 sink.sendall(data)
         _close(*pair)

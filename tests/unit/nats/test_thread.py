@@ -147,3 +147,14 @@ def test_a_delivery_of_what_is_settled_replaced_or_gone_is_over():
 
     for found in (settled, replaced, _thread()):
         assert judge(_raw(10), found, now=0.0) is Verdict.OVER
+
+
+def test_a_message_is_known_by_itself_and_by_its_outcome_whatever_came_after():
+    ended = _stored(Kind.END, 12, Settles=10, Call="a")
+    again = _stored(Kind.QUEUED, 13, Call="b")
+
+    assert _thread(_MESSAGE).knows(b"a")
+    assert _thread(ended).knows(b"a")
+    assert _thread(ended, again).knows(b"a")
+    assert not _thread(ended).knows(b"b")
+    assert not _thread().knows(b"a")
