@@ -46,7 +46,7 @@ class LeaseContract:
         await harness.advance(harness.lease * 0.6)
         await here.renew([one.receipt])
         await harness.advance(harness.lease * 0.6)
-        found: list[str] = []
+        found, end = list[str](), 0.0
         with fail_after(harness.patience):
             while not found:  # however late the broker is to offer the other one again
                 end = harness.now() + harness.lease
