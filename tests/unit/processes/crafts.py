@@ -65,7 +65,7 @@ async def library() -> tuple[str, int]:
 
 @app.task(executor="process")
 def mirror(point: Point, loud: Loud) -> tuple[Point, Loud]:
-    return Point(point.y, point.x), loud
+    return Point(point.y, point.x), Loud(loud.text)  # text itself has no .text
 
 
 @app.task(executor="process")
