@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
-from chicory import Chicory, Priority, RetryPolicy, TaskContext, ValidationError
+from chicory import Chicory, ChicoryConfig, Priority, RetryPolicy, TaskContext, ValidationError
 from chicory.clock import SystemClock
 from chicory.testing import Lab, ManualClock
 from chicory.testing import lab as laboratory
@@ -66,6 +67,36 @@ async def test_results_on_another_server_are_in_memory_too(tmp_path):
         assert await result.get(timeout=60) == 1
 
     assert not list(tmp_path.glob("*.db"))
+
+
+async def test_a_result_is_waited_for_until_another_task_of_the_test_drains(app):
+    task, values = note(app, []), []
+
+    async def wait(result):
+        values.append(await result.get())
+
+    with Lab(app) as lab, anyio.fail_after(60):
+        result = await task.delay(1)
+        with pytest.raises(TimeoutError):
+            await result.get(timeout=0)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait, result)
+            await anyio.wait_all_tasks_blocked()
+            assert values == []
+            await lab.drain()
+
+    assert values == [1]
+
+
+async def test_a_limit_of_the_settings_ends_a_wait_that_nobody_drains_for(tmp_path):
+    config = ChicoryConfig(result_default_timeout=0)
+    app = Chicory(f"sqlite:///{tmp_path / 'queue.db'}", config=config)
+    task = note(app, [])
+
+    with Lab(app):
+        result = await task.delay(1)
+        with pytest.raises(TimeoutError):
+            await result.get()
 
 
 async def test_calls_run_one_by_one_in_order(app):
