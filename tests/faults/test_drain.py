@@ -91,7 +91,8 @@ async def test_what_outlasts_the_shutdown_timeout_is_given_back(fleet, tmp_path)
 async def test_workers_replaced_under_load_lose_nothing_and_run_nothing_twice(fleet, chance):
     codes, enough = [], anyio.Event()
     with anyio.fail_after(60):
-        fleet.start(2, worker_concurrency=4)
+        for worker in fleet.start(2, worker_concurrency=4):
+            await fleet.ready(worker)  # before that, a signal ends it as it ends any process
         async with anyio.create_task_group() as group:
             group.start_soon(fleet.produce, "work", 0.02, chance, enough)
             for _ in range(4):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
 
+import nats
 import pytest
 from anyio import fail_after, sleep
 from anyio.to_thread import run_sync
@@ -74,6 +76,19 @@ class ClusterHarness(RealTimeHarness):
         return self.written
 
 
+def delete_streams(cluster: NatsCluster) -> None:
+    """Have the next test find no groups that elect leaders, write and beat for the last ones."""
+    asyncio.run(_delete_streams(cluster.hosts))
+
+
+async def _delete_streams(hosts: str) -> None:
+    client = await nats.connect([f"nats://{host}" for host in hosts.split(",")])
+    jetstream = client.jetstream(timeout=20)
+    for stream in await jetstream.streams_info():
+        await jetstream.delete_stream(str(stream.config.name))
+    await client.close()
+
+
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NatsCluster]:
     with NatsCluster(tmp_path_factory.mktemp("cluster")) as cluster:
@@ -111,3 +126,4 @@ class TestNatsCluster(
         monkeypatch.setattr(chicory_nats.client.Client, "write", write_and_count)
         async with harness:
             yield harness
+        await run_sync(delete_streams, cluster)

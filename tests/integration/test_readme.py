@@ -15,8 +15,12 @@ def test_the_example_of_the_readme_works_as_it_is_printed(tmp_path, monkeypatch)
     (tmp_path / "tasks.py").write_text(example[1])
     command = [sys.executable, "-m", "chicory.cli", "worker", "tasks:app"]
 
-    with subprocess.Popen(command, cwd=tmp_path) as worker:
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stderr is not None
         try:
+            # a call waits for ten seconds, which a busy machine may take to start a worker
+            while "consuming" not in worker.stderr.readline():
+                assert worker.poll() is None
             printed = subprocess.run(
                 [sys.executable, "-c", enqueue[1]],
                 cwd=tmp_path,
