@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
 from types import MappingProxyType, TracebackType
-from typing import Any, Concatenate, ParamSpec, Protocol, Self, TypeVar, cast, overload
+from typing import Any, ParamSpec, Self, TypeVar, cast, overload
 
 from msgspec import UNSET, UnsetType
 
-from chicory import portal
+from chicory import addresses, portal
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.bulk import Bulk, enqueue_batches
 from chicory.clock import Clock, Following, SystemClock
 from chicory.codec import PLAIN, Codec
 from chicory.config import ChicoryConfig
-from chicory.context import TaskContext
 from chicory.discovery import open_transport
 from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNotFoundError
 from chicory.hooks import Hook
@@ -30,28 +29,13 @@ from chicory.seal import Seal
 from chicory.sender import Call
 from chicory.session import Link
 from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
-from chicory.task import AsyncTask, SyncTask, Task, default_name
+from chicory.task import AsyncTask, SyncTask, Task, TaskDecorator, default_name
 from chicory.transport import Priority, TransportSettings
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 V = TypeVar("V")
-
-
-class TaskDecorator(Protocol):
-    """What ``app.task(...)`` returns: keeps parameters and result type, leaves out the context."""
-
-    @overload
-    def __call__(  # pyright: ignore[reportOverlappingOverload]  (a coroutine is a result, too)
-        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]]
-    ) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> AsyncTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[Concatenate[TaskContext, P], R]) -> SyncTask[P, R]: ...
-    @overload
-    def __call__(self, function: Callable[P, R]) -> SyncTask[P, R]: ...
 
 
 class Chicory:
@@ -93,8 +77,8 @@ class Chicory:
         self.delivery_mode = delivery_mode or self.config.delivery_mode
         self.clock: Clock = clock or SystemClock()
         self._create = create
-        self.broker_url = self._broker_url(broker)
-        self.backend_url = self._backend_url(backend)
+        self.broker_url = addresses.of_broker(self.config, broker)
+        self.backend_url = addresses.of_backend(self.config, backend, self.broker_url)
         self.broker_link = self._link(self.broker_url)
         self.backend_link = (
             self.broker_link
@@ -120,32 +104,6 @@ class Chicory:
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({mask(self.broker_url)!r}, {len(self._tasks)} tasks)"
-
-    def _broker_url(self, broker: Any) -> str:
-        match broker:
-            case BrokerType() | None:
-                return self.config.broker.address(broker)
-            case BackendType():  # the same word
-                return self.config.broker.address(BrokerType(broker.value))
-            case str():
-                return broker
-            case _:
-                raise ConfigurationError(
-                    f"Chicory(broker={broker!r}): must be a URL as text, or a BrokerType"
-                )
-
-    def _backend_url(self, backend: Any) -> str | None:
-        match backend:
-            case UnsetType():
-                return self.config.backend.url or self.broker_url
-            case BackendType() | BrokerType():
-                return self.config.backend.address(BackendType(backend.value))
-            case str() | None:
-                return backend
-            case _:
-                raise ConfigurationError(
-                    f"Chicory(backend={backend!r}): must be a URL as text, a BackendType or None"
-                )
 
     def _link(self, url: str) -> Link:
         settings = TransportSettings(

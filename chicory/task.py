@@ -6,7 +6,7 @@ import inspect
 import sys
 from collections.abc import Callable, Coroutine
 from functools import update_wrapper
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from chicory.backend import Backend
 from chicory.broker import Broker
@@ -109,6 +109,21 @@ class SyncTask(Task[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it in place, without a broker."""
         return cast("R", self.run(*args, **kwargs))
+
+
+class TaskDecorator(Protocol):
+    """What ``app.task(...)`` returns: keeps parameters and result type, leaves out the context."""
+
+    @overload
+    def __call__(  # pyright: ignore[reportOverlappingOverload]  (a coroutine is a result, too)
+        self, function: Callable[Concatenate[TaskContext, P], Coroutine[Any, Any, R]]
+    ) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, Coroutine[Any, Any, R]]) -> AsyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[Concatenate[TaskContext, P], R]) -> SyncTask[P, R]: ...
+    @overload
+    def __call__(self, function: Callable[P, R]) -> SyncTask[P, R]: ...
 
 
 def _executor(
