@@ -37,7 +37,7 @@ def measure(
         quick: a rough picture, in two minutes: what takes long is measured on asyncio only.
         rounds: how often everything is measured.
         only: measurements: drain, pair, work, enqueue, sync, latency, loaded, delay, recovery,
-            idle, traffic, scale, soak, imports.
+            processes, idle, traffic, scale, soak, imports.
         brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
     """

@@ -7,7 +7,7 @@ from functools import partial
 
 import anyio
 
-from benchmarks import calling, draining, lading, waiting
+from benchmarks import calling, draining, lading, pooling, waiting
 from benchmarks.job import Figures, Job
 
 ERRANDS: Mapping[str, Callable[[Job], Awaitable[Figures]]] = {
@@ -17,7 +17,7 @@ ERRANDS: Mapping[str, Callable[[Job], Awaitable[Figures]]] = {
         *(draining.soak, draining.soak_waits, lading.lade),
         *(waiting.idle, waiting.serve, waiting.echo, waiting.echo_alone),
         *(waiting.delay, waiting.press, waiting.strand),
-        calling.sync,
+        *(calling.sync, pooling.processes),
     )
 }
 

@@ -58,6 +58,12 @@ def sync(variant: Variant, scale: Scale) -> Figures:
     return alone(variant, partial(Job, errand="sync", count=scale.enqueued))
 
 
+def processes(variant: Variant, scale: Scale) -> Figures:
+    """Tasks of 1 ms in processes of their own, and in a pool of the standard library, in turn."""
+    job = partial(Job, errand="processes", count=scale.worked, nap=0.001)
+    return alone(variant, job)
+
+
 def idle(variant: Variant, scale: Scale) -> Figures:
     """A worker with nothing to do."""
     return alone(variant, partial(Job, errand="idle", seconds=scale.idle))
@@ -88,6 +94,6 @@ MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
     for measure in (
         *(drain, pair, work, enqueue, sync, latency, loaded, delay, recovery),
-        *(idle, traffic, laden.scale, soak, imports),
+        *(processes, idle, traffic, laden.scale, soak, imports),
     )
 }

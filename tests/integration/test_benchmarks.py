@@ -20,6 +20,7 @@ TINY = replace(
     asked=3,
     soaked=200,
     soaked_oddly=100,
+    worked=60,
 )
 
 
@@ -68,3 +69,12 @@ def test_calls_without_an_event_loop_are_measured_beside_those_on_one():
     (sample,) = found.samples
     assert sample.figures["send_sync"] > 0
     assert sample.figures["send_sync share"] > 0
+
+
+def test_processes_are_measured_beside_a_pool_of_the_standard_library():
+    found = run(TINY, [Variant("memory", "asyncio")], ["processes"], lambda *_: None)
+    assert not found.failures
+    (sample,) = found.samples
+    for kind in ("1 ms in processes", "1 ms of cpu in processes"):
+        for figure in (kind, f"{kind}, pool", f"{kind}, share"):
+            assert sample.figures[figure] > 0, figure
