@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from importlib import import_module
 from multiprocessing import get_context
 from statistics import median
@@ -37,7 +36,7 @@ async def processes(job: Job) -> Figures:
     worker = Worker(app, WorkerConfig(processes=_PROCESSES, concurrency=job.concurrency))
     async with app:
         await worker.start()
-        with _pool() as pool:
+        with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
             for name, (task, function) in _KINDS.items():
                 found |= await _compare(job, app, pool, name, task, function)
         await worker.stop()
@@ -82,9 +81,3 @@ def _submit(
     for future in [pool.submit(function, nap) for _ in range(count)]:
         future.result()
     return time.perf_counter() - begin
-
-
-@contextmanager
-def _pool() -> Iterator[ProcessPoolExecutor]:
-    with ProcessPoolExecutor(_PROCESSES, get_context("spawn")) as pool:
-        yield pool

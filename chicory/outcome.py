@@ -252,3 +252,8 @@ def _is_ours(module: str) -> bool:
 def _sendable(text: str) -> str:
     # a lone surrogate, as in a file name from the system, has no UTF-8
     return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def too_large(name: str, size: int, limit: int) -> str:
+    """What is said of a result that no store would take."""
+    return f"{name}: its result has {size:,} bytes, the limit is {limit:,}"

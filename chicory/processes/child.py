@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -13,6 +14,7 @@ from contextlib import suppress
 
 import anyio
 from anyio import Event, create_task_group, to_thread
+from msgspec import MsgspecError
 
 from chicory.errors import ProcessDiedError
 from chicory.memory import resident_of
@@ -25,6 +27,11 @@ CHUNK = 1 << 16
 BURIAL = 0.01
 """Seconds between looks at whether a process has ended, where the system does not tell."""
 
+GRACE = 0.1
+"""Seconds in which the last words of one that has ended are heard."""
+
+logger = logging.getLogger("chicory.worker")
+
 Reports = Callable[[Progress], None]
 
 
@@ -35,6 +42,7 @@ class Child:
         pid: its process id.
         is_alive: whether it may be given a call.
         ready: set once it waits for calls, or has ended before.
+        gone: set once it has ended.
         idle_memory: bytes that it had in use before its first call.
     """
 
@@ -42,6 +50,7 @@ class Child:
         self.pid = 0
         self.is_alive = False
         self.ready = Event()
+        self.gone = Event()
         self.idle_memory = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._line, self._theirs = socket.socketpair()
@@ -79,7 +88,7 @@ class Child:
             group.start_soon(self._send, wire.frame(first))
             await self._until_ended()
             group.cancel_scope.cancel()
-        self._take_in()
+        self._hear_out()
         self.bury()
 
     @property
@@ -130,6 +139,7 @@ class Child:
         self._line.close()
         os.close(self._life)
         self.ready.set()
+        self.gone.set()
         if self._answered is not None:
             self._answered.set()
 
@@ -190,24 +200,42 @@ class Child:
 
     async def _listen(self) -> None:
         while self._take_in():
-            await anyio.wait_readable(self._line)
+            await anyio.wait_readable(self._line)  # each time: one that never pauses is not all
         self.kill()  # it has ended; or a task has closed what is not its own
 
+    def _hear_out(self) -> None:
+        """Hear what it had said when it ended."""
+        ends = time.monotonic() + GRACE  # what it has started may talk on
+        while self._is_heard() and self._take_in() and time.monotonic() < ends:
+            pass
+
+    def _is_heard(self) -> bool:
+        """Whether there is something to hear, if only the end."""
+        try:
+            self._line.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        return True
+
     def _take_in(self) -> bool:
-        """Hear all that it has said by now; False where it will say no more."""
-        while True:
-            try:
-                data = self._line.recv(CHUNK)
-            except BlockingIOError:
-                return True
-            except OSError:
-                return False
-            if not data:
-                return False
+        """Hear some of what it has said by now; False where it will say no more."""
+        try:
+            data = self._line.recv(CHUNK)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        try:
             for frame in self._inbox.feed(data):
                 self._hear(wire.answer(frame))
-            if len(data) < CHUNK:
-                return True
+        except MsgspecError:
+            self.kill("said what its worker does not understand: did its task write to its line?")
+            return False
+        return True
 
     def _hear(self, said: Answer) -> None:
         match said:
@@ -216,7 +244,7 @@ class Child:
                 self.idle_memory = self.memory
                 self.ready.set()
             case Line():
-                deliver(said)
+                self._deliver(said)
             case Report(progress=progress):
                 if self._reports is not None:
                     self._reports(progress)
@@ -224,3 +252,9 @@ class Child:
                 self._outcome = said
                 if self._answered is not None:
                     self._answered.set()
+
+    def _deliver(self, line: Line) -> None:
+        try:
+            deliver(line)
+        except Exception:  # of a filter or a handler, or of what a record must not have
+            logger.exception("a log line of process %d is lost", self.pid)

@@ -9,6 +9,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 from typing import Any
 
 import anyio
@@ -26,7 +27,7 @@ GETTING_READY = 60.0
 WEIGHING = 0.05
 """Seconds between looks at the memory of processes that run a task with a limit."""
 GRACE = 1.0
-"""Seconds that idle processes get to end, at the end of their worker."""
+"""Seconds that idle processes get to end, at the end of their worker or where one is replaced."""
 
 logger = logging.getLogger("chicory.worker")
 
@@ -68,10 +69,11 @@ class Crew:
             child = self._idle.pop()  # the warmest
             if child.is_there() and not (limit and _is_bloated(child, limit)):
                 return child
-            child.hang_up()
-        self._start_soon()
+            self._begin(partial(self._see_off, child))
         place = _Place()
         self._waiting.append(place)
+        if self._starting < len(self._waiting):  # else one starts for a call that was cancelled
+            self._start_soon()
         try:
             await place.taken.wait()
         except BaseException:
@@ -166,6 +168,13 @@ class Crew:
             child.kill(f"was not ready within {GETTING_READY:g} s")
             await child.ready.wait()
         self._started(child, f"{child.epitaph()} before it was ready")
+
+    async def _see_off(self, child: Child) -> None:
+        """Have it end, whatever threads its tasks have left in it."""
+        child.hang_up()
+        with anyio.move_on_after(GRACE):
+            await child.gone.wait()
+        child.kill()
 
     def _started(self, child: Child, why: str) -> None:
         self._starting -= 1

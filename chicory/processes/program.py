@@ -22,7 +22,7 @@ from chicory import rules
 from chicory.context import TaskContext, running
 from chicory.errors import ConfigurationError, ValidationError
 from chicory.logs import current
-from chicory.outcome import DeathReason
+from chicory.outcome import DeathReason, too_large
 from chicory.processes import wire
 from chicory.processes.forwarding import Forwarder
 from chicory.processes.lifeline import die_with
@@ -88,6 +88,8 @@ class Program:
         self._orders: list[bytes] = []
         self._tasks: dict[str, Task[..., Any]] = {}
         self._runner: asyncio.Runner | None = None
+        self._pid = os.getpid()
+        self._call: Call | None = None
 
     def run(self) -> None:
         """Until the worker hangs up."""
@@ -116,7 +118,13 @@ class Program:
                 self._prepare(order)
                 self._say(Ready())
             case Call():
-                self._say(copy_context().run(self._answer, order))
+                self._call = order
+                outcome = copy_context().run(self._answer, order)
+                if os.getpid() != self._pid:
+                    _end_fork(outcome)
+                with self._lock:
+                    self._call = None
+                self._say(outcome)
 
     def _prepare(self, order: Prepare) -> None:
         sys.path[:] = order.path
@@ -147,9 +155,13 @@ class Program:
         except BaseException as error:  # noqa: BLE001  (the user's code)
             return tell(error, policy)
         try:
-            return Value(task.signature.encode_result(value, check=call.check))
+            packed = task.signature.encode_result(value, check=call.check)
         except ValidationError as error:
             return Misfit(DeathReason.UNUSABLE_RESULT, str(error))
+        size = len(memoryview(packed))
+        if size > call.max_size:
+            return Misfit(DeathReason.UNUSABLE_RESULT, too_large(call.name, size, call.max_size))
+        return Value(packed)
 
     def _run(self, task: Task[..., Any], function: Callable[[], Any]) -> Any:
         if not task.is_async:
@@ -182,11 +194,21 @@ class Program:
             enqueued_at=call.enqueued_at,
             started_at=call.started_at,
             limit=call.limit,
-            reports=self._report if call.reports else None,
+            reports=partial(self._report, call) if call.reports else None,
         )
 
-    def _report(self, progress: Progress) -> None:
-        self._say(Report(progress))
+    def _report(self, call: Call, progress: Progress) -> None:
+        told = wire.frame(Report(progress))
+        with self._lock:
+            if self._call is call:  # and not a thread of one that is over
+                self._line.sendall(told)
+
+
+def _end_fork(outcome: Outcome) -> None:
+    """A task has forked, and both have come to its end: one answers and takes the next call."""
+    with suppress(Exception):
+        sys.stdout.flush()
+    os._exit(0 if isinstance(outcome, Value) else 1)
 
 
 def _once(make: Callable[[], TaskContext]) -> Callable[[], TaskContext]:

@@ -47,6 +47,7 @@ class Call(_Said, frozen=True):
         task_id, retries, rules, queue, worker_id, headers, enqueued_at, started_at, limit: what
             the task is told in its context.
         reports: whether anybody hears of its progress.
+        max_size: bytes that the result may have; a larger one does not travel.
     """
 
     module: str
@@ -66,6 +67,7 @@ class Call(_Said, frozen=True):
     started_at: float
     limit: float | None
     reports: bool
+    max_size: int
 
 
 Order: TypeAlias = Prepare | Call

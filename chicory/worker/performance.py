@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -34,6 +35,7 @@ class Performance:
         report: told of progress; ``None`` where it is not kept.
         crew: runs the tasks that want processes; without one they run in this process.
         max_memory: MiB that a process may have, where its task says nothing else.
+        max_size: bytes that a result from a process may have.
     """
 
     def __init__(
@@ -43,12 +45,14 @@ class Performance:
         report: Callable[[str, Progress], None] | None,
         crew: Crew | None = None,
         max_memory: int | None = None,
+        max_size: int = sys.maxsize,
     ) -> None:
         self._worker_id = worker_id
         self._now = now
         self._report = report
         self._crew = crew
         self._max_memory = max_memory
+        self._max_size = max_size
         self._rules: dict[str, RetryRules] = {}
         # slots are the limit; a thread that outlives its call must not keep later calls waiting
         self._threads = CapacityLimiter(math.inf)
@@ -156,6 +160,7 @@ class Performance:
         assert task is not None
         assert envelope is not None
         module, qualname = home(task)
+        kept = self._reports(attempt) is not None  # as is the result
         return Call(
             module,
             qualname,
@@ -173,7 +178,8 @@ class Performance:
             envelope.enqueued_at,
             attempt.started_at,
             attempt.limit,
-            self._reports(attempt) is not None,
+            kept,
+            self._max_size if kept else sys.maxsize,
         )
 
     def _rules_of(self, task: Task[..., Any]) -> RetryRules:

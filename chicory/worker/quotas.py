@@ -21,7 +21,10 @@ from chicory.worker.attempt import Attempt
 from chicory.worker.quota import Quota
 
 NEXT = 1.0
-"""Seconds that those wait at most who are next: as many of a task as may run at once."""
+"""Seconds that those wait at most who are next.
+
+These are as many of a task as may run at once, or as were let in within the last ``HOARDING``.
+"""
 HOARDING = 0.1
 """Seconds that those wait at most who are not."""
 SOON = 0.25
@@ -49,6 +52,7 @@ class Quotas:
         self._quotas = _quotas(tasks, config)
         self._aside: dict[Attempt, None] = {}
         self._arrival: Event | None = None
+        self._let = Counter[str]()
 
     def __len__(self) -> int:
         return len(self._aside)
@@ -56,7 +60,7 @@ class Quotas:
     def admit(self, attempt: Attempt) -> bool:
         """Whether it may run now; if not it is kept aside."""
         quotas = self._quotas.get(attempt.name)
-        if quotas is None or _take(attempt, quotas):
+        if quotas is None or self._take(attempt, quotas):
             return True
         attempt.aside_since = time.monotonic()
         self._aside[attempt] = None
@@ -85,6 +89,7 @@ class Quotas:
                 self._arrival = Event()
                 await self._arrival.wait()
                 self._arrival = None
+            self._let.clear()
             await anyio.sleep(HOARDING)
             for attempt, delay in list(self._overdue(time.monotonic())):
                 give_back(attempt, delay)
@@ -93,7 +98,8 @@ class Quotas:
         before = Counter[str]()
         for attempt in self._aside:
             name = attempt.name
-            is_next = before[name] < min(quota.limit for quota in self._quotas[name])
+            limit = min(quota.limit for quota in self._quotas[name])
+            is_next = before[name] < max(limit, self._let[name])
             before[name] += 1
             if now - attempt.aside_since >= (NEXT if is_next else HOARDING):
                 yield attempt, SOON if is_next else LATER
@@ -101,7 +107,7 @@ class Quotas:
     def _let_in(self) -> None:
         """One place is free, of each kind: that is room for one attempt."""
         for attempt in self._aside:
-            if _take(attempt, self._quotas[attempt.name]):
+            if self._take(attempt, self._quotas[attempt.name]):
                 self._return(attempt)
                 self._resume(attempt)
                 return
@@ -110,15 +116,15 @@ class Quotas:
         attempt.aside_since = 0.0
         del self._aside[attempt]
 
-
-def _take(attempt: Attempt, quotas: tuple[Quota, ...]) -> bool:
-    for quota in quotas:
-        if quota.is_full:
-            return False
-    for quota in quotas:
-        quota.taken += 1
-    attempt.quotas = quotas
-    return True
+    def _take(self, attempt: Attempt, quotas: tuple[Quota, ...]) -> bool:
+        for quota in quotas:
+            if quota.is_full:
+                return False
+        for quota in quotas:
+            quota.taken += 1
+        attempt.quotas = quotas
+        self._let[attempt.name] += 1
+        return True
 
 
 def _quotas(

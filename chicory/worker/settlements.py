@@ -22,6 +22,7 @@ from chicory.outcome import (
     Terms,
     Verdict,
     decide,
+    too_large,
 )
 from chicory.record import StoredResult
 from chicory.seal import Seal
@@ -96,7 +97,7 @@ class Clerk:
     def _too_large(self, attempt: Attempt, size: int) -> Verdict:
         failure = Failure(
             DeathReason.UNUSABLE_RESULT.value,
-            f"{attempt.name}: its result has {size:,} bytes, the limit is {self._max_size:,}",
+            too_large(attempt.name, size, self._max_size),
         )
         return Bury(DeathReason.UNUSABLE_RESULT, failure)
 

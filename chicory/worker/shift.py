@@ -84,17 +84,16 @@ class Shift:
         self._crew = Crew(group, list(modules.values())) if modules else None
         apart = frozenset(modules)
         self._preparation = Preparation(app.tasks, config, self._now, app.seal, apart)
+        max_size = min(app.config.max_message_size, *(one.abilities.max_size for one in transports))
         self._performance = Performance(
-            worker_id, self._now, report, self._crew, config.max_process_memory
+            worker_id, self._now, report, self._crew, config.max_process_memory, max_size
         )
         self._clerk = Clerk(
             worker_id,
             dead_letters=config.use_dead_letter_queue,
             stores=stores,
             result_ttl=ttl,
-            max_size=min(
-                app.config.max_message_size, *(one.abilities.max_size for one in transports)
-            ),
+            max_size=max_size,
             seal=app.seal,
         )
         results = transports[1] if len(transports) > 1 else None

@@ -1,5 +1,6 @@
 """Tasks for processes of their own. Each test imports a copy of this file, under another name."""
 
+import contextlib
 import dataclasses
 import logging
 import os
@@ -243,3 +244,43 @@ def signalled() -> str:
 @app.task()
 async def here() -> int:
     return os.getpid()
+
+
+@app.task(executor="process")
+def fork() -> int:
+    """Both return."""
+    return os.getpid() if os.fork() else 0
+
+
+@app.task(executor="process")
+def write_to_all() -> None:
+    for descriptor in range(3, 100):
+        with contextlib.suppress(OSError):
+            os.write(descriptor, b"\0\0\0\2\xc1\xc1")
+    threading.Event().wait()
+
+
+@app.task(executor="process")
+def log_oddly() -> None:
+    log.handle(logging.makeLogRecord({"name": 5, "levelno": 20, "msg": "odd"}))
+
+
+@app.task(executor="process")
+def report_later(ctx: TaskContext, gate: str) -> None:
+    def report() -> None:
+        wait_for(gate)
+        ctx.progress(1, 1, "too late")
+        log.info("reported")
+
+    threading.Thread(target=report).start()
+
+
+@app.task(executor="process", max_memory=150)
+def leak_with_a_thread() -> int:
+    threading.Thread(target=threading.Event().wait).start()
+    return leak.function(70)
+
+
+@app.task(executor="process")
+def blob(size: int) -> bytes:
+    return bytes(size)

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+import time
 
 import anyio
 import pytest
 from anyio import Event
 
-from chicory import Chicory, TaskState, Worker, WorkerConfig
+from chicory import Chicory, TaskMessage, TaskState, Worker, WorkerConfig
 from chicory.errors import TaskCancelledError
+from chicory.message import decode, encode
 from chicory.task import Task
+from chicory.transport import Delivery, Priority
+from chicory.worker.attempt import Attempt
+from chicory.worker.quotas import HOARDING, NEXT, Quotas
 
 PATIENCE = 60
 
@@ -315,3 +320,26 @@ async def test_both_limits_of_a_call_hold(app, working, patient):
 
     assert most["a"] == 1
     assert most["both"] <= 2
+
+
+async def test_those_that_begin_as_fast_as_others_have_begun_are_not_given_back(app):
+    task = app.task(name="hold", max_concurrency=1)(Holding.hold)
+    resumed: list[Attempt] = []
+    quotas = Quotas({task.name: task}, WorkerConfig(concurrency=8), resumed.append)
+    envelope = decode(encode(TaskMessage(id="x", name=task.name)))
+    attempts = [
+        Attempt(Delivery("default", str(n), b"", Priority.NORMAL, 1, n), 0.0) for n in range(8)
+    ]
+    for attempt in attempts:
+        attempt.envelope = envelope
+    assert [quotas.admit(attempt) for attempt in attempts] == [True, *[False] * 7]
+    late = time.monotonic() + (HOARDING + NEXT) / 2
+
+    before = [attempt for attempt, _ in quotas._overdue(late)]
+    quotas.leave(attempts[0])
+    quotas.leave(attempts[1])
+    after = [attempt for attempt, _ in quotas._overdue(late)]
+
+    assert before == attempts[2:]
+    assert resumed == attempts[1:3]
+    assert after == attempts[6:]
