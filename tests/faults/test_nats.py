@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,11 +19,13 @@ from anyio.to_thread import run_sync
 from servers.nats import NatsServer
 from servers.proxy import Proxy
 
+import chicory_nats.boot
 import chicory_nats.connection
 import chicory_nats.exchange
 import chicory_nats.pulls
 import chicory_nats.reading
 import chicory_nats.session
+import chicory_nats.settling
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.errors import BrokerConnectionError, MessageTooLargeError, QueueFullError
 from chicory.testing.contract.steps import Heard, body_of, count, done, ids, message, record, take
@@ -34,6 +38,7 @@ from chicory.transport import (
     Settled,
     Transport,
     TransportSettings,
+    WorkerRecord,
 )
 from chicory_nats import NatsTransport
 
@@ -240,6 +245,60 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_and_stored_once(serve
 
     assert outcomes == [Accepted()] * 50
     assert ids(await take(there)) == [one.task_id for one in batch]
+
+
+async def test_who_is_cancelled_and_who_closes_does_not_wait_for_a_server_that_is_away(
+    server, connect, monkeypatch
+):
+    for module in (chicory_nats.connection, chicory_nats.exchange, chicory_nats.boot):
+        monkeypatch.setattr(module, "TIMEOUT", 10 * _PATIENCE)  # which is what nobody waits for
+    here, there = await connect(server.port), await connect(server.port)
+    await there.publish([message("1")])
+    (delivery,) = await take(there)
+
+    with fail_after(_PATIENCE):
+        async with create_task_group() as group:
+            group.start_soon(here.fetch, ["q"], 1, math.inf)
+            await here.ping()
+            server.kill()
+            for verb in (
+                partial(there.settle, [done(delivery)]),
+                partial(there.beat, WorkerRecord("w", ("q",), b""), _LEASE),
+                partial(there.fetch, ["q"], 1, math.inf),
+            ):
+                group.start_soon(verb)
+            await checkpoint()
+            group.cancel_scope.cancel()
+        await here.close()
+        await there.close()
+
+
+async def test_a_settlement_whose_caller_is_cancelled_while_the_server_is_away_is_made_all_the_same(
+    server, connect, monkeypatch
+):
+    begun = threading.Event()
+    settle = chicory_nats.settling.Settler.settle
+
+    async def note_and_settle(*args: Any) -> Any:
+        begun.set()
+        return await settle(*args)
+
+    monkeypatch.setattr(chicory_nats.settling.Settler, "settle", note_and_settle)
+    here = await connect(server.port)
+    await here.publish([message("1")])
+    (delivery,) = await take(here)
+    with fail_after(_PATIENCE):
+        async with create_task_group() as group:
+            server.kill()
+            group.start_soon(here.settle, [done(delivery, b"result")])
+            await run_sync(begun.wait)
+            group.cancel_scope.cancel()
+
+        await run_sync(server.start)
+        heard = Heard(_Patience())
+        await _insist(lambda: here.watch(["1"], heard))
+        await heard.until_hearing("1", b"result")
+    assert await count(here) == Counts()
 
 
 async def test_a_server_that_falls_silent_ends_every_verb_with_an_error_in_time(

@@ -28,7 +28,7 @@ class Boot:
         self._session = session
         self._known = asyncio.Event()
         self._seq = _EVERYTHING
-        session.connection.on_down(self._known.clear)
+        session.connection.on_down(self._forget)
         session.connection.on_up(self.look)
 
     async def since(self) -> int:
@@ -40,6 +40,7 @@ class Boot:
                     await self._known.wait()
             except TimeoutError:
                 raise self._session.connection.unreachable() from None
+            self._session.connection.check()
         return self._seq
 
     async def look(self) -> None:
@@ -50,6 +51,11 @@ class Boot:
         else:
             self._seq = await self._find(str(server["server_id"]).encode())
         self._known.set()
+
+    def _forget(self) -> None:
+        self._known.clear()
+        if self._session.connection.closed:
+            self._known.set()  # for those who wait: they get an error
 
     async def _find(self, server: bytes) -> int:
         subject = self._session.subjects.boot()

@@ -85,10 +85,7 @@ class Fetcher:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await ended(task)
-            if not task.cancelled() and task.exception() is None:
-                tickets = [ticket for _, ticket in task.result()]
-                await ended(self._spawn(self._claims.give_back(tickets)))
+            await self._ended(self._give_back(task))
             raise
 
     async def _sweep(self, ranked: Sequence[Level], limit: int, grace: float = 0.0) -> list[Held]:
@@ -194,7 +191,7 @@ class Fetcher:
             if not pulls.came:
                 await pulls.end(self._refuse_late)
         except asyncio.CancelledError:
-            await ended(self._spawn(self._undo(pulls)))
+            await self._ended(self._undo(pulls))
             raise
         finally:
             self._under_way.discard(pulls)
@@ -203,7 +200,7 @@ class Fetcher:
         try:
             found = await self._all_or_none(self._claims.accept(came, limit))
         except asyncio.CancelledError:
-            await ended(withdrawn)
+            await ended(withdrawn, self._session.connection)
             raise
         if not found and any(pull.failed for pull in pulls.pulls):
             self._consumers.forget()
@@ -235,6 +232,14 @@ class Fetcher:
         with suppress(ChicoryError):
             if asked and self._session.connection.is_up:
                 await self._claims.refuse((await self._ask(asked, 1)).came)
+
+    async def _give_back(self, sweep: asyncio.Task[list[Held]]) -> None:
+        """Give back what is claimed for a caller who is gone."""
+        with suppress(ChicoryError):
+            await self._claims.give_back(ticket for _, ticket in await sweep)
+
+    async def _ended(self, work: Coroutine[Any, Any, None]) -> None:
+        await ended(self._spawn(work), self._session.connection)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)

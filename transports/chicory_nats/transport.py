@@ -187,7 +187,8 @@ class NatsTransport:
 
     async def _whole(self, verb: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Have a verb done to its end although the caller is cancelled."""
-        return await self._bridge.run(lambda: whole(verb(*args)))
+        connection = self._open.session.connection
+        return await self._bridge.run(lambda: whole(verb(*args), connection))
 
     def _tell(self, sink: Callable[[str, bytes], None], task_id: str, body: bytes) -> None:
         assert self._loop is not None
