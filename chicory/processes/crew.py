@@ -72,7 +72,7 @@ class Crew:
             self._begin(partial(self._see_off, child))
         place = _Place()
         self._waiting.append(place)
-        if self._starting < len(self._waiting):  # else one starts for a call that was cancelled
+        if self._starting < len(self._waiting):  # else one starts whose call has got another
             self._start_soon()
         try:
             await place.taken.wait()

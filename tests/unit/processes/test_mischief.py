@@ -122,3 +122,19 @@ async def test_a_process_that_was_started_for_a_cancelled_call_is_for_the_next(c
         crew.dismiss(child)
 
     assert pids == [child.pid]
+
+
+async def test_calls_that_end_while_a_process_starts_do_not_each_start_one(crafts, working):
+    async with working(processes=2) as worker:
+        crew = worker._run.shift._crew
+        child = await crew.hire()
+        async with anyio.create_task_group() as group:
+            for _ in range(5):
+                hired = group.create_task(crew.hire())
+                while not crew._waiting:
+                    await anyio.lowlevel.checkpoint()
+                crew.dismiss(child)
+                assert await hired is child
+        started = len(crew.pids)
+
+    assert started == 2
