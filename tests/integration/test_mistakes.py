@@ -98,7 +98,7 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("dlq replay tasks", "their identities, or --all"),
         ("dlq replay tasks nope --all", "their identities, or --all"),
         ("dlq replay tasks nope", "no dead letter 'nope'"),
-        ("dlq delete tasks", "their identities, or --all"),
+        ("dlq delete tasks", "which dead letters? their identities"),
         ("dlq purge tasks", "--queue NAME, or --all"),
     ],
 )
