@@ -67,6 +67,7 @@ class Intake:
         self._wait = math.inf if exhausted is None else 0.0
         self._stopped = False
         self._is_stale = False
+        self._doubtful_from = math.inf
         self._scope = CancelScope()
         self._moved: Event | None = None
         self._finished = 0
@@ -83,9 +84,21 @@ class Intake:
         """Begin a new fetch in place of the one under way: it seems to be deaf."""
         self._scope.cancel()
 
-    def distrust(self) -> None:
-        """What the fetch under way brings may have been leased long ago: it goes back."""
-        self._is_stale = True
+    def doubt_from(self, moment: float) -> None:
+        """What a fetch brings then was leased long ago, unless ``trust`` is called before.
+
+        ``moment``: monotonic seconds. To be called from any thread.
+        """
+        self._doubtful_from = moment
+
+    def trust(self) -> None:
+        """The event loop goes on; has it not for long, the fetch under way is not trusted."""
+        self._is_stale = self._is_doubtful()
+        self._doubtful_from = math.inf
+
+    def _is_doubtful(self) -> bool:
+        # an answer that came while the loop stood still may be heard before ``trust`` is called
+        return self._is_stale or time.monotonic() > self._doubtful_from
 
     def moved(self) -> None:
         """A slot has become free."""
@@ -150,7 +163,7 @@ class Intake:
         self._accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop
             self._give_back()
-        elif self._is_stale and deliveries:
+        elif deliveries and self._is_doubtful():
             logger.info("the event loop stood still meanwhile: giving back what was fetched")
             self._give_back()
         elif not deliveries:

@@ -104,11 +104,10 @@ class LoopWatch:
 
     def _ask(self, answered: asyncio.Event) -> bool:
         loop = asyncio.get_running_loop()
-        asked_at = time.monotonic()
+        self._ward.shift.doubt_from(time.monotonic() + self._stale_after)
 
         def answer() -> None:
-            if time.monotonic() - asked_at > self._stale_after:
-                self._ward.shift.distrust()
+            self._ward.shift.trust()
             try:
                 loop.call_soon_threadsafe(answered.set)
             except RuntimeError:  # the keeper has been stopped meanwhile

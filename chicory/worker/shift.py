@@ -351,9 +351,16 @@ class Shift:
         since = self._intake.hungry_since
         return self._queues if since and time.monotonic() - since >= seconds else ()
 
-    def distrust(self) -> None:
-        """The event loop stood still: leases that it has not heard of yet may be over."""
-        self._intake.distrust()
+    def doubt_from(self, moment: float) -> None:
+        """Leases that the event loop has not heard of then may be over, unless it says ``trust``.
+
+        ``moment``: monotonic seconds. To be called from any thread.
+        """
+        self._intake.doubt_from(moment)
+
+    def trust(self) -> None:
+        """The event loop goes on."""
+        self._intake.trust()
 
     def refetch(self) -> None:
         """Fetch anew: the fetch under way is deaf."""

@@ -341,8 +341,9 @@ async def test_the_keeper_hangs_up_only_when_nothing_connects_any_more(app, cabl
     assert steps == ["opened", "closed"]
 
 
+@pytest.mark.parametrize("turns", [10, 0], ids=["answers come last", "answers come first"])
 async def test_no_call_begins_with_a_lease_that_ended_while_the_event_loop_stood_still(
-    app, working, watch, clock, cable, log, monkeypatch
+    app, working, watch, clock, cable, log, monkeypatch, turns
 ):
     run, stood_still = [], []
     bare_fetch = CabledTransport.fetch
@@ -357,7 +358,7 @@ async def test_no_call_begins_with_a_lease_that_ended_while_the_event_loop_stood
             elsewhere = (await app.broker_link.session()).transport
             (taken,) = await bare_fetch(elsewhere, ["default"], 1, 0)
             await elsewhere.settle([Release(taken.receipt)])
-            for _ in range(10):  # as answers come: after what others had asked before
+            for _ in range(turns):
                 await anyio.lowlevel.checkpoint()
         return found
 
