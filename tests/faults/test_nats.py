@@ -247,8 +247,22 @@ async def test_a_batch_whose_answer_was_lost_is_sent_again_and_stored_once(serve
     assert ids(await take(there)) == [one.task_id for one in batch]
 
 
+@pytest.fixture
+def begun(monkeypatch):
+    """Set once a settlement has begun, in whichever thread."""
+    begun = threading.Event()
+    settle = chicory_nats.settling.Settler.settle
+
+    async def note_and_settle(*args: Any) -> Any:
+        begun.set()
+        return await settle(*args)
+
+    monkeypatch.setattr(chicory_nats.settling.Settler, "settle", note_and_settle)
+    return begun
+
+
 async def test_who_is_cancelled_and_who_closes_does_not_wait_for_a_server_that_is_away(
-    server, connect, monkeypatch
+    server, connect, begun, monkeypatch
 ):
     for module in (chicory_nats.connection, chicory_nats.exchange, chicory_nats.boot):
         monkeypatch.setattr(module, "TIMEOUT", 10 * _PATIENCE)  # which is what nobody waits for
@@ -262,28 +276,20 @@ async def test_who_is_cancelled_and_who_closes_does_not_wait_for_a_server_that_i
             await here.ping()
             server.kill()
             for verb in (
-                partial(there.settle, [done(delivery)]),
                 partial(there.beat, WorkerRecord("w", ("q",), b""), _LEASE),
                 partial(there.fetch, ["q"], 1, math.inf),
+                partial(there.settle, [done(delivery)]),
             ):
                 group.start_soon(verb)
-            await checkpoint()
+            await run_sync(begun.wait)
             group.cancel_scope.cancel()
         await here.close()
         await there.close()
 
 
 async def test_a_settlement_whose_caller_is_cancelled_while_the_server_is_away_is_made_all_the_same(
-    server, connect, monkeypatch
+    server, connect, begun
 ):
-    begun = threading.Event()
-    settle = chicory_nats.settling.Settler.settle
-
-    async def note_and_settle(*args: Any) -> Any:
-        begun.set()
-        return await settle(*args)
-
-    monkeypatch.setattr(chicory_nats.settling.Settler, "settle", note_and_settle)
     here = await connect(server.port)
     await here.publish([message("1")])
     (delivery,) = await take(here)
