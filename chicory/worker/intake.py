@@ -14,6 +14,7 @@ from anyio.lowlevel import checkpoint
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Delivery, Transport
 from chicory.worker.patience import Patience
+from chicory.worker.quarantine import Quarantine
 from chicory.worker.rota import Rota
 from chicory.worker.slots import Slots
 
@@ -49,6 +50,7 @@ class Intake:
         transport: Transport,
         rota: Rota,
         slots: Slots,
+        quarantine: Quarantine,
         accept: Callable[[Sequence[Delivery]], None],
         give_back: Callable[[], None],
         unsettled: Callable[[], int],
@@ -59,6 +61,7 @@ class Intake:
         self._transport = transport
         self._rota = rota
         self._slots = slots
+        self._quarantine = quarantine
         self._accept = accept
         self._give_back = give_back
         self._unsettled = unsettled
@@ -147,7 +150,8 @@ class Intake:
             return 0
         if aside and room < max(ahead // 2, self._slots.limit // 4):
             return 0
-        return min(MAX_FETCH, room, MAX_UNSETTLED - self._unsettled())
+        most = min(MAX_FETCH, self._quarantine.limit(time.monotonic()))
+        return int(min(most, room, MAX_UNSETTLED - self._unsettled()))
 
     async def _fetch(self, room: int) -> None:
         self.hungry_since = self.hungry_since or time.monotonic()
@@ -183,10 +187,15 @@ class Intake:
         self.hungry_since = None
         before = self._finished
         moved = self._moved = Event()
-        with CancelScope(deadline=self._hoarding_at()) as patience:
+        hoarding_at = self._hoarding_at()
+        with CancelScope(deadline=min(hoarding_at, self._quarantine_ends_at())) as patience:
             await moved.wait()
-        if patience.cancelled_caught:
+        if patience.cancelled_caught and patience.deadline == hoarding_at:
             self._stop_hoarding(before)
+
+    def _quarantine_ends_at(self) -> float:
+        until = self._quarantine.until()
+        return until if until == math.inf else anyio.current_time() + until - time.monotonic()
 
     def _hoarding_at(self) -> float:
         """From when on what is held counts as hoarded, unless something moves."""

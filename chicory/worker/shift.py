@@ -32,8 +32,6 @@ from chicory.worker.tally import Tally
 
 FAREWELL = 10.0
 """Seconds that a stopping worker waits for a broker, or a cancelled task, that does not answer."""
-QUARANTINE = 1.0
-"""Seconds after which a message that must run alone, and cannot yet, is offered again."""
 
 logger = logging.getLogger("chicory.worker")
 
@@ -111,6 +109,7 @@ class Shift:
             transports[0],
             rota,
             self._slots,
+            self._quarantine,
             self._accept,
             self._give_back,
             lambda: self._settler.backlog,
@@ -138,15 +137,23 @@ class Shift:
             if attempt.delivery.cancel_requested:
                 attempt.stop(Stopped())
         self.tally.fetched += len(attempts)
-        self._slots.push([attempt for attempt in attempts if self._is_harmless(attempt)])
-        self._slots.push(self._quarantine.begin())
+        suspects = [attempt for attempt in attempts if self._is_suspect(attempt)]
+        if suspects:
+            self._slots.push([attempt for attempt in attempts if attempt not in suspects])
+            self._set_apart(suspects, now)
+        else:
+            self._slots.push(attempts)
+            self._quarantine.clear()
 
-    def _is_harmless(self, attempt: Attempt) -> bool:
-        if attempt.abort is not None or not suspect(attempt.delivery.deliveries, self._max_crashes):
-            return True
-        if not self._quarantine.admit(attempt):
-            self._conclude(attempt, GivenBack(self._now() + QUARANTINE))
-        return False
+    def _set_apart(self, suspects: Sequence[Attempt], now: float) -> None:
+        for attempt in suspects:
+            if not self._quarantine.admit(attempt):
+                pause = self._quarantine.pause(now)
+                self._conclude(attempt, GivenBack(self._now() + pause if pause else 0.0))
+        self._slots.push(self._quarantine.begin(now))
+
+    def _is_suspect(self, attempt: Attempt) -> bool:
+        return attempt.abort is None and suspect(attempt.delivery.deliveries, self._max_crashes)
 
     async def _run(self, attempt: Attempt) -> None:
         if attempt.quotas:  # it comes back from where it waited for its turn
@@ -202,7 +209,7 @@ class Shift:
         self.held.pop(attempt.delivery.receipt, None)
         self._intake.settled()
         if self._quarantine.left(attempt):
-            self._slots.push(self._quarantine.begin())
+            self._slots.push(self._quarantine.begin(time.monotonic()))
         if attempt.on_settled is not None:
             attempt.acknowledged = settled is Settled.SETTLED
             attempt.on_settled.set()
