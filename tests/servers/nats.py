@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
@@ -115,6 +116,10 @@ class NatsCluster:
 
 
 def _binary() -> str:
+    """The one that ``NATS_SERVER`` names, else the one of this environment."""
+    named = os.environ.get("NATS_SERVER")
+    if named:
+        return named
     beside = Path(sys.executable).with_name("nats-server")
     found = str(beside) if beside.exists() else shutil.which("nats-server")
     if found is None:

@@ -21,6 +21,7 @@ from chicory.errors import BrokerConnectionError, ChicoryError
 from chicory_nats.address import Address
 from chicory_nats.client import Client, Hook
 from chicory_nats.translation import connection_error
+from chicory_nats.wire import version
 
 logger = logging.getLogger("chicory.nats")
 
@@ -40,6 +41,7 @@ class Connection:
     Attributes:
         generation: how many clients there have been.
         max_payload: bytes of a message that the server takes.
+        version: of the server; nothing where it is not known.
         is_up: whether one is connected and ready for use.
     """
 
@@ -47,6 +49,7 @@ class Connection:
         self.address = address
         self.generation = 0
         self.max_payload = 1 << 20
+        self.version: tuple[int, ...] = ()
         self._client: Client | None = None
         self._hooks: dict[int, Hook] = {}
         self._subjects: dict[int, bytes] = {}
@@ -240,6 +243,7 @@ class Connection:
         self._connected_at = time.monotonic()
         self._server = client.server
         self.max_payload = int(self._server.get("max_payload") or self.max_payload)
+        self.version = version(str(self._server.get("version", "")))
         self.generation += 1
         await client.write(
             b"".join(b"SUB %b  %d\r\n" % (subject, sid) for sid, subject in self._subjects.items())

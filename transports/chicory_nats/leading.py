@@ -14,9 +14,9 @@ import msgspec
 
 from chicory_nats.exchange import Exchange
 from chicory_nats.headers import parse
-from chicory_nats.reading import Page, Stored
+from chicory_nats.reading import Page, Stored, count_named
 from chicory_nats.subjects import Kind
-from chicory_nats.wire import Outgoing, decode_any
+from chicory_nats.wire import Outgoing
 
 _KINDS = (
     Kind.QUEUED,
@@ -73,10 +73,8 @@ class LeaderReader:
 
     async def count(self, subjects: bytes) -> int:
         """How many messages there are."""
-        request = self._call(f"STREAM.INFO.{self._stream}", {"subjects_filter": subjects.decode()})
-        answer = decode_any(await self._exchange.ask(request))
-        found: dict[str, int] = answer.get("state", {}).get("subjects") or {}
-        return sum(found.values())
+        info = self._call(f"STREAM.INFO.{self._stream}", {}).subject
+        return await count_named(self._exchange, info, subjects)
 
     async def _get(self, requests: Sequence[dict[str, Any]]) -> Sequence[Stored | None]:
         name = f"STREAM.MSG.GET.{self._stream}"

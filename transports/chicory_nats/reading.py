@@ -15,7 +15,7 @@ from chicory.errors import BrokerConnectionError
 from chicory_nats.connection import TIMEOUT, Connection
 from chicory_nats.exchange import Exchange
 from chicory_nats.headers import parse, status
-from chicory_nats.wire import Outgoing, publish
+from chicory_nats.wire import Outgoing, decode_any, publish
 
 _SUBJECTS = 140
 """Asked for at once: the server answers with 1024 messages at most, a thread has up to seven."""
@@ -25,6 +25,11 @@ _PATIENCE = 3.0
 _PAUSE = 0.05
 _MISSED = 2.0
 """Seconds after which it is looked whether the stream is there at all."""
+_PAGES = (2, 12, 2)
+"""The first server that takes no harm from being asked for a page while something is stored.
+
+Those before it come to a standstill: https://github.com/nats-io/nats-server/pull/7458.
+"""
 
 
 class Stored(Struct, frozen=True):
@@ -43,7 +48,7 @@ class Stored(Struct, frozen=True):
 
 
 class Page(Struct, frozen=True):
-    """Messages, and how many more there are behind them."""
+    """Messages, and how many more there may be behind them."""
 
     messages: Sequence[Stored]
     more: int
@@ -56,6 +61,7 @@ class Reader:
         self._connection = connection
         self._exchange = exchange
         self._subject = b"%b.DIRECT.GET.%b" % (api, stream.encode())
+        self._info = b"%b.STREAM.INFO.%b" % (api, stream.encode())
         self._answers: set[_Answer] = set()
         connection.on_down(self._give_up)
 
@@ -85,6 +91,8 @@ class Reader:
 
     async def page(self, subjects: bytes, first: int = 1, limit: int = _PAGE) -> Page:
         """Messages from a sequence number on, the oldest first."""
+        if self._connection.version < _PAGES:
+            return await self._one_by_one(subjects, first, limit)
         request = {
             "seq": first,
             "next_by_subj": subjects.decode(),
@@ -113,8 +121,21 @@ class Reader:
 
     async def count(self, subjects: bytes) -> int:
         """How many messages there are."""
+        if self._connection.version < _PAGES:
+            return await count_named(self._exchange, self._info, subjects)
         page = await self.page(subjects, limit=1)
         return len(page.messages) + page.more
+
+    async def _one_by_one(self, subjects: bytes, first: int, limit: int) -> Page:
+        messages: list[Stored] = []
+        while len(messages) < limit:
+            request = {"seq": first, "next_by_subj": subjects.decode()}
+            found = (await self._get(request, alone=True)).messages
+            if not found:
+                return Page(messages, 0)
+            messages += found
+            first = messages[-1].seq + 1
+        return Page(messages, 1)
 
     async def _get(self, request: dict[str, Any], *, alone: bool = False) -> Page:
         """Ask until there is an answer; ``alone``: for one message, without how many follow.
@@ -151,6 +172,24 @@ class Reader:
     def _give_up(self) -> None:
         for answer in self._answers:
             answer.give_up()
+
+
+async def count_named(exchange: Exchange, info: bytes, subjects: bytes) -> int:
+    """How many messages there are, by the names of their subjects, which all cross the network.
+
+    ``info``: where to ask for what a stream holds, which tells of so many subjects at once.
+    """
+    number = seen = 0
+    while True:
+        request = {"subjects_filter": subjects.decode(), "offset": seen}
+        answer = decode_any(
+            await exchange.ask(Outgoing(info, b"", msgspec.json.encode(request)))
+        )
+        found: dict[str, int] = answer.get("state", {}).get("subjects") or {}
+        number += sum(found.values())
+        seen += len(found)
+        if not found or seen >= answer.get("total", 0):
+            return number
 
 
 class _Answer:

@@ -6,6 +6,7 @@ from typing import Any
 
 from chicory.errors import ConfigurationError
 from chicory_nats.session import Session, clash
+from chicory_nats.wire import version
 
 OLDEST = (2, 12, 1)
 """The first server whose schedules, guards and batches are what is needed here."""
@@ -44,16 +45,6 @@ def check_server(session: Session) -> None:
         )
     if not server.get("jetstream"):
         raise ConfigurationError(f"{session.address}: JetStream is off: start the server with -js")
-
-
-def version(text: str) -> tuple[int, ...]:
-    """The numbers of a version."""
-    numbers: list[int] = []
-    for part in text.partition("-")[0].split("."):
-        if not part.isdigit():
-            break
-        numbers.append(int(part))
-    return tuple(numbers)
 
 
 def compare(session: Session, wanted: dict[str, Any], found: dict[str, Any]) -> None:

@@ -117,6 +117,16 @@ def decode_any(reply: bytes) -> dict[str, Any]:
     return msgspec.json.decode(reply)
 
 
+def version(text: str) -> tuple[int, ...]:
+    """The numbers of a version."""
+    numbers: list[int] = []
+    for part in text.partition("-")[0].split("."):
+        if not part.isdigit():
+            break
+        numbers.append(int(part))
+    return tuple(numbers)
+
+
 _SEQ = b'"seq":'
 _BLOCK = len(VERSION) + 4
 _FRAME = 256

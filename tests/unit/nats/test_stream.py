@@ -15,7 +15,8 @@ from servers.nats import NatsServer
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.transport import Accepted, Publication, TransportSettings
 from chicory_nats import NatsTransport
-from chicory_nats.stream import OLDEST, check_server, version
+from chicory_nats.stream import OLDEST, check_server
+from chicory_nats.wire import version
 
 _PATIENCE = 60.0
 
