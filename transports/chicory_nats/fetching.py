@@ -122,8 +122,10 @@ class Fetcher:
         """Have what these levels hold."""
         pulls = Pulls(self._session, self._lanes, asked, limit)
         self._under_way.add(pulls)
-        await pulls.ask(grace)
-        self._under_way.discard(pulls)
+        try:
+            await pulls.ask(grace)
+        finally:
+            self._under_way.discard(pulls)
         await pulls.end(self._refuse_late)
         return pulls
 

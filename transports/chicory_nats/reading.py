@@ -182,9 +182,7 @@ async def count_named(exchange: Exchange, info: bytes, subjects: bytes) -> int:
     number = seen = 0
     while True:
         request = {"subjects_filter": subjects.decode(), "offset": seen}
-        answer = decode_any(
-            await exchange.ask(Outgoing(info, b"", msgspec.json.encode(request)))
-        )
+        answer = decode_any(await exchange.ask(Outgoing(info, b"", msgspec.json.encode(request))))
         found: dict[str, int] = answer.get("state", {}).get("subjects") or {}
         number += sum(found.values())
         seen += len(found)

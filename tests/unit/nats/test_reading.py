@@ -63,8 +63,8 @@ async def test_dead_letters_that_are_too_large_for_one_answer_are_found(connect)
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("_either_way")
-async def test_more_is_counted_than_the_server_names_at_once(connect):
+async def test_more_is_counted_than_the_server_names_at_once(connect, monkeypatch):
+    monkeypatch.setattr(chicory_nats.reading, "_PAGES", (99,))
     transport = await connect()
     later = time.time() + 3600
     names = [str(number) for number in range(_NAMED_AT_ONCE + 1)]
