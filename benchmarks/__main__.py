@@ -30,6 +30,7 @@ def measure(
     only: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     brokers: Annotated[list[Broker] | None, Parameter(consume_multiple=True, negative="")] = None,
     on: Annotated[list[Loop] | None, Parameter(consume_multiple=True, negative="")] = None,
+    budget: float | None = None,
 ) -> None:
     """Measure all variants in rounds.
 
@@ -40,11 +41,12 @@ def measure(
             processes, idle, traffic, scale, soak, imports.
         brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
+        budget: seconds that all of it may take; what would take longer is left out, and named.
     """
     if unknown := set(only or ()) - set(MEASURES):
         raise SystemExit(f"--only {' '.join(unknown)}: there are {', '.join(MEASURES)}")
     scale = QUICK if quick else FULL
-    scale = replace(scale, rounds=rounds or scale.rounds)
+    scale = replace(scale, rounds=rounds or scale.rounds, budget=budget or scale.budget)
     columns = on or (loops()[:2] if quick else loops())
     variants = [Variant(broker, loop) for broker in brokers or SERVERLESS for loop in columns]
     console = Console()
@@ -70,6 +72,7 @@ def compare(
     on: Annotated[list[Loop] | None, Parameter(consume_multiple=True, negative="")] = None,
     peers: Annotated[list[str] | None, Parameter(consume_multiple=True, negative="")] = None,
     patience: float = 0.0,
+    budget: float | None = None,
 ) -> None:
     """Measure chicory beside other queues and bare clients, alternating, on the same servers.
 
@@ -82,9 +85,10 @@ def compare(
         on: event loops of chicory.
         peers: those to compare with; all by default.
         patience: seconds for which a measurement waits for a machine that others leave alone.
+        budget: seconds that all of it may take; what would take longer is left out, and named.
     """
     scale = QUICK_COMPARISON if quick else COMPARISON
-    scale = replace(scale, rounds=rounds or scale.rounds)
+    scale = replace(scale, rounds=rounds or scale.rounds, budget=budget or scale.budget)
     variants: list[Variant] = []
     for broker in brokers or ["redis"]:
         ours = [Variant(broker, loop) for loop in on or loops()]

@@ -82,9 +82,7 @@ def _scale() -> Iterator[Figure]:
     """How a broker that holds much compares to an empty one, and what that takes."""
     for ballast in BALLASTS:
         for name, aim in LADEN.items():
-            yield Figure(
-                f"{name} with {ballast}", "of empty", dict.fromkeys(_STORED, aim), digits=2
-            )
+            yield Figure(f"{name} with {ballast}", "of empty", dict.fromkeys(_ALL, aim), digits=2)
         yield Figure(f"kept per item, {ballast}", "bytes")
         yield Figure(f"server per item, {ballast}", "bytes")
         yield Figure(f"rss laden, {ballast}", "MiB", digits=1)

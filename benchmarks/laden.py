@@ -7,16 +7,16 @@ those before it.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from functools import partial
 
-from benchmarks import place, process
 from benchmarks.figure import LADEN
-from benchmarks.job import BALLASTS, Ballast, Figures, Job
+from benchmarks.job import BALLASTS, Ballast, Figures
 from benchmarks.scale import Scale
-from benchmarks.server import Place
+from benchmarks.site import Site, site
 from benchmarks.variant import Variant
-from benchmarks.weight import added, weight
+from benchmarks.weight import added
 
 _ASIDE = "aside"
 """The queue of the calls that are timed: behind a million others none would be answered."""
@@ -24,21 +24,12 @@ _ASIDE = "aside"
 
 def scale(variant: Variant, sizes: Scale) -> Figures:
     """The same on a laden broker and on an empty one, by turns, and the ratios."""
-    if variant.broker == "memory":
-        return {}
     found: Figures = {}
-    with place.fresh(variant.broker) as laden:
+    with site(variant) as laden:
         for ballast in BALLASTS:
-            before = weight(laden)
-            lade = Job(
-                errand="lade",
-                url=laden.url,
-                loop=variant.loop,
-                ballast=ballast,
-                count=sizes.ballast,
-            )
-            process.run(lade)
-            each = added(before, weight(laden), sizes.ballast)
+            before = laden.weight()
+            laden.perform("lade", ballast=ballast, count=sizes.ballast)
+            each = added(before, laden.weight(), sizes.ballast)
             found |= {f"{name} per item, {ballast}": value for name, value in each.items()}
             found |= told(ballast, *_by_turns(variant, laden, sizes))
     return found
@@ -62,23 +53,19 @@ def told(ballast: Ballast, laden: Sequence[Figures], empty: Sequence[Figures]) -
 
 
 def _by_turns(
-    variant: Variant, laden: Place, sizes: Scale
+    variant: Variant, laden: Site, sizes: Scale
 ) -> tuple[Sequence[Figures], Sequence[Figures]]:
     found: Mapping[bool, list[Figures]] = {True: [], False: []}
     for turn in range(sizes.turns):
         for heavy in (True, False) if turn % 2 else (False, True):
-            if heavy:
-                found[heavy].append(_measured(variant, laden, sizes))
-            else:
-                with place.fresh(variant.broker) as empty:
-                    found[heavy].append(_measured(variant, empty, sizes))
+            with ExitStack() as stack:
+                where = laden if heavy else stack.enter_context(site(variant))
+                found[heavy].append(_measured(where, sizes))
     return found[True], found[False]
 
 
-def _measured(variant: Variant, where: Place, sizes: Scale) -> Figures:
-    job: Callable[..., Job] = partial(Job, url=where.url, server=where.server, loop=variant.loop)
-    sipped = process.run(job(errand="sip", count=sizes.sipped))
-    enqueued = process.run(job(errand="enqueue", count=sizes.enqueued // 4))
-    with process.served(job(errand="serve", queue=_ASIDE)):
-        echo = job(errand="echo", queue=_ASIDE, count=sizes.asked, seconds=sizes.asking)
-        return {**sipped, **enqueued, **process.run(echo)}
+def _measured(where: Site, sizes: Scale) -> Figures:
+    sipped = where.perform("sip", count=sizes.sipped)
+    enqueued = where.perform("enqueue", count=sizes.enqueued // 4)
+    echo = partial(where.echo, queue=_ASIDE, count=sizes.asked, seconds=sizes.asking)
+    return {**sipped, **enqueued, **echo()}

@@ -19,7 +19,7 @@ def fresh(broker: Broker) -> Generator[Place]:
         folder = Path(stack.enter_context(TemporaryDirectory()))
         match broker:
             case "memory":
-                yield Place("memory://")
+                yield Place("memory://benchmark")  # shared by the errands of one process
             case "sqlite":
                 yield Place(f"sqlite:///{folder / 'queue.db'}")
             case "redis":

@@ -17,7 +17,7 @@ from msgspec import json
 from benchmarks.job import Figures, Job
 
 _ROOT = Path(__file__).parent.parent
-_LIMIT = 300.0
+_LIMIT = 900.0
 """Seconds that no errand needs."""
 
 
@@ -56,6 +56,9 @@ def served(job: Job, command: Sequence[str] = CHICORY) -> Generator[subprocess.P
             yield child
             end_input(child)
             child.wait(timeout=_LIMIT)
+        except EOFError as ended:
+            said.seek(0)
+            raise RuntimeError(f"{command[-1]} {ended}:\n{said.read().decode()}") from None
         finally:
             child.kill()
 
@@ -64,6 +67,18 @@ def end_input(child: subprocess.Popen[bytes]) -> None:
     """Tell a served process to come to its end."""
     assert child.stdin is not None
     child.stdin.close()
+
+
+def ask(child: subprocess.Popen[bytes], job: Job) -> Figures:
+    """What a served process that attends answers to one errand more."""
+    assert child.stdin is not None
+    assert child.stdout is not None
+    child.stdin.write(json.encode(job) + b"\n")
+    child.stdin.flush()
+    told = child.stdout.readline()
+    if not told:
+        raise EOFError(f"failed at {job.errand}")
+    return json.decode(told, type=Figures)
 
 
 def answer(child: subprocess.Popen[bytes]) -> Figures:

@@ -55,6 +55,8 @@ def remarks(run: Run, console: Console) -> None:
             f"While one was measured, others took {statistics.median(others):.0%} of the "
             f"processors, at worst {others[-1]:.0%}."
         )
+    if run.left_out:
+        console.print("Left out, as the time was up:", escape(", ".join(run.left_out)))
     for failure in run.failures:
         console.print(f"[red]failed:[/] {escape(in_short(failure))}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import subprocess
+import time
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -49,6 +50,7 @@ class Sample(Struct, frozen=True):
         variant: by whom.
         figures: what came of it.
         others: the share of the processors that other people's processes took meanwhile.
+        seconds: how long it took.
     """
 
     round: int
@@ -56,6 +58,7 @@ class Sample(Struct, frozen=True):
     variant: Variant
     figures: Figures
     others: float
+    seconds: float
 
 
 class Run(Struct, kw_only=True):
@@ -68,6 +71,7 @@ class Run(Struct, kw_only=True):
     machine: dict[str, str]
     versions: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     failures: list[str] = field(default_factory=list[str])
+    left_out: list[str] = field(default_factory=list[str])
     samples: list[Sample] = field(default_factory=list[Sample])
 
     def variants(self) -> list[Variant]:
@@ -81,6 +85,10 @@ class Run(Struct, kw_only=True):
     def disturbances(self) -> list[float]:
         """What others took of the processors, measurement by measurement, least first."""
         return sorted(sample.others for sample in self.samples)
+
+    def seconds(self, measure: str) -> float:
+        """How long a measurement took by now, at worst; 0 where there is none yet."""
+        return max((each.seconds for each in self.samples if each.measure == measure), default=0.0)
 
     def values(self, figure: str, variant: Variant) -> dict[int, float]:
         """A figure's value in each round."""
@@ -118,8 +126,10 @@ def run(
     """Measure; ``tell`` is called before each measurement.
 
     ``patience`` is how many seconds each measurement waits for others to leave the machine.
+    None is begun that would not be over within the budget, as far as those before it tell.
     Interrupted, it gives what there is by then.
     """
+    end = time.monotonic() + scale.budget
     made = Run(
         begun=datetime.now(UTC),
         scale=scale,
@@ -128,12 +138,15 @@ def run(
     )
     with suppress(KeyboardInterrupt):
         for turn, name, variant in _plan(scale, variants, only):
+            if time.monotonic() + made.seconds(name) > end:
+                made.left_out.append(_named(turn, name, variant))
+                continue
             tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
             quiet.wait(patience)
             try:
                 made.samples.append(_sample(turn, name, variant, scale))
             except (RuntimeError, subprocess.SubprocessError) as failure:
-                made.failures.append(f"{name} of {variant.label}: {failure}")
+                made.failures.append(f"{_named(turn, name, variant)}: {failure}")
     return made
 
 
@@ -154,6 +167,10 @@ def _spared(variant: Variant, name: str) -> bool:
 
 
 def _sample(turn: int, name: str, variant: Variant, scale: Scale) -> Sample:
-    others = quiet.Others()
+    others, begin = quiet.Others(), time.monotonic()
     figures = MEASURES[name](variant, scale)
-    return Sample(turn, name, variant, figures, others.share())
+    return Sample(turn, name, variant, figures, others.share(), time.monotonic() - begin)
+
+
+def _named(turn: int, name: str, variant: Variant) -> str:
+    return f"round {turn + 1}: {name} of {variant.label} on {variant.broker}"

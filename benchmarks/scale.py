@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -32,6 +34,7 @@ class Scale(Struct, frozen=True, kw_only=True):
         delayed: tasks whose lateness is measured.
         patience: seconds that a task may take to begin in another worker.
         imports: interpreters started to time an import.
+        budget: seconds that all of it may take: what would take longer is left out.
         rough: whether what takes long is measured on one event loop only.
     """
 
@@ -55,6 +58,7 @@ class Scale(Struct, frozen=True, kw_only=True):
     delayed: int
     patience: float
     imports: int
+    budget: float = math.inf
     rough: bool = False
 
 
@@ -79,6 +83,7 @@ QUICK = Scale(
     delayed=20,
     patience=PATIENCE,
     imports=2,
+    budget=100.0,
     rough=True,
 )
 FULL = Scale(

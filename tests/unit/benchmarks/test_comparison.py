@@ -22,8 +22,8 @@ THEIRS = next(one for one in CONTENDERS if one.name == "saq").variant
 def found() -> Run:
     run = Run(begun=datetime.now(UTC), scale=QUICK, machine={"cpu": "one"})
     for turn, (mine, theirs) in enumerate([(4000, 100), (3000, 60), (100, 50)]):
-        run.samples.append(Sample(turn, "drain", OURS, {"drain": mine}, 0.5))
-        run.samples.append(Sample(turn, "drain", THEIRS, {"drain": theirs}, 0.1))
+        run.samples.append(Sample(turn, "drain", OURS, {"drain": mine}, 0.5, 1.0))
+        run.samples.append(Sample(turn, "drain", THEIRS, {"drain": theirs}, 0.1, 1.0))
     return run
 
 

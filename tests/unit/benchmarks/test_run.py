@@ -1,9 +1,14 @@
 from __future__ import annotations
 
+import time
+from io import StringIO
+
 import pytest
 from msgspec.structs import replace
+from rich.console import Console
 
 from benchmarks import measure
+from benchmarks.report import remarks
 from benchmarks.run import run
 from benchmarks.scale import FULL, QUICK
 from benchmarks.variant import Variant
@@ -39,3 +44,24 @@ def test_what_was_measured_before_an_interruption_is_kept(taken):
 def test_a_rough_picture_has_what_takes_long_of_one_event_loop(taken):
     run(QUICK, VARIANTS, ["drain", "recovery"], lambda *_: None)
     assert taken == [("drain", "asyncio"), ("drain", "trio"), ("recovery", "asyncio")]
+
+
+def test_what_would_not_be_over_in_time_is_left_out_and_named(monkeypatch):
+    clock = 0.0
+
+    def measure_for_a_minute(*_):
+        nonlocal clock
+        clock += 60
+        return {"drain": 1.0}
+
+    monkeypatch.setattr(time, "monotonic", lambda: clock)
+    monkeypatch.setitem(measure.MEASURES, "drain", measure_for_a_minute)
+    found = run(replace(FULL, rounds=2, budget=150), VARIANTS, ["drain"], lambda *_: None)
+    assert [(each.round, each.seconds) for each in found.samples] == [(0, 60), (0, 60)]
+    assert found.left_out == [
+        "round 2: drain of chicory, trio on sqlite",
+        "round 2: drain of chicory, asyncio on sqlite",
+    ]
+    console = Console(record=True, width=200, file=StringIO())
+    remarks(found, console)
+    assert "Left out, as the time was up: round 2: drain of chicory, trio" in console.export_text()
