@@ -47,31 +47,44 @@ async def settle(server: Server, settlements: Sequence[Settlement]) -> list[Sett
 
 async def _settle(server: Server, settlements: Sequence[Settlement]) -> list[Any]:
     queues: dict[str, int] = {}
-    arguments: list[Any] = []
-    consumer, said = "", None
-    for settlement in settlements:
-        ticket = settlement.receipt
-        assert isinstance(ticket, Ticket)
-        consumer = ticket.consumer
-        record = _NO_RECORD if isinstance(settlement, Release) else encode_record(settlement.record)
-        number = queues.setdefault(ticket.queue, len(queues))
-        common = (ticket.priority, number, ticket.counter, record[0])
-        if common != said:  # for most of a batch they are the same
-            arguments += ("=", *common)
-            said = common
-        arguments += _encode(settlement, ticket, record[1])
+    arguments = _encode(settlements, queues)
+    ticket = settlements[0].receipt
+    assert isinstance(ticket, Ticket)
     return await server.run_once(
-        "settle", consumer, len(settlements), len(queues), *queues, *arguments
+        "settle", ticket.consumer, len(settlements), len(queues), *queues, *arguments
     )
 
 
-def _encode(settlement: Settlement, ticket: Ticket, record: Any) -> Sequence[Any]:
-    if isinstance(settlement, Done) and not ticket.key and not settlement.follow_ups:
-        return ("d", ticket.entry, ticket.task_id, record)
-    place = (ticket.entry, ticket.task_id, record)
+def _encode(settlements: Sequence[Settlement], queues: dict[str, int]) -> list[Any]:
+    """As the script takes them; ``queues`` gets the numbers of theirs."""
+    arguments: list[Any] = []
+    run, length_at = None, 0
+    for settlement in settlements:
+        ticket = settlement.receipt
+        assert isinstance(ticket, Ticket)
+        number = queues.setdefault(ticket.queue, len(queues))
+        if type(settlement) is Done and not ticket.key and not settlement.follow_ups:
+            ttl, record = encode_record(settlement.record)
+            head = (ticket.priority, number, ticket.counter, ttl)
+            if head != run:  # for most of a batch it is the same
+                run, length_at = head, len(arguments) + 5
+                arguments += ("d", *head, 0)
+            arguments[length_at] += 1
+            arguments += (ticket.entry, ticket.task_id, record)
+        else:
+            run = None
+            arguments += _encode_whole(settlement, ticket, number)
+    return arguments
+
+
+def _encode_whole(settlement: Settlement, ticket: Ticket, number: int) -> list[Any]:
+    is_release = isinstance(settlement, Release)
+    ttl, record = _NO_RECORD if is_release else encode_record(settlement.record)
+    follow_ups = () if is_release else settlement.follow_ups
     kind, particulars = _particulars(settlement, ticket)
-    follow_ups = () if isinstance(settlement, Release) else settlement.follow_ups
-    arguments = [kind, *place, ticket.key, len(follow_ups), len(particulars), *particulars]
+    arguments = [kind, ticket.priority, number, ticket.counter, ttl]
+    arguments += (ticket.entry, ticket.task_id, record)
+    arguments += (ticket.key, len(follow_ups), len(particulars), *particulars)
     for publication in follow_ups:
         arguments += encode(publication)
     return arguments

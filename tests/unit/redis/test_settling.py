@@ -1,6 +1,8 @@
 """What a batch of settlements says once for all of them, and each one for itself."""
 
-from chicory.testing.contract.steps import count, message, take
+import pytest
+
+from chicory.testing.contract.steps import count, done, message, take
 from chicory.transport import Counts, Done, Priority, Record, Release, Settled
 
 
@@ -33,3 +35,57 @@ async def test_each_of_a_batch_is_settled_where_it_is_and_kept_as_long_as_it_say
             key = f"{{chicory}}:r:{one.task_id}"
             assert server.command("GET", key) == one.task_id.encode()
             assert 100_000 * (number - 1) < server.command("PTTL", key) <= 100_000 * number
+
+
+IN_ORDER = list(range(12))
+ORDERS = {
+    "oldest first": IN_ORDER,
+    "newest first": IN_ORDER[::-1],
+    "from both ends": [0, 11, 1, 10, 2, 9, 3, 8, 4, 7, 5, 6],
+    "not the oldest one": [*IN_ORDER[1:], 0],
+}
+
+
+@pytest.mark.parametrize("older", [0, 3], ids=["theirs is younger", "theirs is older"])
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+async def test_whatever_the_order_nothing_is_left_of_the_settled_and_nothing_of_others_is_touched(
+    make, server, order: list[int], older: int
+):
+    stream = "{chicory}:s:1:q"
+    async with make() as transport, make() as other:
+        await transport.publish([message(str(number)) for number in range(30)])
+        theirs = await take(other, older)
+        deliveries = await take(transport, 14)  # of which two stay
+        theirs += await take(other, 3)
+        kept = {str(number) for number in range(30)} - {
+            deliveries[number].task_id for number in order
+        }
+
+        for batch in (order[:6], order[6:]):
+            answers = await transport.settle([done(deliveries[n], b"result") for n in batch])
+            assert list(answers) == [Settled.SETTLED] * 6
+
+        assert set(entries(server, stream)) == kept
+        await other.settle([done(one) for one in theirs])
+        rest = await take(transport, 100)
+        await transport.settle([done(one) for one in (*deliveries[12:], *rest)])
+        assert entries(server, stream) == []
+
+
+async def test_what_was_given_back_and_fetched_again_is_not_settled_by_who_had_it_before(make):
+    async with make() as transport:
+        await transport.publish([message(str(number)) for number in range(8)])
+        before = await take(transport, 8)
+        await transport.settle([Release(one.receipt) for one in before[:4]])
+        again = await take(transport, 8)
+
+        stale = await transport.settle([done(one) for one in before])
+        fresh = await transport.settle([done(one) for one in again])
+
+        assert list(stale) == [Settled.FENCED] * 4 + [Settled.SETTLED] * 4
+        assert list(fresh) == [Settled.SETTLED] * 4
+
+
+def entries(server, stream: str) -> list[str]:
+    """The ids of the messages that a stream holds."""
+    return [fields[b"i"].decode() for _, fields in server.command("XRANGE", stream, "-", "+")]
