@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from heapq import heappop, heappush
 from typing import TypeAlias
+
+from msgspec import Struct
 
 from chicory.loop import Loop
 from chicory.transport import Record
@@ -51,24 +52,37 @@ class Watcher:
                 sink(task_id, body)
 
 
+class _Kept(Struct, frozen=True, gc=False):
+    """A record. What the garbage collector need not look into, it does not: a million is normal."""
+
+    expires: float
+    body: bytes
+
+
+_SLACK = 1024
+
+
 class Records:
-    """The latest record of each call. Guarded by the lock of the store that owns it."""
+    """The latest record of each call. Guarded by the lock of the store that owns it.
+
+    Those whose time is over are dropped whenever as many were put as there were after the last
+    time: so no more of them are kept than of the others, but for a few.
+    """
 
     def __init__(self) -> None:
-        self._bodies: dict[str, tuple[float, bytes]] = {}
-        self._ends: list[tuple[float, str]] = []
+        self._kept: dict[str, _Kept] = {}
+        self._until_forgetting = _SLACK
         self._watchers: dict[str, list[Watcher]] = {}
 
     def put(self, record: Record, now: float) -> None:
         """Store or delete, and tell the watchers."""
         task_id, body = record.task_id, record.body
         if body is None:
-            self._bodies.pop(task_id, None)
+            self._kept.pop(task_id, None)
             return
-        expires = now + record.ttl
-        self._bodies[task_id] = (expires, body)
-        heappush(self._ends, (expires, task_id))
-        if self._ends[0][0] <= now:
+        self._kept[task_id] = _Kept(now + record.ttl, body)
+        self._until_forgetting -= 1
+        if not self._until_forgetting:
             self._forget(now)
         if self._watchers:
             for watcher in self._watchers.get(task_id, ()):
@@ -76,8 +90,8 @@ class Records:
 
     def get(self, task_id: str, now: float) -> bytes | None:
         """The body, unless its time is over."""
-        found = self._bodies.get(task_id)
-        return found[1] if found and found[0] > now else None
+        found = self._kept.get(task_id)
+        return found.body if found and found.expires > now else None
 
     def watch(self, task_ids: Iterable[str], watcher: Watcher, now: float) -> None:
         """Push what is stored, and from now on what is put."""
@@ -99,8 +113,7 @@ class Records:
                 self._watchers.pop(task_id, None)
 
     def _forget(self, now: float) -> None:
-        while self._ends and self._ends[0][0] <= now:
-            expires, task_id = heappop(self._ends)
-            found = self._bodies.get(task_id)
-            if found and found[0] == expires:
-                del self._bodies[task_id]
+        over = [task_id for task_id, kept in self._kept.items() if kept.expires <= now]
+        for task_id in over:
+            del self._kept[task_id]
+        self._until_forgetting = len(self._kept) + _SLACK
