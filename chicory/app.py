@@ -268,7 +268,7 @@ class Chicory:
         has the handles of these. A lost connection ends it there, as it ends the iteration with
         ``BrokerConnectionError``.
         """
-        return Bulk(calls, self.broker)
+        return Bulk(calls, self.broker, Following(self))
 
     def enqueue_many_sync(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
         """``await enqueue_many(calls)`` for code without an event loop, from any thread.

@@ -97,9 +97,19 @@ class Broker:
         """What ``enqueue`` would publish. Raises as ``publish``; nothing is sent."""
         return publication(message, queue, self._max_message_size, self._seal)
 
+    @property
+    def room(self) -> int:
+        """Bytes up to which an encoded message is published as it is; none where it is sealed."""
+        return 0 if self._seal.closes else self._max_message_size
+
     def enclose(self, body: bytes, name: str) -> bytes:
         """An encoded message of a task as it is published. Raises ``MessageTooLargeError``."""
         return enclosed(body, name, self._max_message_size, self._seal)
+
+    @property
+    def bulk(self) -> int:
+        """How many messages ``enqueue_all`` is best given, where there are many."""
+        return self._link.template.abilities.bulk
 
     async def enqueue_all(
         self, publications: Sequence[Publication]

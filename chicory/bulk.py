@@ -9,27 +9,27 @@ from collections.abc import (
     Callable,
     Generator,
     Iterable,
+    Iterator,
     Sequence,
 )
 from itertools import islice
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Any, Generic, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
+from chicory.batch import Batch, Batches, Form
 from chicory.broker import Broker
+from chicory.clock import Clock
 from chicory.errors import BrokerConnectionError, ChicoryError
 from chicory.result import AsyncResult
 from chicory.sender import Call
-from chicory.transport import Publication
+from chicory.transport import Accepted, Publication, PublishOutcome
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-_Prepared: TypeAlias = tuple[Call[Any], Publication | ChicoryError]
-"""A call, and what to publish for it or why that cannot be."""
-
-MAX_CALLS, MAX_BYTES = 256, 1 << 20
-"""Of one batch, that is one round trip, and on Redis one step; bytes of encoded messages."""
+MAX_CALLS = 256
+"""That ``enqueue_many_sync`` takes at a time."""
 
 
 class Refused(Struct, frozen=True):
@@ -71,13 +71,16 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
     """Calls to be enqueued; made by ``Chicory.enqueue_many``, which see."""
 
     def __init__(
-        self, calls: Iterable[Call[R_co]] | AsyncIterable[Call[R_co]], broker: Broker
+        self,
+        calls: Iterable[Call[R_co]] | AsyncIterable[Call[R_co]],
+        broker: Broker,
+        clock: Clock,
     ) -> None:
         self._source = aiter(calls) if isinstance(calls, AsyncIterable) else iter(calls)
         self._broker = broker
+        self._clock = clock
         self._number = 0
-        self._batch: list[_Prepared] = []
-        self._size = 0
+        self._batches = Batches[R_co](broker, clock)
         self._answers: deque[AsyncResult[R_co] | Refused] = deque()
         self._end: Exception | None = None
 
@@ -91,21 +94,16 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
         while not self._answers:
             if self._end is not None:
                 raise self._end
-            await self._send(await self._gather())
+            self._answers.extend(await self._send(await self._gather()))
         return self._answers.popleft()
 
     async def _send_all(self) -> list[AsyncResult[R_co]]:
-        enqueued: list[AsyncResult[R_co]] = []
-        refused: list[Refused] = []
-        while self._answers or self._end is None:
-            for one in self._answers:
-                if isinstance(one, Refused):
-                    refused.append(one)
-                else:
-                    enqueued.append(one)
-            self._answers.clear()
-            if self._end is None:
-                await self._send(await self._gather())
+        answers = [*self._answers]
+        self._answers.clear()
+        while self._end is None:
+            answers += await self._send(await self._gather())
+        refused = [one for one in answers if isinstance(one, Refused)]
+        enqueued = [one for one in answers if not isinstance(one, Refused)]
         if isinstance(self._end, BrokerConnectionError):  # of which the refused calls tell, too
             raise BulkError(enqueued, refused) from self._end
         if not isinstance(self._end, StopAsyncIteration):
@@ -115,62 +113,56 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
             raise BulkError(enqueued, refused)
         return enqueued
 
-    async def _gather(self) -> list[_Prepared]:
+    async def _gather(self) -> Batch[R_co]:
         """The next batch. The end of the calls, or the error that they end with, is noted."""
-        source = self._source
+        source, add = self._source, self._batches.add
         try:
             if isinstance(source, AsyncIterator):
                 async for call in source:
-                    if full := self._add(call):
+                    if full := add(call):
                         return full
             else:
                 for call in source:
-                    if full := self._add(call):
+                    if full := add(call):
                         return full
             self._end = StopAsyncIteration()
         except Exception as error:  # noqa: BLE001  (raised once what came before it is sent)
             self._end = error
-        return self._cut([], 0)
+        return self._batches.cut()
 
-    def _add(self, call: Call[Any]) -> list[_Prepared] | None:
-        """Put a call into the batch; gives the batch once there is no room for more."""
-        form = self._prepare(call)
-        size = len(form.body) if isinstance(form, Publication) else 0
-        if self._batch and self._size + size > MAX_BYTES:
-            return self._cut([(call, form)], size)
-        self._batch.append((call, form))
-        self._size += size
-        return self._cut([], 0) if len(self._batch) == MAX_CALLS else None
+    async def _send(self, batch: Batch[R_co]) -> list[AsyncResult[R_co] | Refused]:
+        forms = batch.forms(self._clock.now())
+        publications = [form for form in forms if isinstance(form, Publication)]
+        outcomes: Sequence[PublishOutcome | ChicoryError] = ()
+        if publications:
+            outcomes = await self._broker.enqueue_all(publications)
+        first, self._number = self._number, self._number + len(forms)
+        if len(outcomes) == len(forms) and set(map(type, outcomes)) == {Accepted}:
+            return [
+                AsyncResult(publication.task_id, call.sender.source)
+                for call, publication in zip(batch.calls, publications, strict=True)
+            ]
+        rest = iter(outcomes)
+        return [
+            self._answer(number, call, form, rest)
+            for number, (call, form) in enumerate(zip(batch.calls, forms, strict=True), first)
+        ]
 
-    def _cut(self, held: list[_Prepared], size: int) -> list[_Prepared]:
-        """The batch; the next one begins with what is held."""
-        batch, self._batch, self._size = self._batch, held, size
-        return batch
-
-    def _prepare(self, call: Call[Any]) -> Publication | ChicoryError:
-        if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{type(call).__name__} is no call: write task.call(...)")
-        try:
-            return call.prepare(self._broker)
-        except ChicoryError as error:
-            return error
-
-    async def _send(self, batch: Sequence[_Prepared]) -> None:
-        publications = [form for _, form in batch if isinstance(form, Publication)]
-        outcomes = iter(await self._broker.enqueue_all(publications) if publications else ())
-        for call, form in batch:
-            if isinstance(form, ChicoryError):
-                self._refuse(call, form)
-            elif isinstance(outcome := next(outcomes), ChicoryError):
-                self._refuse(call, outcome)
-            else:
-                self._answers.append(call.handle(form.task_id, outcome))
-            self._number += 1
-
-    def _refuse(self, call: Call[Any], error: ChicoryError) -> None:
-        self._answers.append(Refused(self._number, call, error))
-        if isinstance(error, BrokerConnectionError):
-            self._end = error
+    def _answer(
+        self,
+        number: int,
+        call: Call[R_co],
+        form: Form,
+        outcomes: Iterator[PublishOutcome | ChicoryError],
+    ) -> AsyncResult[R_co] | Refused:
+        if isinstance(form, ChicoryError):
+            return Refused(number, call, form)
+        outcome = next(outcomes)
+        if not isinstance(outcome, ChicoryError):
+            return call.sender.handle(form.task_id, outcome)
+        if isinstance(outcome, BrokerConnectionError):
+            self._end = outcome
+        return Refused(number, call, outcome)
 
 
 def enqueue_batches(

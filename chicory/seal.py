@@ -52,6 +52,11 @@ class Seal:
         self._key_id, self._secret = next(iter(self._secrets.items()), ("", b""))
         self._required = required and bool(self._secrets)
 
+    @property
+    def closes(self) -> bool:
+        """Whether there is a key to close messages with."""
+        return bool(self._secrets)
+
     def close(self, body: bytes) -> bytes:
         """The message, sealed where there is a key."""
         if not self._secrets:

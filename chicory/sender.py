@@ -15,7 +15,7 @@ from chicory.call import begin
 from chicory.clock import Clock
 from chicory.errors import ConfigurationError
 from chicory.options import CallOptions, TaskOptions, check_unique
-from chicory.result import AsyncResult
+from chicory.result import AsyncResult, Source
 from chicory.retry import RetryPolicy
 from chicory.signature import Signature
 from chicory.template import Template
@@ -32,10 +32,12 @@ class Sender(ABC, Generic[P, R]):
     Attributes:
         name: the task's name.
         settings: the task's settings.
+        source: where the handles of its calls find what they are asked for.
     """
 
     name: str
     settings: TaskOptions
+    source: Source
 
     def __init__(self, broker: Broker, clock: Clock, options: CallOptions) -> None:
         self._broker = broker
@@ -48,9 +50,9 @@ class Sender(ABC, Generic[P, R]):
     def signature(self) -> Signature:
         """The task's argument codec. Raises ``ConfigurationError`` for unusable annotations."""
 
-    @abstractmethod
     def result(self, task_id: str, *, duplicate: bool = False) -> AsyncResult[R]:
         """The handle of a call of this task."""
+        return AsyncResult(task_id, self.source, duplicate)
 
     async def send(self, *args: P.args, **kwargs: P.kwargs) -> str:
         """Publish a call and return its id; the call is durable when this returns.
@@ -132,22 +134,20 @@ class Sender(ABC, Generic[P, R]):
         begin(altered, self._clock.now())  # an eta beyond reason
         return Variant(self, altered, self._broker, self._clock)
 
-    def prepare(
-        self, broker: Broker, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-    ) -> Publication:
-        """What to publish for a call with these arguments.
+    def template(self, broker: Broker) -> Template:
+        """What makes the messages of its calls.
 
-        Raises as ``send``, and ``ConfigurationError`` where ``broker`` is that of another app.
+        Raises ``ConfigurationError`` where ``broker`` is that of another app, or as ``signature``.
         """
         if broker is not self._broker:
             raise ConfigurationError(f"task {self.name} is another app's: enqueue it with that one")
-        return self.publication(args, kwargs)
+        return self._template or self._make_template()
 
     def handle(self, task_id: str, outcome: PublishOutcome) -> AsyncResult[R]:
         """The handle of the call that was published as ``task_id``, or of its duplicate."""
         if type(outcome) is Duplicate and outcome.task_id != task_id:
             return self.result(outcome.task_id, duplicate=True)
-        return self.result(task_id)
+        return AsyncResult(task_id, self.source)
 
     def publication(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Publication:
         """What to publish for a call with these arguments. Raises as ``send``."""
@@ -170,6 +170,7 @@ class Variant(Sender[P, R]):
         self.name = task.name
         self.settings = task.settings
         self._task = task
+        self.source = task.source
 
     def __repr__(self) -> str:
         return f"<Task {self.name} with options>"
@@ -179,25 +180,22 @@ class Variant(Sender[P, R]):
         """The task's."""
         return self._task.signature
 
-    def result(self, task_id: str, *, duplicate: bool = False) -> AsyncResult[R]:
-        """The handle of a call of this task."""
-        return self._task.result(task_id, duplicate=duplicate)
-
 
 class Call(Generic[R_co]):
     """One call of a task, not sent yet; made by ``Task.call``.
 
     Attributes:
         name: the task's name.
+        sender: the task, perhaps with options of its own.
         args, kwargs: the arguments.
     """
 
-    __slots__ = ("_sender", "args", "kwargs")
+    __slots__ = ("args", "kwargs", "sender")
 
     def __init__(
         self, sender: Sender[..., R_co], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> None:
-        self._sender = sender
+        self.sender = sender
         self.args = args
         self.kwargs = kwargs
 
@@ -207,12 +205,9 @@ class Call(Generic[R_co]):
     @property
     def name(self) -> str:
         """The task's name."""
-        return self._sender.name
+        return self.sender.name
 
     def prepare(self, broker: Broker) -> Publication:
-        """What to publish there. Raises as ``send``, and as ``Sender.prepare``."""
-        return self._sender.prepare(broker, self.args, self.kwargs)
-
-    def handle(self, task_id: str, outcome: PublishOutcome) -> AsyncResult[R_co]:
-        """The handle of the call that was published as ``task_id``, or of its duplicate."""
-        return self._sender.handle(task_id, outcome)
+        """What to publish there. Raises as ``send``, and as ``Sender.template``."""
+        self.sender.template(broker)
+        return self.sender.publication(self.args, self.kwargs)

@@ -68,6 +68,8 @@ class Signature:
         self._variadic = any(p.kind in _VARIADIC for p in self._parameters)
         self._decoders: dict[str, Decoder[Any]] = {}
         self._args_decoders: dict[int, Decoder[Any]] = {}
+        self._sufficient: dict[int, Decoder[Any]] = {}
+        """Of as many positional arguments as need no others."""
         self._kwargs_decoders: dict[int, Decoder[Any]] = {}
         returns = hints.get("return", Any)
         self._returns = self._decoder(
@@ -90,8 +92,23 @@ class Signature:
             self._blame_unencodable(args, kwargs)
             raise self._unfit("arguments", error) from error
         if check:
-            self.decode(packed_args, packed_kwargs)
+            self._check(len(args), packed_args, packed_kwargs)
         return packed_args, packed_kwargs
+
+    def _check(self, count: int, args: bytes, kwargs: bytes) -> None:
+        """Decode arguments, ``count`` of them positional, and forget them. Raises as ``decode``."""
+        alone = kwargs is _EMPTY_MAP
+        decoder = (self._sufficient if alone else self._args_decoders).get(count)
+        rest = None if alone else self._kwargs_decoders.get(count)
+        if decoder is None or (rest is None and not alone):
+            self.decode(args, kwargs)  # for the first time
+            return
+        try:
+            decoder.decode(args)
+            if rest is not None:
+                rest.decode(kwargs)
+        except Exception as error:  # the user's types take part in it
+            raise self._misfit(error, args, kwargs) from error
 
     def _blame_unencodable(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
         """Encode one by one, for an error that does not say which argument it is about."""
@@ -121,18 +138,15 @@ class Signature:
             if self._variadic:
                 return self._decode_variadic(args, kwargs)
             count = _length(args)
-            decoder = self._args_decoders.get(count) or self._args_decoder(count)
-            values = decoder.decode(args)
-            if count >= self._required and not self._keyword_only_required and _is_empty(kwargs):
-                return values, {}
+            decoder = self._sufficient.get(count)
+            if decoder is not None and _is_empty(kwargs):
+                return decoder.decode(args), {}
+            values = self._args_decoder(count).decode(args)
             named = self._kwargs_decoder(count).decode(kwargs)
         except ChicoryError:
             raise
-        except codec.DECODE_ERRORS as error:
-            raise ValidationError(f"{self.name}: {self._explain(error)}") from error
-        except Exception as error:  # from the user's types, which take part in it
-            self._blame(args, kwargs)
-            raise ValidationError(f"{self.name}: {reason(error)}") from error
+        except Exception as error:  # the user's types take part in it
+            raise self._misfit(error, args, kwargs) from error
         return values, {
             field: value
             for field in named.__struct_fields__
@@ -161,6 +175,8 @@ class Signature:
             kinds = tuple(self._hint(p) for p in self._positional[:count])
             decoder = self._decoder(tuple[kinds] if kinds else tuple[()], "arguments")
             self._args_decoders[count] = decoder
+            if count >= self._required and not self._keyword_only_required:
+                self._sufficient[count] = decoder
         return decoder
 
     def _kwargs_decoder(self, count: int) -> Decoder[Any]:
@@ -203,6 +219,13 @@ class Signature:
                 value = self._one(parameter, parameter.name, value)
             bound.arguments[parameter.name] = value
         return bound.args, bound.kwargs
+
+    def _misfit(self, error: Exception, args: Raw | bytes, kwargs: Raw | bytes) -> ValidationError:
+        """The error that says which argument it is about. Raises it, where the user's types do."""
+        if isinstance(error, codec.DECODE_ERRORS):
+            return ValidationError(f"{self.name}: {self._explain(error)}")
+        self._blame(args, kwargs)
+        return ValidationError(f"{self.name}: {reason(error)}")
 
     def _blame(self, args: Raw | bytes, kwargs: Raw | bytes) -> None:
         """Decode one by one, for an error that does not say which argument it is about."""

@@ -17,7 +17,7 @@ from chicory.errors import ConfigurationError
 from chicory.message import new_id
 from chicory.options import Executor, TaskOptions
 from chicory.record import StoredResult
-from chicory.result import NO_BACKEND, AsyncResult, Source
+from chicory.result import NO_BACKEND, Source
 from chicory.sender import Sender
 from chicory.signature import Signature
 
@@ -56,7 +56,7 @@ class Task(Sender[P, R]):
         self.is_async = inspect.iscoroutinefunction(function)
         self.executor = _executor(self.name, function, settings.executor, is_async=self.is_async)
         ignored = f"task {self.name} stores no results: it has ignore_result=True"
-        self._source = Source(
+        self.source = Source(
             broker,
             None if settings.ignore_result else backend,
             self._read,
@@ -86,10 +86,6 @@ class Task(Sender[P, R]):
             injected, kwargs = self.signature.inject(context, args, kwargs)
             args = tuple(injected)
         return self.function(*args, **kwargs)
-
-    def result(self, task_id: str, *, duplicate: bool = False) -> AsyncResult[R]:
-        """The handle of a call of this task."""
-        return AsyncResult(task_id, self._source, duplicate)
 
     def _read(self, stored: StoredResult) -> Any:
         return self.signature.decode_result(stored.result)

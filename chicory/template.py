@@ -12,7 +12,7 @@ from chicory import codec
 from chicory import message as messages
 from chicory.broker import Broker
 from chicory.call import compose, outline
-from chicory.message import Envelope, new_id
+from chicory.message import Envelope, new_id, new_ids
 from chicory.names import check_plain
 from chicory.options import CallOptions
 from chicory.publication import level
@@ -21,6 +21,7 @@ from chicory.transport import Publication
 
 _pack_float = Struct(">Bd").pack
 _FLOAT = 0xCB
+NO_ID = "0" * 32
 _TEXT_OF_32 = b"\xd9\x20"
 """Begins an id."""
 
@@ -30,6 +31,10 @@ class Template:
 
     Where neither a moment nor a key is part of the message, two of them differ in no more than
     their ids, arguments and times: these are put between bytes that are always the same.
+
+    Attributes:
+        alike: whether that is so, and no seal is put on them either.
+        frame: the bytes of such a message that are not its arguments.
 
     Raises as ``Broker.prepare`` does.
     """
@@ -41,11 +46,15 @@ class Template:
         self._options = options
         self._broker = broker
         self._check = check
+        self._encode = signature.encode
+        self._room = broker.room
         self._priority = level(options.priority)
         check_plain(options.queue, "queue")
         self._between = (
             None if _varies(options) else _between(outline(signature.name, options, 0.0))
         )
+        self.alike = self._between is not None and self._room > 0
+        self.frame = sum(map(len, self._between or ())) + len(NO_ID) + len(_pack_float(_FLOAT, 0))
 
     def publication(
         self, args: Sequence[Any], kwargs: Mapping[str, Any], now: float
@@ -58,13 +67,45 @@ class Template:
         if self._between is None:
             message = compose(self._signature, options, args, kwargs, now, check=self._check)
             return self._broker.prepare(message, options.queue)
-        packed_args, packed_kwargs = self._signature.encode(args, kwargs, check=self._check)
+        packed_args, packed_kwargs = self._encode(args, kwargs, check=self._check)
         task_id = new_id()
         first, second, third, last = self._between
         time = _pack_float(_FLOAT, now)
         parts = first, task_id.encode(), second, packed_args, packed_kwargs, third, time, last
-        body = self._broker.enclose(b"".join(parts), self._signature.name)
+        body = self._enclosed(b"".join(parts))
         return Publication(options.queue, task_id, body, self._priority)
+
+    def pack(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> bytes:
+        """These arguments, for ``publications``. Raises as ``publication``; only if ``alike``."""
+        packed_args, packed_kwargs = self._encode(args, kwargs, check=self._check)
+        packed = packed_args + packed_kwargs
+        if self.frame + len(packed) > self._room:
+            self._enclosed(self._bodies([NO_ID], [packed], 0.0)[0])
+        return packed
+
+    def publications(self, packed: Sequence[bytes], now: float) -> list[Publication]:
+        """What to publish for calls with such arguments at the time ``now``."""
+        queue, priority, task_ids = self._options.queue, self._priority, new_ids(len(packed))
+        return [
+            Publication(queue, task_id, body, priority)
+            for task_id, body in zip(task_ids, self._bodies(task_ids, packed, now), strict=True)
+        ]
+
+    def _bodies(
+        self, task_ids: Sequence[str], packed: Sequence[bytes], now: float
+    ) -> Sequence[bytes]:
+        assert self._between is not None
+        first, second, third, last = self._between
+        rest = third + _pack_float(_FLOAT, now) + last
+        return [
+            b"".join((first, task_id.encode(), second, arguments, rest))
+            for task_id, arguments in zip(task_ids, packed, strict=True)
+        ]
+
+    def _enclosed(self, body: bytes) -> bytes:
+        if len(body) <= self._room:
+            return body
+        return self._broker.enclose(body, self._signature.name)
 
 
 def _varies(options: CallOptions) -> bool:

@@ -5,9 +5,12 @@ from typing import ClassVar
 
 import pytest
 from anyio.lowlevel import checkpoint
+from msgspec.structs import replace
 
 from chicory import BulkError, Chicory, Refused
-from chicory.bulk import MAX_BYTES, MAX_CALLS
+from chicory import message as messages
+from chicory.batch import MAX_BYTES
+from chicory.bulk import MAX_CALLS
 from chicory.errors import (
     BrokerConnectionError,
     ConfigurationError,
@@ -76,6 +79,48 @@ async def test_each_call_has_its_handle_in_the_order_given(app, task, server):
     stored = [one.task_id for one in await transport.fetch(["default"], 10_000, 0)]
     assert [handle.task_id for handle in handles] == stored
     assert server.batches == [MAX_CALLS] * 3 + [1]
+
+
+async def test_calls_of_several_kinds_stay_in_the_order_given(app, task):
+    later, once = task.options(delay=0.0), task.options(unique=str)
+    kinds = [task, task, later, once, task, app.task(name="other")(work)]
+    calls = [kinds[n % len(kinds)].call(n) for n in range(40)]
+    calls[20] = task.call("twenty")
+
+    answers = [one async for one in app.enqueue_many(calls)]
+
+    transport = (await app.broker_link.session()).transport
+    stored = await transport.fetch(["default"], 100, 0)
+    assert [one.task_id for one in stored] == [
+        one.task_id for one in answers if not isinstance(one, Refused)
+    ]
+    numbers = [messages.decode_whole(one.body).args[0] for one in stored]
+    assert numbers == [n for n in range(40) if n != 20]
+    assert [one.index for one in answers if isinstance(one, Refused)] == [20]
+
+
+async def test_a_call_is_of_the_time_at_which_its_batch_is_sent(app, task, clock):
+    def calls():
+        yield task.call(0)
+        clock.advance(5)
+        yield task.call(1)
+
+    begin = clock.now()
+    await app.enqueue_many(calls())
+
+    transport = (await app.broker_link.session()).transport
+    stored = await transport.fetch(["default"], 2, 0)
+    assert [messages.decode(one.body).enqueued_at - begin for one in stored] == [5, 5]
+
+
+@pytest.mark.parametrize("bulk", [1, 7, 1_000])
+async def test_a_batch_is_as_large_as_the_transport_likes_it(app, task, server, monkeypatch, bulk):
+    monkeypatch.setattr(Server, "abilities", replace(Server.abilities, bulk=bulk))
+
+    handles = await app.enqueue_many(task.call(n) for n in range(20))
+
+    assert len(handles) == await count(app) == 20
+    assert server.batches == [bulk] * (20 // bulk) + [20 % bulk] * (20 % bulk > 0)
 
 
 async def test_nothing_is_nothing(app, server):

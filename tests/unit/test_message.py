@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from chicory import message as messages
 from chicory.errors import MessageError, MessageVersionError
-from chicory.message import Envelope, TaskMessage, new_id
+from chicory.message import Envelope, TaskMessage, new_id, new_ids
 
 PAGE = Path(__file__).parents[2] / "docs" / "wire-format.md"
 ADD = TaskMessage(id="a1", name="tasks.add", args=[2, 3], priority=1)
@@ -254,6 +254,27 @@ def test_a_forked_child_draws_random_bits_of_its_own():
 
     first, second = done.stdout.split()
     assert first != second
+
+
+@pytest.mark.parametrize("number", [1, 2, 1_024])
+def test_ids_drawn_together_are_unique_and_in_order(number):
+    first, second = new_ids(number), new_ids(number)
+
+    assert len(first) == len(second) == number
+    assert len({*first, *second}) == 2 * number
+    assert first == sorted(first)
+    assert second == sorted(second)
+
+
+@pytest.mark.parametrize("drawn", [0, 2**64 - 1])
+@pytest.mark.parametrize("number", [1, 3, 4_096])
+def test_the_bounds_of_what_is_drawn_are_ids_too(monkeypatch, drawn, number):
+    monkeypatch.setattr("chicory.message._random", lambda: drawn)
+
+    made = new_ids(number)
+
+    assert len(set(made)) == number
+    assert all(re.fullmatch(r"[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", one) for one in made)
 
 
 def test_ids_are_uuids_of_version_7():

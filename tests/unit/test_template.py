@@ -60,6 +60,37 @@ def test_the_bytes_are_those_of_the_call_alone(options, name, args, kwargs, now)
     assert made.unique == alone.unique
 
 
+@given(
+    options(),
+    st.lists(st.tuples(st.integers(-9, 9), st.text(max_size=300)), min_size=1, max_size=5),
+    st.fixed_dictionaries({}, optional={"c": st.floats(allow_nan=False)}),
+    st.floats(1.0, 1e10),
+)
+def test_the_bytes_of_calls_made_together_are_those_of_each_alone(options, calls, kwargs, now):
+    options = replace(options, delay=None, expires=None, unique=None)
+    made = template(options)
+
+    publications = made.publications([made.pack(args, kwargs) for args in calls], now)
+
+    assert made.alike
+    for args, publication in zip(calls, publications, strict=True):
+        alone = compose(Signature("add", add), options, args, kwargs, now, check=True)
+        alone = replace(alone, id=publication.task_id)
+        assert publication.body == messages.encode(alone)
+        assert len(publication.body) == made.frame + len(made.pack(args, kwargs))
+        assert (publication.queue, publication.priority) == (options.queue, options.priority)
+
+
+def test_what_is_too_large_is_refused_when_it_is_packed():
+    made = template(CallOptions(), max_message_size=300)
+    fits = "x" * 100
+    fits += "x" * (300 - made.frame - len(made.pack((1, fits), {})))
+
+    assert len(made.publications([made.pack((1, fits), {})], NOW)[0].body) == 300
+    with pytest.raises(MessageTooLargeError, match="'add' has 301 bytes"):
+        made.pack((1, fits + "x"), {})
+
+
 def test_each_call_has_an_id_of_its_own():
     made = template(CallOptions())
 
@@ -91,6 +122,7 @@ def test_a_signed_message_is_signed_whole():
     app = Chicory("memory://", config=ChicoryConfig(signing_keys="a:" + "s" * 32))
     made = Template(Signature("add", add), CallOptions(), app.broker, check=True)
 
+    assert not made.alike
     body = made.publication((1,), {}, NOW).body
 
     assert messages.decode(app.seal.open(body)).name == "add"

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from operator import attrgetter
 
 from msgspec import json
 
 from chicory.transport import Accepted, Duplicate, Publication, PublishOutcome, Unique
+from chicory_sqlite.packing import are_ids, pack
 from chicory_sqlite.session import Session
 from chicory_sqlite.statements import load
 
 _SQL = load("messages")
 _ACCEPTED = Accepted()
+_FEW = 16
+"""Messages that are not worth packing."""
+_UNIQUE = attrgetter("unique")
+_KIND = attrgetter("queue", "priority", "not_before")
 
 Row = tuple[int, int, int, int, int, float, str, str | None, bytes]
 
@@ -22,13 +28,13 @@ def publish(session: Session, publications: Sequence[Publication]) -> Sequence[P
     if not publications:
         return []
     first = session.allocate(len(publications))
-    numbered = list(enumerate(publications, first))
     outcomes: list[PublishOutcome] = []
-    for unique, run in groupby(numbered, key=lambda pair: pair[1].unique):
+    for unique, run in groupby(publications, key=_UNIQUE):
+        seq = first + len(outcomes)
         if unique is None:
-            outcomes += _publish_plain(session, list(run))
+            outcomes += _publish_plain(session, seq, list(run))
         else:
-            outcomes += [_publish_unique(session, unique, *pair) for pair in run]
+            outcomes += [_publish_unique(session, unique, *pair) for pair in enumerate(run, seq)]
     session.roused = True
     return outcomes
 
@@ -59,25 +65,30 @@ def release_keys(session: Session, held: Sequence[tuple[str, str]]) -> None:
 
 
 def _publish_plain(
-    session: Session, numbered: Sequence[tuple[int, Publication]]
+    session: Session, first: int, publications: Sequence[Publication]
 ) -> Sequence[PublishOutcome]:
-    if _insert(session, numbered) == len(numbered):
-        return [_ACCEPTED] * len(numbered)
-    span = (numbered[0][0], numbered[-1][0])
+    if _insert(session, first, publications) == len(publications):
+        return [_ACCEPTED] * len(publications)
+    span = (first, first + len(publications) - 1)
     stored = json.decode(session.value(_SQL["inserted"], span), type=frozenset[int])
     return [
         _ACCEPTED if seq in stored else Duplicate(publication.task_id)
-        for seq, publication in numbered
+        for seq, publication in enumerate(publications, first)
     ]
 
 
-def _insert(session: Session, numbered: Sequence[tuple[int, Publication]]) -> int:
+def _insert(session: Session, first: int, publications: Sequence[Publication]) -> int:
     """Store them; how many were. Calls of one task, as most are, are alike."""
-    kinds = {(each.queue, each.priority, each.not_before) for _, each in numbered}
-    if len(kinds) > 1:
-        return session.insert(_SQL["insert"], [row(session, *pair, None) for pair in numbered])
-    rows = [(seq, each.task_id, each.body) for seq, each in numbered]
-    return session.insert(_SQL["insert_alike"], rows, _standing(session, numbered[0][1]))
+    if len(set(map(_KIND, publications))) > 1:
+        rows = [row(session, *pair, None) for pair in enumerate(publications, first)]
+        return session.insert(_SQL["insert"], rows)
+    common = _standing(session, publications[0])
+    task_ids = [each.task_id for each in publications]
+    if len(task_ids) >= _FEW and are_ids(task_ids):
+        packed = pack(task_ids, [each.body for each in publications])
+        return session.run(_SQL["insert_packed"], (*packed, first, *common))
+    own = [(seq, each.task_id, each.body) for seq, each in enumerate(publications, first)]
+    return session.insert(_SQL["insert_alike"], own, common)
 
 
 def _publish_unique(

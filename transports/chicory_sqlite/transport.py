@@ -44,7 +44,7 @@ _PING_TIMEOUT = 5.0
 class SQLiteTransport:
     """Queues in one SQLite file, shared by the processes of one machine."""
 
-    abilities: Abilities = Abilities(shared=False, cross_process=True, durable=True)
+    abilities: Abilities = Abilities(shared=False, cross_process=True, durable=True, bulk=1024)
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
