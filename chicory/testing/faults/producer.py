@@ -1,12 +1,13 @@
 """A producer of a run: ``python -m chicory.testing.faults.producer URL LEDGER BACKEND SEED``.
 
 It reads from its standard input how many calls it may have enqueued by now, one number a line,
-and ends when that is closed.
+and ends when that is closed. It can be made to die by ``CHICORY_FAULTS_TRAP`` (see ``tap.Trap``).
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -23,6 +24,7 @@ from chicory.sender import Sender
 from chicory.signal import Signal
 from chicory.testing.faults.kinds import Kind, draw
 from chicory.testing.faults.ledger import Event, Note, Pen
+from chicory.testing.faults.tap import ENQUEUEING, Trap
 from chicory.testing.faults.tasks import DELAY, make_app
 from chicory.transport import Accepted, Cancelled, PublishOutcome
 
@@ -56,20 +58,34 @@ class Allowance:
             await self._signal.wait(seen)
 
 
-async def produce(app: Chicory, pen: Pen, allowance: Allowance, chance: Random) -> None:
+async def produce(app: Chicory, pen: Pen, trap: Trap, allowance: Allowance, chance: Random) -> None:
     """Enqueue calls as long as there may be more."""
     count = 0
+    await _connect(app)
     async with app:
         while more := await allowance.beyond(count):
             kinds = draw(chance, min(more, BATCH))
             count += len(kinds)
-            await enqueue(app, pen, kinds, chance)
+            await enqueue(app, pen, trap, kinds, chance)
 
 
-async def enqueue(app: Chicory, pen: Pen, kinds: Sequence[Kind], chance: Random) -> None:
+async def _connect(app: Chicory) -> None:
+    while True:
+        try:
+            await app.connect()
+        except BrokerConnectionError:
+            await anyio.sleep(PAUSE)
+        else:
+            return
+
+
+async def enqueue(
+    app: Chicory, pen: Pen, trap: Trap, kinds: Sequence[Kind], chance: Random
+) -> None:
     """Enqueue calls of these kinds; what is not answered for is not sent again."""
     calls = [(kind, _sender(app, kind, chance).call().prepare(app.broker)) for kind in kinds]
     pen.notes(Note(Event.ABOUT, call.task_id, detail=kind) for kind, call in calls)
+    trap.at(ENQUEUEING)
     answers = await app.broker.enqueue_all([call for _, call in calls])
     pen.notes(
         Note(_event(answer), call.task_id) for (_, call), answer in zip(calls, answers, strict=True)
@@ -111,7 +127,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(process)d %(relativeCreated)d %(message)s")
     app = make_app(url)
     with Pen(Path(ledger)) as pen:
-        anyio.run(produce, app, pen, Allowance(), Random(seed), backend=backend)
+        trap = Trap(pen, os.environ.get("CHICORY_FAULTS_TRAP", ""))
+        anyio.run(produce, app, pen, trap, Allowance(), Random(seed), backend=backend)
 
 
 if __name__ == "__main__":

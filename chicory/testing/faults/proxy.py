@@ -6,13 +6,16 @@ import math
 import random
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Self
+from typing import Self, TypeAlias
 
 _CHUNK = 1 << 16
+_Pair: TypeAlias = tuple[socket.socket, socket.socket]
+"""The connection of a client, and the one to the server that it is passed on to."""
 
 
 class Proxy:
@@ -28,10 +31,11 @@ class Proxy:
         self._target = target
         self._tls = tls
         self._lock = threading.Lock()
-        self._pairs: set[tuple[socket.socket, socket.socket]] = set()
+        self._pairs: set[_Pair] = set()
         self._is_lost: Callable[[bytes], bool] = lambda _answer: False
         self._hear: Callable[[bytes], object] = lambda _request: None
-        self._torn = False
+        self._tears: bool | None = None
+        self._reset: set[socket.socket] = set()
         self._delay = 0.0
         self._rate = math.inf
         self._passing = threading.Event()
@@ -69,9 +73,9 @@ class Proxy:
         """Pass on that many bytes a second in each direction of a connection."""
         self._rate = rate
 
-    def tear(self) -> None:
-        """Break one connection in the middle of an answer."""
-        self._torn = True
+    def tear(self, *, reset: bool = False) -> None:
+        """Break one connection in the middle of an answer: close it, or reset it (RST)."""
+        self._tears = reset
 
     def freeze(self) -> None:
         """Pass nothing on, and say nothing of it."""
@@ -91,7 +95,7 @@ class Proxy:
         with self._lock:
             pairs = list(self._pairs)
         for pair in pairs:
-            _close(*pair)
+            self._close(pair)
 
     def __enter__(self) -> Self:
         return self
@@ -132,6 +136,7 @@ class Proxy:
         upward.join()
         with self._lock:
             self._pairs.discard(pair)
+            self._reset.discard(near)
         near.close()
         far.close()
 
@@ -139,7 +144,7 @@ class Proxy:
         self,
         source: socket.socket,
         sink: socket.socket,
-        pair: tuple[socket.socket, socket.socket],
+        pair: _Pair,
         *,
         may_lose: bool = False,
     ) -> None:
@@ -150,24 +155,35 @@ class Proxy:
                 elif self._is_lost(data):
                     self.drops += 1
                     break
-                elif self._torn:
-                    self._torn = False
+                elif self._tears is not None:
                     sink.sendall(data[: len(data) // 2])
+                    self._tear(sink)
                     break
                 self._passing.wait()
                 if may_lose:
                     self._answering.wait()
                 self._hold_back(len(data))
                 sink.sendall(data)
-        _close(*pair)
+        self._close(pair)
+
+    def _tear(self, near: socket.socket) -> None:
+        resets, self._tears = self._tears, None
+        if resets:
+            # closed with nothing to linger for, it is reset; but only if it was not shut down
+            near.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with self._lock:
+                self._reset.add(near)
+
+    def _close(self, pair: _Pair) -> None:
+        near, far = pair
+        with suppress(OSError):
+            far.shutdown(socket.SHUT_RDWR)
+        with self._lock:
+            how = socket.SHUT_RD if near in self._reset else socket.SHUT_RDWR
+        with suppress(OSError):
+            near.shutdown(how)
 
     def _hold_back(self, size: int) -> None:
         seconds = self._delay + size / self._rate
         if seconds:
             time.sleep(seconds)
-
-
-def _close(*sockets: socket.socket) -> None:
-    for each in sockets:
-        with suppress(OSError):
-            each.shutdown(socket.SHUT_RDWR)

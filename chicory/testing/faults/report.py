@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from chicory.testing.faults.case import Broken
 from chicory.testing.faults.run import Outcome
-from chicory.testing.faults.verdict import Broken
 
 SHOWN = 20
 """Breaches that are told one by one."""
@@ -25,7 +25,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
         f"lost: {finding.counted(Broken.LOST)}   "
         f"two outcomes: {finding.counted(Broken.OUTCOMES)}   "
         f"executions repeated for a reason: {finding.excused}, without: "
-        f"{finding.counted(Broken.REPEATED)}   destroyed by an operator: {finding.forgiven}"
+        f"{finding.counted(Broken.REPEATED)}   destroyed by an operator: {finding.forgiven}   "
+        f"forgotten by a broker that died: {finding.forgotten}"
     )
     if figures.calm:
         p50, p99 = figures.rescued_within(0.5), figures.rescued_within(0.99)

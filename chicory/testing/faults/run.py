@@ -13,12 +13,13 @@ from msgspec import Struct
 from chicory import record
 from chicory.errors import ChicoryError
 from chicory.states import TaskState
+from chicory.testing.faults.case import Terms
 from chicory.testing.faults.catalogue import Fault, Maker, makers, schedule
 from chicory.testing.faults.figures import Figures, measure
 from chicory.testing.faults.ledger import Event
-from chicory.testing.faults.scene import GLANCE, Process, RunError, Scene
+from chicory.testing.faults.scene import GLANCE, RunError, Scene
 from chicory.testing.faults.stage import Stage
-from chicory.testing.faults.verdict import Finding, Left, Terms, judge
+from chicory.testing.faults.verdict import Finding, Left, judge
 from chicory.transport import DEFAULT_LEASE, Counts, Transport
 
 AHEAD = 1500
@@ -100,7 +101,7 @@ async def run(stage: Stage, folder: Path, plan: Plan) -> Outcome:
             troubles.append(str(error))
         scene.catch_up()
     troubles += scene.failures
-    terms = Terms(plan.lease, plan.max_crashes, stage.forgets_leases)
+    terms = Terms(plan.lease, plan.max_crashes, stage.forgets_leases, stage.forgets)
     finding = judge(scene.entries, left, terms)
     return Outcome(finding, measure(scene.entries, plan.max_crashes), troubles)
 
@@ -142,27 +143,24 @@ class _Course:
         """From the first call to the end of the last one."""
         for _ in range(self._plan.workers):
             self._scene.start_worker()
-        producers = [
+        for number in range(self._plan.producers):
             self._scene.start_producer(f"{self._plan.seed}-{number}")
-            for number in range(self._plan.producers)
-        ]
+        await self._scene.until(
+            lambda: len(self._scene.ready) >= self._plan.workers, PATIENCE, "workers do not start"
+        )
         async with create_task_group() as group:
-            group.start_soon(self._produce, producers)
+            group.start_soon(self._produce)
             await self._disturb()
         await self._drain()
 
-    async def _produce(self, producers: Sequence[Process]) -> None:
-        allowed = 0
-        while allowed < self._plan.tasks or self._done < len(self._faults):
-            allowed = min(self._limit(), len(self._scene.over) + AHEAD)
-            for producer in producers:
-                self._scene.allow(producer, allowed // len(producers))
+    async def _produce(self) -> None:
+        while self._scene.offered < self._plan.tasks or self._done < len(self._faults):
+            self._scene.allow(min(self._limit(), len(self._scene.over) + AHEAD))
+            if not self._scene.producers:
+                raise RunError("the producers have ended by themselves: see processes.log")
             await anyio.sleep(GLANCE)
-        for producer in producers:
-            self._scene.end_producer(producer)
-        await self._scene.until(
-            lambda: not any(one.runs for one in producers), PATIENCE, "producers do not end"
-        )
+        self._scene.end_producers()
+        await self._scene.until(lambda: not self._scene.producers, PATIENCE, "producers do not end")
 
     def _limit(self) -> int:
         """How many calls there may be by now: some are kept for each fault that is to come.

@@ -9,7 +9,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
@@ -22,6 +22,7 @@ from chicory.config import ChicoryConfig
 from chicory.signal import Signal
 from chicory.testing.faults.kinds import Kind
 from chicory.testing.faults.ledger import DEAD, DONE, Entry, Event, Note, Pen, Reader
+from chicory.testing.faults.process import Process
 from chicory.testing.faults.proxy import Proxy
 from chicory.testing.faults.stage import Stage
 from chicory.testing.faults.tasks import make_app
@@ -38,35 +39,6 @@ class RunError(Exception):
     """The run itself cannot go on; the text says why."""
 
 
-class Process:
-    """A producer or worker.
-
-    Attributes:
-        pid: its id.
-        kind: ``worker`` or ``producer``.
-        spare: it is not replaced where it ends.
-    """
-
-    def __init__(self, kind: str, popen: subprocess.Popen[bytes], *, spare: bool) -> None:
-        self.kind = kind
-        self.pid = popen.pid
-        self.spare = spare
-        self.popen = popen
-
-    @property
-    def runs(self) -> bool:
-        """Whether it has not ended."""
-        return self.popen.poll() is None
-
-    def close(self) -> None:
-        """End it, where it has not ended."""
-        self.popen.kill()
-        self.popen.wait()
-        assert self.popen.stdin is not None
-        with suppress(BrokenPipeError):
-            self.popen.stdin.close()
-
-
 class Scene:
     """What faults are done to.
 
@@ -75,7 +47,8 @@ class Scene:
         proxy: what workers reach it through, where it is a server.
         lease: seconds.
         app: for the run's own questions; not through the proxy.
-        workers: those that were started and are not known to have ended.
+        workers, producers: those that were started and are not known to have ended.
+        offers: calls that were to be enqueued, by the process that was to do it.
         kinds: calls that were to be enqueued, by kind.
         keeps: whether all entries of the ledger are kept; for millions of calls they are too many.
         over: the calls that have come to their end, as far as the ledger tells.
@@ -99,6 +72,7 @@ class Scene:
         self.workers: list[Process] = []
         self.producers: list[Process] = []
         self.kinds: Counter[str] = Counter()
+        self.offers: Counter[int] = Counter()
         self.keeps = True
         self.over: set[str] = set()
         self.ready: set[int] = set()
@@ -140,7 +114,7 @@ class Scene:
             process.close()
         if self.proxy is not None:
             self.proxy.__exit__()
-        self.stage.kill()
+        self.stage.close()
         self._reader.close()
         self.pen.close()
         self._log.close()
@@ -155,9 +129,9 @@ class Scene:
         self.workers.append(worker)
         return worker
 
-    def start_producer(self, seed: str) -> Process:
+    def start_producer(self, seed: str, environment: Mapping[str, str] | None = None) -> Process:
         """Start a producer, which may produce nothing yet."""
-        producer = self._start("producer", [seed], {}, spare=True)
+        producer = self._start("producer", [seed], environment or {}, spare=True)
         self.producers.append(producer)
         return producer
 
@@ -174,21 +148,18 @@ class Scene:
             stdout=self._log,
             stderr=self._log,
         )
-        return Process(kind, popen, spare=spare)
+        return Process(popen, spare=spare)
 
-    def allow(self, producer: Process, total: int) -> None:
-        """Let a producer enqueue that many calls, all in all."""
-        assert producer.popen.stdin is not None
-        try:
-            producer.popen.stdin.write(b"%d\n" % total)
-            producer.popen.stdin.flush()
-        except BrokenPipeError as error:
-            raise RunError("a producer has ended by itself: see processes.log") from error
+    def allow(self, total: int) -> None:
+        """Let producers enqueue that many calls, all in all."""
+        rest = max(0, total - self.offered)
+        for producer in self.producers:
+            producer.tell(str(self.offers[producer.pid] + -(-rest // len(self.producers))))
 
-    def end_producer(self, producer: Process) -> None:
-        """Have a producer end once it has enqueued what it may."""
-        assert producer.popen.stdin is not None
-        producer.popen.stdin.close()
+    def end_producers(self) -> None:
+        """Have producers end once they have enqueued what they may."""
+        for producer in self.producers:
+            producer.hang_up()
 
     def some_worker(self, chance: Random) -> Process:
         """One of those that run."""
@@ -284,6 +255,7 @@ class Scene:
         for entry in entries:
             if entry.event is Event.ABOUT:
                 self.kinds[entry.detail] += 1
+                self.offers[entry.pid] += 1
             elif entry.event is Event.REMOVED or (
                 entry.event is Event.SETTLED and entry.detail.partition(":")[0] in {DONE, DEAD}
             ):
@@ -292,19 +264,25 @@ class Scene:
                 self.ready.add(entry.pid)
         if self.keeps:
             self.entries += entries
-        gone = [worker for worker in self.workers if not worker.runs]
-        for worker in gone:
+        for worker in [worker for worker in self.workers if not worker.runs]:
             self._bury(worker)
+        for producer in [producer for producer in self.producers if not producer.runs]:
+            self.producers.remove(producer)
+            self._close_ended(producer, "producer", {-signal.SIGKILL, 0})
         self._signal.notify()
 
     def _bury(self, worker: Process) -> None:
         self.workers.remove(worker)
-        code = worker.popen.returncode
-        worker.close()
-        if code not in {-signal.SIGKILL, 0} or (code == 0 and not (self.stopping or worker.spare)):
-            self.failures.append(f"worker {worker.pid} ended with code {code}")
-        if not worker.spare and not self.stopping:
+        may_end = self.stopping or worker.spare
+        self._close_ended(worker, "worker", {-signal.SIGKILL, 0 if may_end else -signal.SIGKILL})
+        if not may_end:
             self.start_worker()
+
+    def _close_ended(self, process: Process, kind: str, codes: set[int]) -> None:
+        code = process.popen.returncode
+        process.close()
+        if code not in codes:
+            self.failures.append(f"{kind} {process.pid} ended with code {code}")
 
     async def leave(self, seconds: float) -> None:
         """Have the workers stop by themselves."""

@@ -29,6 +29,10 @@ STEPS = ("fetched", "started", "effect", "settling", "settled")
 """Where a worker can be made to die: at its first notice of a step, or while it is under way."""
 
 
+ENQUEUEING = "enqueueing"
+"""Where a producer can be made to die: when it is about to enqueue calls, or while it does."""
+
+
 class Trap:
     """Kills this process when it comes to a step for the nth time.
 

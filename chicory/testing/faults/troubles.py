@@ -32,7 +32,7 @@ class Troubles:
         deaths: when a process was killed, by its id.
         pauses: when it stood still, by its id; also for want of a processor.
         outages: when workers could not reach the broker.
-        kills: when the broker was killed.
+        kills: when the broker, or a part of it, was killed, until it could be used again.
         wipes: when an operator destroyed what the broker held, from his order to its effect.
     """
 
@@ -40,7 +40,7 @@ class Troubles:
         self.deaths: dict[int, float] = {}
         self.pauses: defaultdict[int, list[Span]] = defaultdict(list)
         self.outages: list[Span] = []
-        self.kills: list[float] = []
+        self.kills: list[Span] = []
         self.wipes: list[float] = []
         for entry in entries:
             match entry.event:
@@ -55,9 +55,10 @@ class Troubles:
                 case Event.AWAY:
                     self.outages.append(Span(entry.at, inf))
                     if entry.detail == KILLED:
-                        self.kills.append(entry.at)
+                        self.kills.append(Span(entry.at, inf))
                 case Event.BACK:
                     _end(self.outages, entry.at)
+                    _end(self.kills, entry.at)
                 case Event.WIPED:
                     self.wipes.append(entry.at)
                 case _:
@@ -77,7 +78,11 @@ class Troubles:
 
     def killed(self, begin: float, end: float) -> bool:
         """Whether the broker was killed in between."""
-        return any(begin <= at <= end for at in self.kills)
+        return any(begin <= span.begin <= end for span in self.kills)
+
+    def may_be_forgotten(self, at: float, seconds: float) -> bool:
+        """Whether a broker was killed at most so many seconds after it, or had been just then."""
+        return any(span.begin - seconds <= at <= span.end for span in self.kills)
 
     def interrupted(self, begin: float, end: float) -> int:
         """How often the broker went away in between."""

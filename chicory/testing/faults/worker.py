@@ -21,6 +21,7 @@ import anyio
 
 from chicory import Worker
 from chicory.clock import SystemClock
+from chicory.errors import BrokerConnectionError
 from chicory.testing.faults.ledger import Event, Pen
 from chicory.testing.faults.tap import Tap, Trap
 from chicory.testing.faults.tasks import make_app
@@ -30,6 +31,8 @@ MEMORY = 6 << 30  # threads reserve much and use little
 """Bytes of address space beyond those of a worker that has begun; it is refused more."""
 
 
+PAUSE = 0.1
+"""Seconds to wait where the broker cannot be reached at the start."""
 PULSE, STALL = 0.1, 0.4
 """Seconds between two beats of a thread that does nothing; and for how late a stall is noted."""
 
@@ -80,11 +83,15 @@ def main() -> None:
         def set_clock(*_: object) -> None:
             clock.ahead += step
 
+        def leave(*_: object) -> None:
+            sys.exit(0)
+
         def say(event: Event, key: str, attempt: int) -> None:
             pen.note(event, key, attempt)
             trap.at(event.value)
 
         signal.signal(signal.SIGUSR1, set_clock)
+        signal.signal(signal.SIGTERM, leave)  # until the worker has its own
         app = make_app(url, say, clock=clock)
         link = app.broker_link
         link.exchange(cast("Transport", Tap(link.template, pen, trap)), clock)
@@ -92,7 +99,12 @@ def main() -> None:
 
         async def run() -> None:
             async with anyio.create_task_group() as group:
-                await group.start(worker.run)
+                while True:  # as a supervisor does, where the broker is away just now
+                    try:
+                        await group.start(worker.run)
+                        break
+                    except BrokerConnectionError:
+                        await anyio.sleep(PAUSE)
                 _limit_memory()
                 pen.note(Event.READY)
 

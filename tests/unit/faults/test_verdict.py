@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from chicory.states import TaskState
+from chicory.testing.faults.case import Broken, Terms
 from chicory.testing.faults.kinds import ENDS, Kind
 from chicory.testing.faults.ledger import Entry, Event
-from chicory.testing.faults.verdict import Broken, Finding, Left, Terms, judge
+from chicory.testing.faults.verdict import Finding, Left, judge
 
 TERMS = Terms(lease=8.0, max_crashes=3)
 ONE, TWO = 101, 102
@@ -254,6 +255,42 @@ def test_a_broker_that_was_killed_may_have_forgotten_a_lease_where_it_says_so():
     assert [breach.promise for breach in strict.breaches] == [Broken.REPEATED]
     assert forgetful.breaches == []
     assert forgetful.excused == 1
+
+
+@pytest.mark.parametrize(
+    ("story", "broken"),
+    [
+        (Story().enqueued(), Broken.LOST),
+        (a_story().ended(), Broken.LOST),
+        (a_story().ended().begun(TWO).ended(TWO).stored(), Broken.OUTCOMES),
+        (
+            Story().enqueued(Kind.CANCELLED).tell(Event.REMOVED, PRODUCER, key=KEY).begun().ended(),
+            Broken.CANCELLED,
+        ),
+    ],
+)
+def test_a_broker_that_died_may_have_forgotten_its_last_moments_and_no_more(story, broken):
+    story.tell(Event.AWAY, detail="killed").tell(Event.BACK)
+    if broken is not Broken.LOST:
+        story.stored()
+    left = Left(story.outcomes)
+
+    strict = judge(story.entries, left, TERMS)
+    longer_ago = judge(story.entries, left, replace(TERMS, forgets=0.5))
+    forgetful = judge(story.entries, left, replace(TERMS, forgets=100.0))
+
+    assert broken in {breach.promise for breach in strict.breaches}
+    assert (longer_ago.breaches, longer_ago.forgotten) == (strict.breaches, 0)
+    assert (forgetful.breaches, forgetful.forgotten) == ([], 1)
+
+
+def test_no_death_of_a_broker_excuses_what_was_settled_but_never_begun():
+    story = Story().enqueued().tell(Event.AWAY, detail="killed").tell(Event.BACK).stored()
+    story.tell(Event.SETTLING, ONE, "done", key=KEY)
+
+    found = judge(story.entries, Left(story.outcomes), replace(TERMS, forgets=100.0))
+
+    assert [breach.promise for breach in found.breaches] == [Broken.EFFECT]
 
 
 def test_what_a_worker_was_handed_before_it_was_stopped_it_may_begin_when_all_is_over():

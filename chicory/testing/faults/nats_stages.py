@@ -1,0 +1,226 @@
+"""NATS, under faults."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio import to_thread
+
+from chicory.testing.faults.disk import Disk
+from chicory.testing.faults.servers import PATIENCE, Server, free_port, program
+from chicory.testing.faults.stage import Death, Harm, Stage
+
+SQUEEZE = 1.0
+"""Seconds for which a disk has no room."""
+_STREAM = "STREAM.INFO.CHICORY_chicory"
+_GLANCE = 0.05
+_TIMEOUT = 3.0
+"""Seconds; where nobody leads, nobody answers."""
+
+
+def server(folder: Path, port: int, more: str = "") -> Server:
+    """A nats-server that keeps its data in a folder."""
+    settings = folder / "server.conf"
+    settings.write_text(
+        f'listen: "127.0.0.1:{port}"\nmax_payload: 8388608\n'
+        f"jetstream {{ store_dir: {json.dumps(str(folder / 'store'))} }}\n{more}"
+    )
+    return Server([program("nats-server"), "-c", str(settings)], folder, port, (b"", b"INFO"))
+
+
+def ask(port: int, request: str) -> dict[str, Any]:
+    """What JetStream's API answers."""
+    subject = f"$JS.API.{request}"
+    with socket.create_connection(("127.0.0.1", port), timeout=_TIMEOUT) as line:
+        line.sendall(
+            b'CONNECT {"verbose":false}\r\nSUB answers 1\r\n'
+            + f"PUB {subject} answers 0\r\n\r\n".encode()
+        )
+        with line.makefile("rb") as lines:
+            for said in lines:
+                if said.startswith(b"MSG "):
+                    return json.loads(lines.read(int(said.split()[-1])))
+    raise RuntimeError(f"{subject}: no answer")
+
+
+class NatsStage(Stage):
+    """A nats-server with file storage, which writes down later whom it has delivered what."""
+
+    forgets_leases = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.port = free_port()
+        self._server: Server | None = None
+
+    def url(self, port: int | None) -> str:
+        """The server, or its proxy."""
+        return f"nats://127.0.0.1:{port or self.port}"
+
+    def start(self) -> None:
+        """Start the server."""
+        self._server = self._server or server(self.folder, self.port or 0)
+        self._server.start()
+
+    def kill(self) -> None:
+        """Kill the server."""
+        if self._server is not None:
+            self._server.kill()
+
+    def wipes(self) -> Mapping[str, Harm]:
+        """What destroys calls, or leases."""
+        return {
+            "stream purged": partial(self._to_each_stream, "PURGE"),
+            "stream deleted": partial(self._to_each_stream, "DELETE"),
+            "consumers deleted": self._delete_consumers,
+        }
+
+    async def _to_each_stream(self, verb: str) -> None:
+        for stream in await self._names("STREAM.NAMES", "streams"):
+            await to_thread.run_sync(self._ask, f"STREAM.{verb}.{stream}")
+
+    async def _delete_consumers(self) -> None:
+        for stream in await self._names("STREAM.NAMES", "streams"):
+            for consumer in await self._names(f"CONSUMER.NAMES.{stream}", "consumers"):
+                await to_thread.run_sync(self._ask, f"CONSUMER.DELETE.{stream}.{consumer}")
+
+    async def _names(self, request: str, field: str) -> Sequence[str]:
+        answer = await to_thread.run_sync(self._ask, request)
+        return answer.get(field) or []
+
+    def _ask(self, request: str) -> dict[str, Any]:
+        return ask(self.port or 0, request)
+
+
+class NatsDiskStage(NatsStage):
+    """One server with a small disk of its own, which fills up: JetStream stops, and is restarted.
+
+    It needs root, and Linux.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._disk = Disk(folder)
+
+    def start(self) -> None:
+        """Start the server on its disk."""
+        self._disk.mount()
+        super().start()
+
+    def close(self) -> None:
+        """Kill the server, and unmount its disk."""
+        super().close()
+        self._disk.unmount()
+
+    def deaths(self) -> Mapping[str, Death]:
+        """A disk that is full."""
+        return {"disk full": Death(self._fill)}
+
+    async def _fill(self) -> None:
+        try:
+            await to_thread.run_sync(self._disk.fill)
+            await anyio.sleep(SQUEEZE)
+        finally:
+            self._disk.empty()
+        await to_thread.run_sync(self.kill)
+        await to_thread.run_sync(self.start)
+
+
+class NatsClusterStage(Stage):
+    """Three servers, each with a copy of the stream."""
+
+    forgets_leases = True
+
+    def __init__(self, folder: Path, size: int = 3) -> None:
+        super().__init__(folder)
+        self._ports = [free_port() for _ in range(size)]
+        own = [free_port() for _ in range(size)]
+        routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in own)
+        self._servers: list[Server] = []
+        for number, port in enumerate(self._ports):
+            home = folder / str(number)
+            home.mkdir()
+            more = (
+                f"server_name: n{number}\n"
+                f'cluster {{ name: c, listen: "127.0.0.1:{own[number]}", routes: [{routes}] }}\n'
+            )
+            self._servers.append(server(home, port, more))
+        self._dead = 0
+
+    def url(self, port: int | None) -> str:
+        """All of them."""
+        assert port is None
+        hosts = ",".join(f"127.0.0.1:{each}" for each in self._ports)
+        return f"nats://{hosts}?replicas={len(self._ports)}"
+
+    def start(self) -> None:
+        """Start them, and return when they have a leader."""
+        for each in self._servers:
+            each.start()
+        _await(self._answers, "the servers have no leader")
+
+    def kill(self) -> None:
+        """Kill them."""
+        for each in self._servers:
+            each.kill()
+
+    def deaths(self) -> Mapping[str, Death]:
+        """That of the server that leads the stream, or of one that follows."""
+        return {
+            "leader killed": Death(partial(self._strike, 0), self._mend),
+            "follower killed": Death(partial(self._strike, 1), self._mend),
+        }
+
+    async def _strike(self, after: int) -> None:
+        await to_thread.run_sync(self._kill_one, after)
+
+    async def _mend(self) -> None:
+        await to_thread.run_sync(self._rejoin)
+
+    def _kill_one(self, after: int) -> None:
+        leader = int(self._leader(self._ports[0])[1:])
+        self._dead = (leader + after) % len(self._servers)
+        self._servers[self._dead].kill()
+        alive, gone = self._ports[self._dead - 1], f"n{self._dead}"
+        _await(lambda: self._leader(alive) not in {"", gone}, "nobody leads the stream")
+
+    def _rejoin(self) -> None:
+        self._servers[self._dead].start()
+        _await(self._is_whole, "a server that is back does not catch up")
+
+    def _answers(self) -> bool:
+        try:
+            return "error" not in ask(self._ports[0], "INFO")
+        except OSError:
+            return False
+
+    def _leader(self, port: int) -> str:
+        return self._group(port).get("leader", "")
+
+    def _is_whole(self) -> bool:
+        replicas = self._group(self._ports[self._dead]).get("replicas", [])
+        return len(replicas) == len(self._ports) - 1 and all(
+            each["current"] and not each.get("offline") for each in replicas
+        )
+
+    @staticmethod
+    def _group(port: int) -> dict[str, Any]:
+        try:
+            return ask(port, _STREAM).get("cluster") or {}
+        except OSError:
+            return {}
+
+
+def _await(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError(what)
+        time.sleep(_GLANCE)

