@@ -36,8 +36,7 @@ class Acks:
             return True
         connection, exchange = self._session.connection, self._session.exchange
         generation = connection.generation
-        last = {_consumer(subject): index for index, (subject, _) in enumerate(acks)}
-        waiting = set(last.values())
+        waiting = set(_last_of_each([subject for subject, _ in acks]))
         taken: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
 
         def receive(subject: bytes, _reply: bytes, headers: bytes | None, _body: bytes) -> None:
@@ -90,8 +89,17 @@ def later(seconds: float) -> bytes:
     return b'-NAK {"delay": %d}' % max(1, round(seconds * 1e9))
 
 
+def _last_of_each(acks: Sequence[bytes]) -> Iterable[int]:
+    """Where the last one for each consumer is."""
+    consumer = _consumer(acks[-1])
+    if all(ack.startswith(consumer) for ack in acks):  # nearly always
+        return [len(acks) - 1]
+    return {_consumer(ack): index for index, ack in enumerate(acks)}.values()
+
+
 def _consumer(ack: bytes) -> bytes:
-    return ack.split(b".", 6)[3 if ack.count(b".") == _SHORT else 5]
+    """What the acknowledgements to one consumer begin with."""
+    return b".".join([*ack.split(b".", 6)[: 4 if ack.count(b".") == _SHORT else 6], b""])
 
 
 _SHORT = 8

@@ -12,7 +12,16 @@ from chicory_nats.acks import ACK, Acks, later
 from chicory_nats.boot import Boot
 from chicory_nats.composing import mark, task_id_of
 from chicory_nats.guard import Verdict, judge
-from chicory_nats.headers import CALL, CANCELLED, DELIVERIES, FIRST, GONE, REPLACES, parse_own
+from chicory_nats.headers import (
+    CALL,
+    CANCELLED,
+    DELIVERIES,
+    FIRST,
+    GONE,
+    REPLACES,
+    call_of_first,
+    parse_own,
+)
 from chicory_nats.pulls import Raw
 from chicory_nats.session import Session
 from chicory_nats.settling import Settler
@@ -40,10 +49,14 @@ class Claims:
         held: list[Held] = []
         suspects: list[Held] = []
         for raw in came:
-            block = parse_own(raw.headers)
-            if GONE in block:
-                continue
-            pair = raw, _ticket(raw, block)
+            call = call_of_first(raw.headers)
+            if call is None:
+                block = parse_own(raw.headers)
+                if GONE in block:
+                    continue
+                pair = raw, _ticket(raw, block)
+            else:
+                pair = raw, _first_ticket(raw, call)
             (suspects if raw.delivered > 1 or raw.seq <= since else held).append(pair)
         if suspects:
             held += await self._investigate(suspects)
@@ -131,19 +144,25 @@ class Claims:
         return taken, changed
 
 
-def _ticket(raw: Raw, block: dict[bytes, bytes]) -> Ticket:
+def _first_ticket(raw: Raw, call: bytes) -> Ticket:
+    """The ticket for a message that is the first one of its call, as nearly all are."""
     place = Place(raw.level.queue, raw.level.level, raw.subject.rpartition(b".")[2])
-    ticket = Ticket(
-        task_id_of(place.call, block),
-        place,
-        raw.subject,
-        raw.seq,
-        raw.ack,
-        block.get(CALL, b""),
-        raw.body,
-    )
+    task_id = task_id_of(place.call, _NOTHING)
+    ticket = Ticket(task_id, place, raw.subject, raw.seq, raw.ack, call, raw.body)
+    ticket.first = True
+    ticket.deliveries = raw.delivered
+    return ticket
+
+
+def _ticket(raw: Raw, block: Mapping[bytes, bytes]) -> Ticket:
+    place = Place(raw.level.queue, raw.level.level, raw.subject.rpartition(b".")[2])
+    task_id, call = task_id_of(place.call, block), block.get(CALL, b"")
+    ticket = Ticket(task_id, place, raw.subject, raw.seq, raw.ack, call, raw.body)
     ticket.first = FIRST in block
     ticket.replaces = int(block.get(REPLACES, b"0"))
     ticket.deliveries = int(block.get(DELIVERIES, b"0")) + raw.delivered
     ticket.cancelled = CANCELLED in block
     return ticket
+
+
+_NOTHING: Mapping[bytes, bytes] = {}

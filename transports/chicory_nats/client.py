@@ -1,25 +1,19 @@
 """nats-py's client, with two doors that it lacks: whole batches out, messages in without a queue.
 
-Its own ways cost a future, a task and a timer for each message. Connecting, logging in, TLS, pings
-and parsing stay its own.
+Its own ways cost a future, a task and a timer for each message. Connecting, logging in, TLS and
+pings stay its own.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any
 
 from nats.aio.client import Client as _Client
 
 from chicory.errors import BrokerConnectionError
-
-logger = logging.getLogger("chicory.nats")
-
-Hook: TypeAlias = Callable[[bytes, bytes, bytes | None, bytes], None]
-"""``hook(subject, reply, headers, body)``; called in the reader's own step, so it must be short."""
+from chicory_nats.parser import Hook, Parser
 
 
 class Client(_Client):
@@ -32,7 +26,8 @@ class Client(_Client):
 
     def __init__(self, hooks: dict[int, Hook]) -> None:
         super().__init__()
-        self._hooks = hooks
+        self._parser = Parser(self, hooks, self._hear)
+        self._ps = self._parser
         self.heard_at = time.monotonic()
         self.failure: Exception | None = None
 
@@ -77,11 +72,8 @@ class Client(_Client):
     async def _process_msg(
         self, sid: int, subject: bytes, reply: bytes, data: bytes, headers: Any
     ) -> None:
+        self._hear()
+        self._parser.tell(sid, subject, reply, headers or None, data)
+
+    def _hear(self) -> None:
         self.heard_at = time.monotonic()
-        hook = self._hooks.get(sid)
-        if hook is None:
-            return
-        try:
-            hook(subject, reply, headers or None, data)
-        except Exception:  # an error here would end nats-py's reader, and leave the client deaf
-            logger.exception("a message of the server could not be handled")

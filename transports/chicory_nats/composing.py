@@ -1,19 +1,17 @@
-"""The messages that make up a publication, a record, a mark, a dead letter. Pure."""
+"""The messages that make up a publication, a record, a mark. Pure."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote, unquote
 
-import msgspec
 from msgspec import Struct
 
-from chicory.transport import Accepted, DeadLetter, Priority, Publication, Record
+from chicory.transport import Accepted, Publication, Record
 from chicory_nats import headers
 from chicory_nats.headers import expect, lifetime, line, schedule
 from chicory_nats.names import text_of, token
-from chicory_nats.reading import Stored
 from chicory_nats.subjects import Kind, Place, Subjects, place_of
 from chicory_nats.ticket import Ticket, fresh
 from chicory_nats.wire import Outgoing
@@ -25,8 +23,6 @@ LONG = 3600.0
 """Seconds to remember an outcome that is stored together with something else."""
 REQUESTED = 7 * 86_400.0
 """Seconds that a request to cancel a running call is kept."""
-_LONGEST_ERROR = 4096
-_LONGEST_TYPE = 255
 
 
 class Intent(Struct):
@@ -105,7 +101,7 @@ def in_place_of(subject: bytes, guard: bytes, messages: Sequence[Outgoing]) -> S
     return [Outgoing(subject, block), *messages]
 
 
-def task_id_of(call: bytes, block: dict[bytes, bytes]) -> str:
+def task_id_of(call: bytes, block: Mapping[bytes, bytes]) -> str:
     """The id of a message."""
     known = text_of(call.decode())
     return (
@@ -159,6 +155,27 @@ def record(
         block += line(headers.GONE, b"1") + lifetime(keep)
     else:
         block += headers.lasting(given.ttl, keep if more else 0.0)
+    return Outgoing(subjects.about(Kind.RECORD, call), block, given.body or b"")
+
+
+def plain_record(
+    subjects: Subjects, ticket: Ticket, given: Record, operation: bytes, keep: float
+) -> Outgoing:
+    """The record of a call that comes to nothing else, and of which there was none before.
+
+    What ``record`` makes with its guard and what it says, in one go: it is nearly all that a worker
+    stores.
+    """
+    call = ticket.place.call
+    block = _PLAIN % (
+        ticket.seq,
+        subjects.thread(call),
+        ticket.seq,
+        operation,
+        ticket.call,
+        headers.whole(max(given.ttl, keep)),
+        time.time() + given.ttl,
+    )
     return Outgoing(subjects.about(Kind.RECORD, call), block, given.body or b"")
 
 
@@ -235,72 +252,18 @@ def request(subjects: Subjects, call: bytes, top: int, identity: bytes) -> Outgo
     return Outgoing(subjects.about(Kind.REQUEST, call), block)
 
 
-def letter(subjects: Subjects, given: DeadLetter, *, more: bytes = b"") -> Outgoing:
-    """A dead letter."""
-    place = place_of(given.queue, given.priority, given.task_id)
-    subject = subjects.letter(place.queue, place.level, token(given.id).encode(), place.call)
-    about = _About(
-        given.id,
-        given.queue,
-        given.task_id,
-        given.reason,
-        given.error[:_LONGEST_ERROR],
-        given.retries,
-        given.failed_at,
-        int(given.priority),
-        given.error_type[-_LONGEST_TYPE:],
-    )
-    return Outgoing(subject, more, _encode(about) + b"\n" + given.body)
-
-
-def read_letter(stored: Stored) -> DeadLetter:
-    """The dead letter of a message."""
-    about, _, body = stored.body.partition(b"\n")
-    told = _about.decode(about)
-    return DeadLetter(
-        _plain(told.id),
-        _plain(told.queue),
-        _plain(told.task_id),
-        body,
-        told.reason,
-        _plain(told.error),
-        told.retries,
-        told.failed_at,
-        Priority(told.priority),
-        _plain(told.error_type),
-    )
-
-
 def _id_line(task_id: str) -> bytes:
     return line(headers.TASK_ID, quote(task_id, safe="", errors="surrogatepass").encode())
 
 
-class _About(Struct, array_like=True):
-    id: str
-    queue: str
-    task_id: str
-    reason: str
-    error: str
-    retries: int
-    failed_at: float
-    priority: int
-    error_type: str = ""  # letters of before have none
-
-
-def _encode(about: _About) -> bytes:
-    about.id, about.queue = _escaped(about.id), _escaped(about.queue)
-    about.task_id, about.error = _escaped(about.task_id), _escaped(about.error)
-    about.error_type = _escaped(about.error_type)
-    return msgspec.json.encode(about)
-
-
-def _escaped(text: str) -> str:
-    """Text that may hold lone surrogates, as text that does not."""
-    return text.encode("utf-8", "surrogatepass").decode("latin-1")
-
-
-def _plain(text: str) -> str:
-    return text.encode("latin-1").decode("utf-8", "surrogatepass")
-
-
-_about = msgspec.json.Decoder(_About)
+_PLAIN = (
+    b"%b: %%d\r\n%b-Subject: %%b\r\n%b: %%d\r\n%b: %%b\r\n%b: %%b\r\nNats-TTL: %%d\r\n%b: %%.6f\r\n"
+    % (
+        headers.EXPECTED,
+        headers.EXPECTED,
+        headers.SETTLES,
+        headers.OPERATION,
+        headers.CALL,
+        headers.UNTIL,
+    )
+)

@@ -19,7 +19,8 @@ import nats.errors
 
 from chicory.errors import BrokerConnectionError, ChicoryError
 from chicory_nats.address import Address
-from chicory_nats.client import Client, Hook
+from chicory_nats.client import Client
+from chicory_nats.parser import Hook
 from chicory_nats.translation import connection_error
 from chicory_nats.wire import version
 

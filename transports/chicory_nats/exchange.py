@@ -35,7 +35,7 @@ class Exchange:
         self.inbox = b"_INBOX.%b" % token_hex(12).encode()
         self._ids = itertools.count(1)
         self._batches = itertools.count(1)
-        self._rounds: dict[int, _Round] = {}
+        self._rounds: dict[bytes, _Round] = {}
         self._streams: dict[bytes, Inbox] = {}
         connection.on_up(self._send_again)
         connection.on_down(self._look_closed)
@@ -72,8 +72,8 @@ class Exchange:
 
     async def _send(self, requests: Sequence[Request]) -> Sequence[bytes]:
         await self._connection.wait()
-        number = next(self._ids)
-        turn = _Round(requests, b"%b.%d." % (self.inbox, number), self._batch_id)
+        number = b"%d" % next(self._ids)
+        turn = _Round(requests, b"%b.%b." % (self.inbox, number), self._batch_id)
         self._rounds[number] = turn
         begun = time.monotonic()
         try:
@@ -94,24 +94,19 @@ class Exchange:
         return b"%b-%d" % (self.inbox[-24:], next(self._batches))
 
     def _receive(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
-        address = subject[len(self.inbox) + 1 :]
-        if address.startswith(b"s"):
-            hook = self._streams.get(address.partition(b".")[0])
+        name, _, index = subject[len(self.inbox) + 1 :].partition(b".")
+        turn = self._rounds.get(name)
+        if turn is None:
+            hook = self._streams.get(name)
             if hook is not None:
                 hook(subject, reply, headers, body)
-            return
-        number, _, index = address.partition(b".")
-        turn = self._rounds.get(int(number))
-        if turn is None:
-            return
-        if _is_refusal(headers, body):
-            turn.unheard = turn.unheard or status(headers) == b"503"
-            loop = asyncio.get_running_loop()
-            loop.call_later(_PAUSE, self._repeat, int(number), int(index))
-        else:
+        elif is_stored(body) or not _is_refusal(headers, body):
             turn.answer(int(index), body)
+        else:
+            turn.unheard = turn.unheard or status(headers) == b"503"
+            asyncio.get_running_loop().call_later(_PAUSE, self._repeat, name, int(index))
 
-    def _repeat(self, number: int, index: int) -> None:
+    def _repeat(self, number: bytes, index: int) -> None:
         turn = self._rounds.get(number)
         if turn is not None:
             task = asyncio.get_running_loop().create_task(
@@ -141,7 +136,7 @@ class _Round:
         self.tasks: set[asyncio.Task[None]] = set()
         self.unheard = False
         self._requests = requests
-        self._open = set(range(len(requests)))
+        self._open = dict.fromkeys(range(len(requests)))
         self._inbox = inbox
         self._batch_id = batch_id
         if not requests:
@@ -149,15 +144,14 @@ class _Round:
 
     def unanswered(self, index: int | None = None) -> bytes:
         """The commands for what was not answered yet, or for one of them."""
-        indices = sorted(self._open) if index is None else [index] if index in self._open else []
-        return b"".join(
-            render(self._requests[i], b"%b%d" % (self._inbox, i), self._batch_id()) for i in indices
-        )
+        indices = self._open if index is None else [index] if index in self._open else []
+        requests, inbox, batch_id = self._requests, self._inbox, self._batch_id
+        return b"".join([render(requests[i], b"%b%d" % (inbox, i), batch_id) for i in indices])
 
     def answer(self, index: int, body: bytes) -> None:
         """Note an answer; the first one counts."""
         if index in self._open:
-            self._open.remove(index)
+            del self._open[index]
             self.answers[index] = body
             if not self._open:
                 self.give_up()
@@ -170,8 +164,6 @@ class _Round:
 
 def _is_refusal(headers: bytes | None, body: bytes) -> bool:
     """Whether the server was not ready for the request, so that it is to be sent again."""
-    if is_stored(body):
-        return False
     if headers is not None:
         return status(headers) == b"503"
     if body.startswith(b'{"error"') or b'"error":{' in body[:200]:
@@ -181,7 +173,7 @@ def _is_refusal(headers: bytes | None, body: bytes) -> bool:
 
 
 def _windows(requests: Sequence[Request]) -> Sequence[Sequence[Request]]:
-    if len(requests) <= _WINDOW and sum(map(_size, requests)) <= _WINDOW_BYTES:
+    if len(requests) <= _WINDOW and sum([one.size for one in requests]) <= _WINDOW_BYTES:
         return [requests]
     windows: list[list[Request]] = [[]]
     size = 0
@@ -190,10 +182,5 @@ def _windows(requests: Sequence[Request]) -> Sequence[Sequence[Request]]:
             windows.append([])
             size = 0
         windows[-1].append(request)
-        size += _size(request)
+        size += request.size
     return windows
-
-
-def _size(request: Request) -> int:
-    messages = getattr(request, "messages", None)
-    return sum(map(_size, messages)) if messages else getattr(request, "size", 0)

@@ -54,13 +54,13 @@ def expect(last: int, subjects: bytes) -> bytes:
 
 def lifetime(seconds: float) -> bytes:
     """Delete the message after so many seconds, rounded up to what the server can do."""
-    return b"Nats-TTL: %d\r\n" % _whole(seconds)
+    return b"Nats-TTL: %d\r\n" % whole(seconds)
 
 
 def lasting(seconds: float, keep: float = 0.0) -> bytes:
     """Have the message count for so many seconds, and be deleted after that and ``keep``."""
     until = time.time() + seconds
-    return b"Nats-TTL: %d\r\n%b: %.6f\r\n" % (_whole(max(seconds, keep)), UNTIL, until)
+    return b"Nats-TTL: %d\r\n%b: %.6f\r\n" % (whole(max(seconds, keep)), UNTIL, until)
 
 
 def schedule(at: float, target: bytes) -> bytes:
@@ -86,6 +86,15 @@ def parse_own(block: bytes | None) -> dict[bytes, bytes]:
     return parse(block[max(0, block.find(_OWN)) :]) if block else {}
 
 
+def call_of_first(block: bytes | None) -> bytes | None:
+    """The identity of a message that says no more than that it is the first one of its call."""
+    start = block.find(_FIRST_CALL) if block else -1
+    if block is None or start < 0:
+        return None
+    call = block[start + len(_FIRST_CALL) : -len(_LAST_LINE)]
+    return None if b"\r" in call else call
+
+
 def status(block: bytes | None) -> bytes:
     """The three digits of a message that is a status, else nothing."""
     if block is not None and block.startswith(b"NATS/1.0 "):
@@ -93,11 +102,14 @@ def status(block: bytes | None) -> bytes:
     return b""
 
 
-def _whole(seconds: float) -> int:
+def whole(seconds: float) -> int:
+    """A lifetime as the server takes it."""
     return max(1, math.ceil(min(seconds, _LONGEST)))
 
 
 _OWN = b"\r\nChicory-"
+_FIRST_CALL = b"\r\n%b: 1\r\n%b: " % (FIRST, CALL)
+_LAST_LINE = b"\r\n\r\n"
 _LONGEST = 10 * 365 * 86_400
 _LAST = 8_000_000_000.0
 """The year 2223: the server counts nanoseconds in 63 bits, up to 2262."""

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 from chicory.transport import DeadLetter, Publication
 from chicory_nats import composing
-from chicory_nats.composing import Intent, intent, read_letter
+from chicory_nats.composing import Intent, intent
+from chicory_nats.epitaph import read_letter
 from chicory_nats.headers import GONE, expect
 from chicory_nats.names import token
 from chicory_nats.publishing import Publisher

@@ -9,6 +9,8 @@ from hashlib import sha256
 _PLAIN = re.compile(r"[A-Za-z0-9_-]{1,80}")
 _LONGEST = 80
 _HASHED = "~"
+HASHED = _HASHED.encode()
+"""What the token of a text begins with that does not tell the text."""
 NOTHING = "~"
 """A token that stands for no text."""
 

@@ -12,8 +12,8 @@ import msgspec
 from msgspec import Struct
 
 from chicory_nats.acks import Acks
-from chicory_nats.client import Hook
 from chicory_nats.headers import parse, status
+from chicory_nats.parser import Hook
 from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing, publish
 

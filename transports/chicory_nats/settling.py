@@ -28,7 +28,9 @@ from chicory_nats import composing
 from chicory_nats.acks import ACK, NAK, Acks
 from chicory_nats.ballast import Ballast
 from chicory_nats.composing import Content, Intent, guarded, intent
+from chicory_nats.epitaph import letter
 from chicory_nats.headers import CANCELLED, OPERATION, REPLACES, ROLLUP, expect, line
+from chicory_nats.names import HASHED
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
 from chicory_nats.session import Session
@@ -135,9 +137,28 @@ class Settler:
             await self._session.delete(doomed)
 
     def _request(self, case: _Case) -> Request:
-        messages = self._messages(case)
+        plain = self._plain(case)
+        messages = self._messages(case) if plain is None else [plain]
         self._session.measure(messages)
         return messages[0] if len(messages) == 1 else Batch(messages)
+
+    def _plain(self, case: _Case) -> Outgoing | None:
+        """All that is stored of nearly every call: a record where there was nothing yet."""
+        settlement, ticket = case.settlement, case.ticket
+        if (
+            not isinstance(settlement, Done)
+            or settlement.record is None
+            or not settlement.record.body
+            or settlement.record.ttl <= 0
+            or case.follow_ups
+            or not _is_untouched(case)
+            or ticket.place.call.startswith(HASHED)
+            or settlement.record.task_id != ticket.task_id
+        ):
+            return None
+        return composing.plain_record(
+            self._session.subjects, ticket, settlement.record, case.operation, self._session.keep
+        )
 
     def _messages(self, case: _Case) -> Sequence[Outgoing]:
         settlement, ticket, subjects = case.settlement, case.ticket, self._session.subjects
@@ -193,7 +214,7 @@ class Settler:
         if settlement.record is not None or not isinstance(settlement, Retry):
             rest.append(self._outcome(case, settlement.record, said, composing.LONG))
         if isinstance(settlement, Dead):
-            rest.append(composing.letter(subjects, settlement.letter))
+            rest.append(letter(subjects, settlement.letter))
         for one in case.follow_ups:
             if one.place.call != ticket.place.call:
                 rest += composing.published(subjects, one)
@@ -201,12 +222,15 @@ class Settler:
 
     def _outcome(self, case: _Case, given: Record | None, more: bytes, keep: float) -> Outgoing:
         subjects, ticket = self._session.subjects, case.ticket
-        # where the guard says that nothing came before either, there is none to replace
-        nothing = ticket.first and case.expected == ticket.seq
-        instead = b"" if nothing else ROLLUP
+        instead = b"" if _is_untouched(case) else ROLLUP
         if given is None:
             return composing.end(subjects, ticket, more=more, keep=keep, instead=instead)
         return composing.record(subjects, given, more=more, keep=keep, instead=instead)
+
+
+def _is_untouched(case: _Case) -> bool:
+    """Whether the guard says that the message is all there is of the call: nothing to replace."""
+    return case.ticket.first and case.expected == case.ticket.seq
 
 
 def _again(subjects: Subjects, wanted: Intent, operation: bytes) -> Sequence[Outgoing]:
@@ -239,7 +263,7 @@ def _case(settlement: Settlement) -> _Case:
 
 def _follow_ups(settlement: Settlement, ticket: Ticket) -> list[Intent]:
     """What is published with a settlement; of several with one id or key the first."""
-    if isinstance(settlement, Release):
+    if isinstance(settlement, Release) or not settlement.follow_ups:
         return []
     wanted: list[Intent] = []
     taken: set[tuple[str, object]] = set()
@@ -260,7 +284,8 @@ def _queues(settlements: Sequence[Settlement]) -> Iterable[str]:
     for settlement in settlements:
         if isinstance(settlement, Release):
             continue
-        yield from (one.queue for one in settlement.follow_ups)
+        if settlement.follow_ups:
+            yield from (one.queue for one in settlement.follow_ups)
         if isinstance(settlement, Retry):
             yield settlement.publication.queue
         elif isinstance(settlement, Dead):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import msgspec
@@ -32,21 +32,26 @@ class Batch(Struct, frozen=True):
 
     messages: Sequence[Outgoing]
 
+    @property
+    def size(self) -> int:
+        """Bytes of all its messages."""
+        return sum(message.size for message in self.messages)
+
 
 Request: TypeAlias = Outgoing | Batch
 
 
-def render(request: Request, reply: bytes, batch_id: bytes) -> bytes:
+def render(request: Request, reply: bytes, batch_id: Callable[[], bytes]) -> bytes:
     """The bytes of a request that is answered once, at ``reply``."""
     if isinstance(request, Outgoing):
         return publish(request, reply)
-    last = len(request.messages)
+    last, name = len(request.messages), batch_id()
     return b"".join(
         publish(
             message,
             reply if number == last else b"",
             b"Nats-Batch-Id: %b\r\nNats-Batch-Sequence: %d\r\n%b"
-            % (batch_id, number, b"Nats-Batch-Commit: 1\r\n" if number == last else b""),
+            % (name, number, b"Nats-Batch-Commit: 1\r\n" if number == last else b""),
         )
         for number, message in enumerate(request.messages, 1)
     )
