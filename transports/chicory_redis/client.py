@@ -115,7 +115,7 @@ class Client:
 
     async def watch(self, task_ids: Sequence[str]) -> None:
         """Have records pushed to the sinks."""
-        await self._operations.run(self._watching.watch(task_ids))
+        await self._watching.watch(task_ids)
 
     def unwatch(self, task_ids: Collection[str]) -> None:
         """Have them pushed no more."""

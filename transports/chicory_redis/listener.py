@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import suppress
 from itertools import count, islice
 from typing import Any
@@ -88,24 +88,28 @@ class Listener:
     async def subscribe(self, channels: Collection[str]) -> None:
         """Hear these from now on; ``Lost`` where the connection breaks before they are heard."""
         self._channels.update(dict.fromkeys(channels))
-        await self._send("SUBSCRIBE", channels)
-        await self.barrier()
+        await self._pass(*[("SUBSCRIBE", *part) for part in _parts(channels)])
 
     async def unsubscribe(self, channels: Collection[str]) -> None:
         """Hear these no more."""
         for channel in channels:
             self._channels.pop(channel, None)
         if self._connection is not None:
-            await self._send("UNSUBSCRIBE", channels)
+            parts = [("UNSUBSCRIBE", *part) for part in _parts(channels)]
+            await _send(self._connection, *parts)
 
     async def barrier(self) -> None:
         """Wait until all that was said by now is heard."""
+        await self._pass()
+
+    async def _pass(self, *commands: Sequence[Any]) -> None:
+        """Send these, and wait until all that was said before they were executed is heard."""
         connection = self._connection
         if connection is None:
             raise Lost(self._failure)
         token = b"%d" % next(self._numbers)
         passed = self._barriers[token] = asyncio.get_running_loop().create_future()
-        await _send(connection, "PING", token)
+        await _send(connection, *commands, ("PING", token))
         await passed
 
     def reconnect(self) -> None:
@@ -118,12 +122,6 @@ class Listener:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-
-    async def _send(self, command: str, channels: Collection[str]) -> None:
-        if self._connection is None:
-            raise Lost(self._failure)
-        for part in _parts(channels):
-            await _send(self._connection, command, *part)
 
     # -- one connection after the other ---------------------------------------------------
 
@@ -152,7 +150,7 @@ class Listener:
         try:
             # at once, for a PING of who is no subscriber is answered otherwise
             self._connection = connection
-            await _send(connection, "SUBSCRIBE", self._channel)
+            await _send(connection, ("SUBSCRIBE", self._channel))
             begin = loop.create_task(self._begin())
             probe = loop.create_task(self._probe(connection))
             while True:
@@ -165,8 +163,7 @@ class Listener:
 
     async def _begin(self) -> None:
         try:
-            await self._send("SUBSCRIBE", tuple(self._channels))
-            await self.barrier()
+            await self.subscribe(tuple(self._channels))
         except Lost:
             return
         self._up.set()
@@ -205,11 +202,13 @@ class Listener:
                 passed.set_result(None)
 
 
-async def _send(connection: AbstractConnection, *args: Any) -> None:
+async def _send(connection: AbstractConnection, *commands: Sequence[Any]) -> None:
     if not connection.is_connected:  # redis-py would connect by itself
         raise Lost(ConnectionError("the connection is closed"))
+    # at once: the server would begin with the first one, and have to be woken for the next one
+    packed = [part for command in commands for part in connection.pack_command(*command)]
     try:
-        await connection.send_packed_command(connection.pack_command(*args), check_health=False)
+        await connection.send_packed_command(packed, check_health=False)
     except (*CLIENT_ERRORS, ResponseError) as error:
         raise Lost(error) from error
 

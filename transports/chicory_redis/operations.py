@@ -29,7 +29,10 @@ class Operation(Generic[T]):
         self.task.add_done_callback(self._end)
 
     async def outlast(self) -> None:
-        """Wait until it is over, come what may; then raise the cancellation if one came."""
+        """Wait until it is over or ``release`` is called; then raise the cancellation if one came.
+
+        Cancelled, it waits until it is over, come what may.
+        """
         try:
             await self._ended
         except asyncio.CancelledError:
@@ -42,6 +45,15 @@ class Operation(Generic[T]):
         if self.task.cancelled():
             raise BrokerConnectionError("the connection was closed during the call")
         return self.task.result()
+
+    def release(self) -> None:
+        """Let go who waits for it; it goes on."""
+        self._tell()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether something came of it."""
+        return self.task.done()
 
     @property
     def has_failed(self) -> bool:

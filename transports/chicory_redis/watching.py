@@ -1,7 +1,8 @@
 """Watching records: each one is pushed, in order, and none is missed.
 
 What is told on the channel is passed on as it comes. What is stored already is looked up once
-the channel is heard, and passed on only where nothing newer was told until after the look.
+the channel is heard, and passed on only where nothing newer was told until after the look: where
+all has been told by then nobody waits for its end.
 """
 
 from __future__ import annotations
@@ -64,6 +65,29 @@ class Sinks:
                     logger.exception("the sink for the record of %s failed", task_id)
 
 
+class _Look:
+    """A look at what is stored of some calls.
+
+    Attributes:
+        task_ids: the calls.
+        untold: those of which nothing was told since it began.
+        all_told: called once there are none.
+    """
+
+    def __init__(self, task_ids: Sequence[str]) -> None:
+        self.task_ids = task_ids
+        self.untold: set[str] = set()
+        self.all_told: Callable[[], object] = lambda: None
+
+    def begin(self) -> None:
+        self.untold = set(self.task_ids)
+
+    def told(self, task_id: str) -> None:
+        self.untold.discard(task_id)
+        if not self.untold:
+            self.all_told()
+
+
 class Watching:
     """The server's side of the sinks. Lives on the asyncio loop."""
 
@@ -76,22 +100,32 @@ class Watching:
         self._operations = operations
         self._channels: dict[bytes, str] = {}
         self._seen: dict[str, int] = {}
-        self._told: set[str] = set()
-        self._looks = 0
+        self._looks: set[_Look] = set()
         self._leaving: list[str] = []
 
     async def watch(self, task_ids: Sequence[str]) -> None:
-        """Have what is stored, and all that is told from now on, passed on."""
+        """Have what is stored, and all that is told from now on, passed on.
+
+        Returns when all that is stored has been.
+        """
         channels = {keys.record(self._server.base, one): one for one in task_ids}
         self._channels.update({channel.encode(): one for channel, one in channels.items()})
         for task_id in task_ids:
             self._seen.pop(task_id, None)
+        look = _Look(task_ids)
+        looking = self._operations.begin(self._look_anew(look, channels))
+        look.all_told = looking.release
+        await looking.outlast()
+        if looking.is_over:
+            looking.result()
+
+    async def _look_anew(self, look: _Look, channels: Collection[str]) -> None:
         resending = Resending(self._server.address)
         while True:
             try:
                 await self._listener.ready()
                 await self._listener.subscribe(channels)
-                await self._look(task_ids)
+                await self._look(look)
             except Lost as error:
                 await resending.after(error)
             else:
@@ -120,10 +154,10 @@ class Watching:
         """Pass on what was told."""
         task_id = self._channels.get(channel)
         if task_id is not None:
-            if self._looks:
-                self._told.add(task_id)
             self._seen[task_id] = hash(body)
             self._sinks.push(task_id, body)
+            for look in self._looks:
+                look.told(task_id)
 
     def connected(self) -> None:
         """Look again at all that is watched: a message may have been lost."""
@@ -134,7 +168,7 @@ class Watching:
         resending = Resending(self._server.address)
         while True:
             try:
-                await self._look(list(self._channels.values()))
+                await self._look(_Look(list(self._channels.values())))
             except Lost as error:
                 if not self._listener.is_up:
                     return  # it will be connected again
@@ -142,22 +176,24 @@ class Watching:
             else:
                 return
 
-    async def _look(self, task_ids: Sequence[str]) -> None:
-        self._told.difference_update(task_ids)
-        self._looks += 1
+    async def _look(self, look: _Look) -> None:
+        look.begin()
+        self._looks.add(look)
         try:
-            bodies = await records.bodies(self._server, task_ids)
-            answers = zip(task_ids, bodies, strict=True)
-            found = {task_id: body for task_id, body in answers if body is not None}
+            bodies = await records.bodies(self._server, look.task_ids)
+            answers = zip(look.task_ids, bodies, strict=True)
+            found = {
+                task_id: body
+                for task_id, body in answers
+                if body is not None and task_id in look.untold
+            }
             if found:  # what was told before the look must be heard before what was found
                 await self._listener.barrier()
             for task_id, body in found.items():
-                if task_id not in self._told:
+                if task_id in look.untold:
                     self._pass_on(task_id, body)
         finally:
-            self._looks -= 1
-            if not self._looks:
-                self._told.clear()
+            self._looks.discard(look)
 
     def _pass_on(self, task_id: str, body: bytes) -> None:
         if self._seen.get(task_id) != hash(body):

@@ -50,10 +50,7 @@ local function tidy(queue)
   for p = 0, 2 do
     local s = stream(p, queue)
     if call('XLEN', s) > 0 then busy = true
-    else
-      call('PEXPIRE', s, HOUR)
-      call('ZREM', base .. ':t', 's' .. p .. queue)
-    end
+    elseif call('PEXPIRE', s, HOUR) == 1 then call('ZREM', base .. ':t', 's' .. p .. queue) end
   end
   if not busy and call('EXISTS', base .. ':d:' .. queue, base .. ':x:' .. queue) == 0 then
     call('SREM', base .. ':q', queue)
