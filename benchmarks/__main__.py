@@ -35,7 +35,8 @@ def measure(
     """Measure all variants in rounds.
 
     Args:
-        quick: a rough picture, in two minutes: what takes long is measured on asyncio only.
+        quick: a rough picture within two minutes: what takes long is measured on asyncio only,
+            and what would not be over by then is left out, and named.
         rounds: how often everything is measured.
         only: measurements: drain, pair, work, enqueue, sync, latency, loaded, delay, recovery,
             processes, idle, traffic, scale, soak, imports.

@@ -93,7 +93,8 @@ def _soaked(variant: Variant, count: int, **differently: Any) -> Figures:
 MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
     for measure in (
-        *(drain, pair, work, enqueue, sync, latency, loaded, delay, recovery),
-        *(processes, idle, traffic, laden.scale, soak, imports),
+        *(drain, enqueue, latency, idle, traffic, delay, recovery, loaded, sync, processes),
+        *(pair, work, imports, laden.scale, soak),
     )
 }
+"""In the order in which they are taken: where time is short, the last ones are left out."""

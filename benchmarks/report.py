@@ -56,7 +56,8 @@ def remarks(run: Run, console: Console) -> None:
             f"processors, at worst {others[-1]:.0%}."
         )
     if run.left_out:
-        console.print("Left out, as the time was up:", escape(", ".join(run.left_out)))
+        left_out = (f"{name} ({len(whose)})" for name, whose in run.left_out.items())
+        console.print("Left out, as the time was up:", ", ".join(left_out))
     for failure in run.failures:
         console.print(f"[red]failed:[/] {escape(in_short(failure))}")
     console.print(", ".join(f"{key} {value}" for key, value in run.machine.items()))

@@ -19,7 +19,9 @@ from benchmarks.measure import MEASURES
 from benchmarks.scale import Scale
 from benchmarks.variant import CHICORY, LOOPS, Variant
 
-_LONG = frozenset({"pair", "loaded", "delay", "recovery", "scale", "soak"})
+_LONG = frozenset(
+    {"pair", "work", "loaded", "delay", "recovery", "processes", "scale", "soak", "imports"}
+)
 """Measurements that a rough picture has of one event loop only."""
 
 _ONCE = frozenset({"soak", "imports"})
@@ -71,7 +73,7 @@ class Run(Struct, kw_only=True):
     machine: dict[str, str]
     versions: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     failures: list[str] = field(default_factory=list[str])
-    left_out: list[str] = field(default_factory=list[str])
+    left_out: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
     samples: list[Sample] = field(default_factory=list[Sample])
 
     def variants(self) -> list[Variant]:
@@ -139,14 +141,14 @@ def run(
     with suppress(KeyboardInterrupt):
         for turn, name, variant in _plan(scale, variants, only):
             if time.monotonic() + made.seconds(name) > end:
-                made.left_out.append(_named(turn, name, variant))
+                made.left_out.setdefault(name, []).append(_whose(turn, variant))
                 continue
             tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
             quiet.wait(patience)
             try:
                 made.samples.append(_sample(turn, name, variant, scale))
             except (RuntimeError, subprocess.SubprocessError) as failure:
-                made.failures.append(f"{_named(turn, name, variant)}: {failure}")
+                made.failures.append(f"{name} of {_whose(turn, variant)}: {failure}")
     return made
 
 
@@ -172,5 +174,5 @@ def _sample(turn: int, name: str, variant: Variant, scale: Scale) -> Sample:
     return Sample(turn, name, variant, figures, others.share(), time.monotonic() - begin)
 
 
-def _named(turn: int, name: str, variant: Variant) -> str:
-    return f"round {turn + 1}: {name} of {variant.label} on {variant.broker}"
+def _whose(turn: int, variant: Variant) -> str:
+    return f"{variant.label} on {variant.broker}, round {turn + 1}"

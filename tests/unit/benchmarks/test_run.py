@@ -58,10 +58,9 @@ def test_what_would_not_be_over_in_time_is_left_out_and_named(monkeypatch):
     monkeypatch.setitem(measure.MEASURES, "drain", measure_for_a_minute)
     found = run(replace(FULL, rounds=2, budget=150), VARIANTS, ["drain"], lambda *_: None)
     assert [(each.round, each.seconds) for each in found.samples] == [(0, 60), (0, 60)]
-    assert found.left_out == [
-        "round 2: drain of chicory, trio on sqlite",
-        "round 2: drain of chicory, asyncio on sqlite",
-    ]
+    assert found.left_out == {
+        "drain": ["chicory, trio on sqlite, round 2", "chicory, asyncio on sqlite, round 2"]
+    }
     console = Console(record=True, width=200, file=StringIO())
     remarks(found, console)
-    assert "Left out, as the time was up: round 2: drain of chicory, trio" in console.export_text()
+    assert "Left out, as the time was up: drain (2)" in console.export_text()
