@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import sys
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from chicory import rules
 from chicory.context import TaskContext, running
 from chicory.errors import ProcessDiedError, ValidationError
-from chicory.outcome import DeathReason, Ending, Raised, Refused, Returned
+from chicory.outcome import DeathReason, Ending, GivenBack, Raised, Refused, Returned
 from chicory.processes.crew import Crew
 from chicory.processes.place import home
 from chicory.processes.telling import hear
@@ -24,6 +25,11 @@ from chicory.progress import Progress
 from chicory.rules import RetryRules
 from chicory.task import Task
 from chicory.worker.attempt import Attempt
+
+PAUSE = 1.0
+"""Seconds after which a call for which there was no thread is offered again, to any worker."""
+
+logger = logging.getLogger("chicory.worker")
 
 
 class Performance:
@@ -89,11 +95,8 @@ class Performance:
             if task.is_async:
                 value = await task.function(*attempt.args, **attempt.kwargs)
             else:
-                call = partial(task.function, *attempt.args, **attempt.kwargs)
-                value = await to_thread.run_sync(
-                    _outcome, call, abandon_on_cancel=True, limiter=self._threads
-                )
-                if isinstance(value, Raised):
+                value = await self._in_thread(attempt, task)
+                if isinstance(value, Raised | GivenBack):
                     attempt.ending = value
                     return
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the user's code)
@@ -104,6 +107,25 @@ class Performance:
             running.reset(token)
             if attempt.ending is None:  # a thread goes on although its call is over
                 attempt.give_notice()
+
+    async def _in_thread(self, attempt: Attempt, task: Task[..., Any]) -> Any:
+        """What it returns, or how it ended else."""
+        call = partial(task.function, *attempt.args, **attempt.kwargs)
+        try:
+            return await to_thread.run_sync(
+                _outcome, call, abandon_on_cancel=True, limiter=self._threads
+            )
+        except RuntimeError as error:  # not the function's: there is no memory for one more thread
+            if attempt.acknowledged:  # it could not come again
+                return Raised(error)
+            logger.warning(
+                "task %s (%s): %s: it is given back",
+                attempt.name,
+                attempt.delivery.task_id,
+                error,
+                extra=attempt.labels,
+            )
+            return GivenBack(self._now() + PAUSE)
 
     def _context(self, attempt: Attempt) -> TaskContext:
         """What the function is told; made when it is first asked for, seldom by most tasks."""

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 
 import anyio
 import pytest
-from anyio import Event, from_thread
+from anyio import Event, from_thread, to_thread
 
-from chicory import RetryError, RetryPolicy, TaskError, TaskState
+from chicory import DeliveryMode, RetryError, RetryPolicy, TaskError, TaskState
 from chicory.context import TaskContext
+from chicory.worker import performance
 from chicory.worker.attempt import Attempt
 from chicory.worker.slots import Slots
 
@@ -55,6 +56,52 @@ async def test_async_and_sync_tasks_give_back_typed_values(app, working):
 
     assert turned == Point(2, 1)
     assert doubled == 42
+
+
+def no_threads_for(monkeypatch, calls: int) -> None:
+    """Have so many calls find that no thread can be started."""
+    start, left = to_thread.run_sync, iter(range(calls))
+
+    async def exhausted(function, *arguments, **options):
+        if function is performance._outcome and next(left, None) is not None:
+            raise RuntimeError("can't start new thread")
+        return await start(function, *arguments, **options)
+
+    monkeypatch.setattr(to_thread, "run_sync", exhausted)
+
+
+async def test_a_call_for_which_there_is_no_thread_comes_again(
+    app, working, monkeypatch, clock, log
+):
+    @app.task(name="sync")
+    def sync() -> str:
+        return "run"
+
+    no_threads_for(monkeypatch, 2)
+    async with working() as worker:
+        handle = await sync.delay()
+        for times in (1, 2):
+            await log.heard("can't start new thread: it is given back", times)
+            while not (await app.broker.counts(["default"]))["default"].delayed:
+                await anyio.lowlevel.checkpoint()
+            clock.advance(1)
+        value = await handle.get()
+        failed = worker.get_stats().tasks_failed
+
+    assert value == "run"
+    assert failed == 0
+
+
+async def test_a_call_at_most_once_for_which_there_is_no_thread_has_failed(
+    app, working, monkeypatch
+):
+    @app.task(name="sync", delivery_mode=DeliveryMode.AT_MOST_ONCE)
+    def sync() -> None: ...
+
+    no_threads_for(monkeypatch, 1)
+    async with working():
+        with pytest.raises(TaskError, match="can't start new thread"):
+            await (await sync.delay()).get()
 
 
 async def test_sync_tasks_run_in_threads_and_can_call_back_into_the_event_loop(app, working):
