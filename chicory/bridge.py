@@ -1,23 +1,26 @@
 """The bridge to clients that know asyncio only: for authors of transports.
 
 Under asyncio there is nothing to bridge and calls run where they are made. Under trio they run
-on an asyncio loop of their own (uvloop where installed) in one thread, and cross over and back.
+on an asyncio loop of their own, which is a guest in trio's thread (see ``chicory.guest``).
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
-import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, NoReturn, TypeVar
 
-from anyio import CancelScope, Event
+from anyio import CancelScope
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from chicory.errors import BrokerConnectionError
-from chicory.loop import Loop, asyncio_context, current_loop, new_asyncio_loop
+from chicory.guest import GuestLoop, wind_up
+from chicory.loop import asyncio_context
+
+logger = logging.getLogger("chicory.bridge")
 
 T = TypeVar("T")
 
@@ -28,23 +31,23 @@ class Bridge:
     Opened, used and closed on one event loop.
 
     Args:
-        name: of the thread, where there is one.
+        name: of what is behind it, for errors.
     """
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._thread: _LoopThread | None = None
+        self._guest: GuestLoop | None = None
         self._trio: Any = None
         self._is_open = False
 
     async def open(self) -> None:
-        """Start the thread, if this is trio. Idempotent."""
+        """Start the asyncio loop, if this is trio. Idempotent."""
         await checkpoint_if_cancelled()
         if self._is_open:
             return
         self._trio = _running_trio()
         if self._trio is not None:
-            self._thread = _LoopThread(self._name, current_loop())
+            self._guest = GuestLoop(self._trio)
         self._is_open = True
 
     async def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
@@ -60,133 +63,86 @@ class Bridge:
         await checkpoint_if_cancelled()
         if not self._is_open:
             _refuse(self._name)
-        if self._thread is None:
+        if self._guest is None:
             return await function(*args)
-        call = _Call(self._trio, self._thread, function, args)
-        self._thread.begin(call)
-        await self._trio.lowlevel.wait_task_rescheduled(call.abort)
-        return call.outcome(self._name)
-
-    @property
-    def crosses(self) -> bool:
-        """Whether calls run on another thread than their callers."""
-        return self._thread is not None
+        return await self._cross(self._guest, function, *args)
 
     def call_soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call ``function(*args)`` on the asyncio loop, in the order asked; nothing once closed."""
         if not self._is_open:
             return
-        if self._thread is None:
+        if self._guest is None:
             asyncio.get_running_loop().call_soon(function, *args)
         else:
-            self._thread.loop.call_soon_threadsafe(function, *args)
+            self._guest.loop.call_soon_threadsafe(function, *args)  # which has it look
+
+    def call_back(self, function: Callable[..., object], *args: Any) -> None:
+        """Call ``function(*args)``, which is the callers', from the asyncio loop; at once.
+
+        An error that it raises is logged.
+        """
+        try:
+            if self._guest is None:
+                function(*args)
+            else:
+                self._guest.visit(function, *args)
+        except Exception:
+            logger.exception("%s: who was called back raised an error", self._name)
 
     async def close(self) -> None:
-        """Cancel the calls under way and end the thread. Idempotent.
+        """Cancel the calls under way and end the asyncio loop. Idempotent.
 
         Under asyncio calls are their callers' and go on.
         """
         self._is_open = False
-        thread, self._thread = self._thread, None
-        if thread is not None:
-            await thread.end()
+        guest, self._guest = self._guest, None
+        if guest is not None and not guest.is_over:
+            with CancelScope(shield=True):
+                await self._cross(guest, wind_up)
+                await guest.end()
 
-
-class _LoopThread:
-    """A thread that runs an asyncio loop until told to end."""
-
-    def __init__(self, name: str, home: Loop) -> None:
-        self.loop = new_asyncio_loop()
-        self.home = home
-        self._stop = asyncio.Event()
-        self._ended = Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._thread = threading.Thread(target=self._main, name=name, daemon=True)
-        self._thread.start()
-
-    def begin(self, call: _Call[Any]) -> None:
-        self.loop.call_soon_threadsafe(self._begin, call)
-
-    async def end(self) -> None:
-        self.loop.call_soon_threadsafe(self._stop.set)
-        with CancelScope(shield=True):
-            await self._ended.wait()
-        self._thread.join()
-
-    def _main(self) -> None:
-        try:
-            with asyncio.Runner(loop_factory=lambda: self.loop) as runner:
-                runner.run(self._serve())
-        finally:
-            self.home.call_soon(self._ended.set)
-
-    async def _serve(self) -> None:
-        await self._stop.wait()
-        while self._tasks:
-            for task in self._tasks:
-                task.cancel()
-            await asyncio.wait(self._tasks)
-
-    def _begin(self, call: _Call[Any]) -> None:
-        task = self.loop.create_task(call.perform(), context=call.context)
-        call.task = task
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        task.add_done_callback(call.finish)
+    async def _cross(
+        self, guest: GuestLoop, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
+    ) -> T:
+        if guest.is_over:  # as trio is, almost
+            _refuse(self._name)
+        call = _Call(self._trio.lowlevel, guest, function, args)
+        guest.awaited += 1
+        guest.turn()
+        await call.ended()
+        guest.awaited -= 1
+        return call.outcome(self._name)
 
 
 class _Call(Generic[T]):
-    """One call that crosses from trio to the thread, and its outcome that crosses back."""
+    """One call that crosses from trio to its guest, and its outcome that crosses back."""
 
     def __init__(
         self,
         trio: Any,
-        thread: _LoopThread,
+        guest: GuestLoop,
         function: Callable[..., Coroutine[Any, Any, T]],
         args: tuple[Any, ...],
     ) -> None:
-        self.context = asyncio_context()
-        self.task: asyncio.Task[None] | None = None
         self._trio = trio
-        self._thread = thread
-        self._caller = trio.lowlevel.current_task()
+        self._loop = guest.loop
         self._function = function
         self._args = args
+        self._caller: Any = None
         self._raise_cancel: Callable[[], NoReturn] | None = None
         self._has_ended = False
         self._result: Any = None
         self._error: BaseException | None = None
+        self._task = self._loop.create_task(self._perform(), context=asyncio_context())
+        self._task.add_done_callback(self._finish)
 
-    async def perform(self) -> None:
-        try:
-            self._result = await self._function(*self._args)
-        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (raised in the caller)
-            self._error = error
-        self._end()  # at once: the task itself ends a turn of the loop later
-
-    def finish(self, task: asyncio.Task[None]) -> None:
-        """The task has ended, perhaps before it began, or by what ends the whole thread."""
-        if not self._has_ended:
-            self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
-            self._end()
-
-    def _end(self) -> None:
-        self._has_ended = True
-        self._thread.home.call_soon(self._resume)
-
-    def _resume(self) -> None:
-        self._trio.lowlevel.reschedule(self._caller)
-
-    def abort(self, raise_cancel: Callable[[], NoReturn]) -> Any:
-        """Trio cancels the caller: it goes on waiting, for the end of the cancelled task."""
-        self._raise_cancel = raise_cancel
-        with suppress(RuntimeError):  # the loop is closed: the call has ended
-            self._thread.loop.call_soon_threadsafe(self._cancel)
-        return self._trio.lowlevel.Abort.FAILED
-
-    def _cancel(self) -> None:
-        assert self.task is not None
-        self.task.cancel()
+    async def ended(self) -> None:
+        """Wait for its end, also where that is cancelled: it is cancelled then, too."""
+        if self._has_ended:
+            await self._trio.cancel_shielded_checkpoint()
+        else:
+            self._caller = self._trio.current_task()
+            await self._trio.wait_task_rescheduled(self._abort)
 
     def outcome(self, name: str) -> T:
         error, self._error = self._error, None
@@ -198,6 +154,31 @@ class _Call(Generic[T]):
             finally:
                 del error  # or it would hold this frame, which holds it
         return self._result
+
+    async def _perform(self) -> None:
+        try:
+            self._result = await self._function(*self._args)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001  (raised in the caller)
+            self._error = error
+        self._end()  # at once: the task itself ends a turn of the loop later
+
+    def _finish(self, task: asyncio.Task[None]) -> None:
+        """The task has ended, perhaps before it began, or by what ends a whole loop."""
+        if not self._has_ended:
+            self._error = asyncio.CancelledError() if task.cancelled() else task.exception()
+            self._end()
+
+    def _end(self) -> None:
+        self._has_ended = True
+        if self._caller is not None:
+            self._trio.reschedule(self._caller)
+
+    def _abort(self, raise_cancel: Callable[[], NoReturn]) -> Any:
+        """Trio cancels the caller: it goes on waiting, for the end of the cancelled task."""
+        self._raise_cancel = raise_cancel
+        with suppress(RuntimeError):  # the loop is closed: the call has ended
+            self._loop.call_soon_threadsafe(self._task.cancel)
+        return self._trio.Abort.FAILED
 
 
 def _refuse(name: str) -> NoReturn:

@@ -27,10 +27,6 @@ async def bridge():
         await bridge.close()
 
 
-def threads() -> list[str]:
-    return [thread.name for thread in threading.enumerate() if thread.name == NAME]
-
-
 async def add(one: int, two: int) -> int:
     await asyncio.sleep(0)
     return one + two
@@ -75,14 +71,11 @@ async def test_an_error_comes_back(bridge):
         await bridge.run(fail)
 
 
-async def test_the_call_runs_on_asyncio_whoever_calls(bridge, anyio_backend):
+async def test_the_call_runs_on_asyncio_whoever_calls(bridge):
     async def look():
         return threading.current_thread(), asyncio.get_running_loop().is_running()
 
-    thread, running = await bridge.run(look)
-
-    assert running
-    assert (thread is threading.current_thread()) == (anyio_backend == "asyncio")
+    assert await bridge.run(look) == (threading.current_thread(), True)
 
 
 async def test_anyio_works_on_the_other_side(bridge):
@@ -206,16 +199,24 @@ async def test_what_is_posted_runs_in_order_on_the_asyncio_side(bridge):
     assert seen == list(range(10))
 
 
+async def loop_of(bridge) -> asyncio.AbstractEventLoop:
+    async def look():
+        return asyncio.get_running_loop()
+
+    return await bridge.run(look)
+
+
 async def test_opening_twice_and_closing_twice_is_harmless(anyio_backend):
     bridge = Bridge(NAME)
     await bridge.open()
+    loop = await loop_of(bridge)
     await bridge.open()
-    assert threads() == ([NAME] if anyio_backend == "trio" else [])
+    assert await loop_of(bridge) is loop
 
     await bridge.close()
     await bridge.close()
 
-    assert threads() == []
+    assert loop.is_closed() == (anyio_backend == "trio")
 
 
 async def test_a_closed_bridge_can_be_opened_again(bridge):
@@ -234,12 +235,23 @@ async def test_a_closed_bridge_refuses(bridge):
     bridge.call_soon(pytest.fail)
 
 
-async def test_the_thread_ends_although_its_owner_is_cancelled(bridge):
+async def test_its_loop_ends_although_its_owner_is_cancelled(bridge, anyio_backend):
+    loop = await loop_of(bridge)
+
     with CancelScope() as scope:
         scope.cancel()
         await bridge.close()
 
-    assert threads() == []
+    assert loop.is_closed() == (anyio_backend == "trio")
+
+
+async def test_who_is_called_back_is_called_at_once(bridge):
+    async def tell():
+        said: list[int] = []
+        bridge.call_back(said.append, 1)
+        return said
+
+    assert await bridge.run(tell) == [1]
 
 
 @pytest.mark.parametrize("anyio_backend", ["trio"])  # under asyncio calls are their callers'

@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from chicory.bridge import Bridge
 from chicory.errors import BrokerConnectionError
-from chicory.loop import Loop, current_loop
 from chicory.transport import (
     Abilities,
     Cancelled,
@@ -52,7 +51,6 @@ class NatsTransport:
         self._address = parse(settings.url)
         self._bridge = Bridge(f"chicory nats {self._address}")
         self._space: Space | None = None
-        self._loop: Loop | None = None
         self._sinks: dict[str, Callable[[str, bytes], None]] = {}
 
     def clone(self) -> Self:
@@ -63,7 +61,6 @@ class NatsTransport:
         """Connect, and make the stream where there is none."""
         if self._space is not None:
             return
-        self._loop = current_loop()
         await self._bridge.open()
         try:
             self._space = await self._bridge.run(self._connect)
@@ -191,8 +188,7 @@ class NatsTransport:
         return await self._bridge.run(lambda: whole(verb(*args), connection))
 
     def _tell(self, sink: Callable[[str, bytes], None], task_id: str, body: bytes) -> None:
-        assert self._loop is not None
-        self._loop.call_soon(self._hear, sink, task_id, body)
+        self._bridge.call_back(self._hear, sink, task_id, body)
 
     def _hear(self, sink: Callable[[str, bytes], None], task_id: str, body: bytes) -> None:
         if self._sinks.get(task_id) is sink:  # it may have been taken back meanwhile

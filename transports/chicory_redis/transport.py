@@ -11,7 +11,6 @@ from anyio import CancelScope, move_on_after
 
 from chicory.bridge import Bridge
 from chicory.errors import BrokerConnectionError
-from chicory.loop import current_loop
 from chicory.transport import (
     Abilities,
     Cancelled,
@@ -68,7 +67,7 @@ class RedisTransport:
         if self._client is not None:
             return
         await self._bridge.open()
-        sinks = Sinks(current_loop().call_soon if self._bridge.crosses else _call)
+        sinks = Sinks(self._bridge.call_back)
         client = Client(self._address, self._settings, sinks)
         try:
             await self._bridge.run(client.open)
@@ -196,7 +195,3 @@ class RedisTransport:
         if self._client is None:
             raise BrokerConnectionError(f"the transport to {self._address} is not open")
         return self._client
-
-
-def _call(function: Callable[[], object]) -> None:
-    function()

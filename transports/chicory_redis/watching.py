@@ -28,8 +28,7 @@ class Sinks:
     """Who is to be called for which record. Lives on the user's event loop.
 
     Args:
-        call_soon: has a function called there, from the thread on which records come; at once,
-            where that is the same.
+        call_soon: has a function called there, from the loop on which records come.
     """
 
     def __init__(self, call_soon: Callable[..., object]) -> None:
@@ -49,7 +48,7 @@ class Sinks:
         return [task_id for task_id in task_ids if self._sinks.pop(task_id, None) is not None]
 
     def push(self, task_id: str, body: bytes) -> None:
-        """Have a sink called. May be called on another thread, but on one only."""
+        """Have a sink called."""
         self._pending.append((task_id, body))
         if len(self._pending) == 1:
             self._call_soon(self._drain)
