@@ -31,6 +31,12 @@ class Boot:
         session.connection.on_down(self._forget)
         session.connection.on_up(self.look)
 
+    @property
+    def known(self) -> int | None:
+        """What ``since`` says, where it need not wait for it."""
+        is_known = self._known.is_set() and self._session.connection.is_up
+        return self._seq if is_known else None
+
     async def since(self) -> int:
         """The sequence number up to which deliveries are suspicious."""
         if not self._known.is_set():

@@ -45,27 +45,23 @@ class Claims:
         """Make leases of what came, and give back what is too much."""
         if not came:
             return []
-        since = await self._boot.since()
-        held: list[Held] = []
-        suspects: list[Held] = []
-        for raw in came:
-            call = call_of_first(raw.headers)
-            if call is None:
-                block = parse_own(raw.headers)
-                if GONE in block:
-                    continue
-                pair = raw, _ticket(raw, block)
-            else:
-                pair = raw, _first_ticket(raw, call)
-            (suspects if raw.delivered > 1 or raw.seq <= since else held).append(pair)
+        held, suspects = _sorted(came, await self._boot.since())
         if suspects:
             held += await self._investigate(suspects)
-        held.sort(key=lambda pair: (pair[0].level.rank, pair[0].seq))
+        held.sort(key=_turn)
         if len(held) > room:
             surplus = held[int(room) :]
             del held[int(room) :]
             await self.give_back(ticket for _, ticket in surplus)
         return held
+
+    def accept_certain(self, came: Sequence[Raw], room: int) -> list[Held] | None:
+        """The same without a wait; ``None`` where that cannot be."""
+        since = self._boot.known
+        if since is None or len(came) > room:
+            return None
+        held, suspects = _sorted(came, since)
+        return None if suspects else sorted(held, key=_turn)
 
     async def give_back(self, tickets: Iterable[Ticket]) -> None:
         """Have leases go to somebody else."""
@@ -142,6 +138,28 @@ class Claims:
                 pair[1].basis = seq
             (taken if seq else changed).append(pair)
         return taken, changed
+
+
+def _sorted(came: Sequence[Raw], since: int) -> tuple[list[Held], list[Held]]:
+    """What is delivered for the first time, and what may not be."""
+    held: list[Held] = []
+    suspects: list[Held] = []
+    for raw in came:
+        call = call_of_first(raw.headers)
+        if call is None:
+            block = parse_own(raw.headers)
+            if GONE in block:
+                continue
+            pair = raw, _ticket(raw, block)
+        else:
+            pair = raw, _first_ticket(raw, call)
+        (suspects if raw.delivered > 1 or raw.seq <= since else held).append(pair)
+    return held, suspects
+
+
+def _turn(held: Held) -> tuple[int, int]:
+    raw, _ = held
+    return raw.level.rank, raw.seq
 
 
 def _first_ticket(raw: Raw, call: bytes) -> Ticket:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from typing import Any
 
 from nats.aio.client import Client as _Client
@@ -30,6 +31,7 @@ class Client(_Client):
         self._ps = self._parser
         self.heard_at = time.monotonic()
         self.failure: Exception | None = None
+        self._soon = b""
 
     @property
     def server(self) -> dict[str, Any]:
@@ -39,14 +41,22 @@ class Client(_Client):
     async def write(self, commands: bytes) -> None:
         """Send commands; nothing once the connection is lost.
 
-        Without a wait: nats-py's own way swallows the cancellation of who waits for it.
+        At once, and without a wait: nats-py's own way takes a turn of the event loop more, and
+        swallows the cancellation of who waits for it.
         """
-        if self.is_connected and commands:
-            self._pending.append(commands)
-            self._pending_data_size += len(commands)
-            queue = self._flush_queue
-            if queue is not None and queue.empty():
-                queue.put_nowait(asyncio.get_running_loop().create_future())
+        self._send(commands)
+
+    def write_soon(self, commands: bytes) -> None:
+        """Send commands with what is written next, or at the end of this turn of the event loop."""
+        if not self._soon:
+            asyncio.get_running_loop().call_soon(self._send, b"")
+        self._soon += commands
+
+    def _send(self, commands: bytes) -> None:
+        commands, self._soon = self._soon + commands, b""
+        if self.is_connected and commands and self._transport is not None:
+            with suppress(RuntimeError):  # uvloop's, where it was lost a moment ago
+                self._transport.write(commands)
 
     def abort(self) -> None:
         """End the connection now, also one that nats-py no longer or not yet answers for.

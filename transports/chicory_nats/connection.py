@@ -146,10 +146,13 @@ class Connection:
         reason = f": {self._failure}" if self._failure and not self.is_up else ""
         return BrokerConnectionError(f"{self.address} did not answer in {TIMEOUT:g} s{reason}")
 
-    async def subscribe(self, subject: bytes, hook: Hook) -> int:
-        """Have ``hook`` called for messages, on this connection and those that replace it."""
+    def subscribe(self, subject: bytes, hook: Hook) -> int:
+        """Have ``hook`` called for messages, on this connection and those that replace it.
+
+        The server is told of it with what is written next.
+        """
         sid = self.reserve(subject, hook)
-        await self.announce([sid])
+        self.announce([sid])
         return sid
 
     def reserve(self, subject: bytes, hook: Hook) -> int:
@@ -158,19 +161,22 @@ class Connection:
         self._hooks[sid], self._subjects[sid] = hook, subject
         return sid
 
-    async def announce(self, sids: Iterable[int]) -> None:
+    def announce(self, sids: Iterable[int]) -> None:
         """Tell the server of subscriptions."""
-        await self.write(b"".join(b"SUB %b  %d\r\n" % (self._subjects[sid], sid) for sid in sids))
+        self._write_soon(self._announcement(sids))
+
+    def _announcement(self, sids: Iterable[int]) -> bytes:
+        return b"".join(b"SUB %b  %d\r\n" % (self._subjects[sid], sid) for sid in sids)
 
     def rehook(self, sid: int, hook: Hook) -> None:
         """Have another hook called for a subscription."""
         self._hooks[sid] = hook
 
-    async def unsubscribe(self, *sids: int) -> None:
+    def unsubscribe(self, *sids: int) -> None:
         """End subscriptions, though messages that are under way may still come."""
         for sid in sids:
             self._subjects.pop(sid, None)
-        await self.write(b"".join(b"UNSUB %d\r\n" % sid for sid in sids))
+        self._write_soon(b"".join(b"UNSUB %d\r\n" % sid for sid in sids))
 
     def forget(self, sid: int) -> None:
         """Take no more messages of a subscription that was ended."""
@@ -189,6 +195,10 @@ class Connection:
         """Send commands; where there is no connection they are dropped."""
         if self._client is not None and not self._closed:
             await self._client.write(commands)
+
+    def _write_soon(self, commands: bytes) -> None:
+        if self._client is not None and not self._closed:
+            self._client.write_soon(commands)
 
     def doubt(self, since: float) -> None:
         """Drop a connection over which nothing came ``since`` a moment (monotonic)."""
@@ -246,9 +256,7 @@ class Connection:
         self.max_payload = int(self._server.get("max_payload") or self.max_payload)
         self.version = version(str(self._server.get("version", "")))
         self.generation += 1
-        await client.write(
-            b"".join(b"SUB %b  %d\r\n" % (subject, sid) for sid, subject in self._subjects.items())
-        )
+        await client.write(self._announcement(self._subjects))
         self._up.set()
         if self.generation > 1:
             self._afterwards = asyncio.get_running_loop().create_task(self._act())

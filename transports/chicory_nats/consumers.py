@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -74,12 +75,14 @@ class Consumers:
         status = await self.status(queue, level)
         if status.paused:
             return False
-        return await self.have_messages(queue, level, status.delivered + 1)
+        (behind,) = await self.have_messages([(queue, level, status.delivered + 1)])
+        return behind
 
-    async def have_messages(self, queue: bytes, level: int, first: int) -> bool:
-        """Whether the stream holds messages of a level, from a sequence number on."""
-        subjects = self._session.subjects.level(queue, level)
-        return await self._session.reader.holds(subjects, first)
+    async def have_messages(self, levels: Sequence[tuple[bytes, int, int]]) -> Sequence[bool]:
+        """Whether the stream holds messages of levels, each from a sequence number on."""
+        subjects = self._session.subjects
+        wanted = [(subjects.level(queue, level), first) for queue, level, first in levels]
+        return await self._session.reader.hold(wanted)
 
     async def pause(self, queue: bytes, until: float) -> None:
         """Have nothing delivered until a point in time; 0: deliver again."""

@@ -33,6 +33,8 @@ _REFUSALS = 5
 _GRACE = 0.1
 """Seconds that a consumer is given to find what the stream holds for it."""
 _LOOKS = 10
+_TURNS = 8
+"""Of the event loop: what was waited for is begun in them, and its outcome sent if it is there."""
 _PRIORITIES = tuple(sorted(Priority))
 
 
@@ -133,13 +135,8 @@ class Fetcher:
         """Those levels that may hold what was not delivered."""
         seen, known = self._seen, list[bool]()
         with suppress(ChicoryError):  # what comes meanwhile must not be left behind
-            known += await asyncio.gather(
-                *(
-                    self._consumers.have_messages(
-                        level.queue, level.level, seen.get(level.consumer, 0) + 1
-                    )
-                    for level in above
-                )
+            known += await self._consumers.have_messages(
+                [(one.queue, one.level, seen.get(one.consumer, 0) + 1) for one in above]
             )
         return list(compress(above, known))
 
@@ -198,20 +195,27 @@ class Fetcher:
         finally:
             self._under_way.discard(pulls)
         came = pulls.came
-        withdrawn = self._spawn(self._withdraw(pulls, came))
-        try:
-            found = await self._all_or_none(self._claims.accept(came, limit))
-        except asyncio.CancelledError:
-            await ended(withdrawn, self._session.connection)
-            raise
+        withdrawn = self._spawn(self._withdraw(pulls, came, _TURNS))
+        found = self._claims.accept_certain(came, limit)
+        if found is None:
+            try:
+                found = await self._all_or_none(self._claims.accept(came, limit))
+            except asyncio.CancelledError:
+                await ended(withdrawn, self._session.connection)
+                raise
         if not found and any(pull.failed for pull in pulls.pulls):
             self._consumers.forget()
             await asyncio.sleep(_PAUSE)
             await asyncio.gather(*(self._consumers.ensure(level.queue) for level in ranked))
         return found
 
-    async def _withdraw(self, pulls: Pulls, taken: Sequence[Raw]) -> None:
-        """End pulls, and give back what came in the end and nobody took."""
+    async def _withdraw(self, pulls: Pulls, taken: Sequence[Raw], turns: int = 0) -> None:
+        """End pulls, and give back what came in the end and nobody took.
+
+        ``turns``: of the event loop, after which it is time: what was taken is worth more.
+        """
+        for _ in range(turns):
+            await asyncio.sleep(0)
         with suppress(ChicoryError):  # without a connection leases run out by themselves
             await pulls.end(self._refuse_late)
             await self._claims.refuse([raw for raw in pulls.came if raw not in taken])

@@ -58,9 +58,10 @@ class LeaderReader:
                 break
         return Page(messages, 0)
 
-    async def holds(self, subjects: bytes, first: int = 1) -> bool:
-        """Whether there is a message from a sequence number on."""
-        return bool((await self.page(subjects, first, 1)).messages)
+    async def hold(self, wanted: Sequence[tuple[bytes, int]]) -> Sequence[bool]:
+        """Whether there are messages; ``wanted``: subjects, and the first sequence number."""
+        requests = [{"seq": first, "next_by_subj": one.decode()} for one, first in wanted]
+        return [stored is not None for stored in await self._get(requests)]
 
     async def scan(self, subjects: bytes, first: int = 1) -> AsyncIterator[Stored]:
         """All messages from a sequence number on, the oldest first."""

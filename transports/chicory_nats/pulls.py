@@ -146,7 +146,7 @@ class Lanes:
         self._acks = acks
         self._free: list[Lane] = []
 
-    async def take(self, hook: Hook) -> Lane:
+    def take(self, hook: Hook) -> Lane:
         """Have an inbox."""
         connection = self._session.connection
         if self._free:
@@ -154,7 +154,7 @@ class Lanes:
             connection.rehook(lane.sid, hook)
             return lane
         inbox = b"_INBOX.%b" % token_hex(12).encode()
-        return Lane(inbox, await connection.subscribe(inbox + b".*", hook))
+        return Lane(inbox, connection.subscribe(inbox + b".*", hook))
 
     def give_back(self, lane: Lane) -> None:
         """Have an inbox used again: nothing more comes to it."""
@@ -166,7 +166,7 @@ class Lanes:
         In a cluster some may come even later, for a message is sent when the replicas know of it.
         """
         connection = self._session.connection
-        await connection.unsubscribe(lane.sid)
+        connection.unsubscribe(lane.sid)
         await self._acks.barrier(consumers)
         asyncio.get_running_loop().call_later(_LATE, connection.forget, lane.sid)
 
@@ -250,15 +250,14 @@ class Pulls:
         connection = self._session.connection
         await connection.wait()
         self._generation = connection.generation
-        self._lane = lane = await self._lanes.take(self._receive)
+        self._lane = lane = self._lanes.take(self._receive)
         self._first = lane.asked
         lane.asked += len(self.pulls)
-        await connection.write(
-            b"".join(
-                pull.command(self._session, b"%b.%d" % (lane.inbox, number), wait, no_wait=no_wait)
-                for number, pull in enumerate(self.pulls, self._first)
-            )
-        )
+        commands = [
+            pull.command(self._session, b"%b.%d" % (lane.inbox, number), wait, no_wait=no_wait)
+            for number, pull in enumerate(self.pulls, self._first)
+        ]
+        await connection.write(b"".join(commands))
 
     @property
     def _broken(self) -> bool:

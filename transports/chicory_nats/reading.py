@@ -101,13 +101,10 @@ class Reader:
         }
         return await self._get(request)
 
-    async def holds(self, subjects: bytes, first: int = 1) -> bool:
-        """Whether there is a message from a sequence number on."""
-        return bool(
-            (
-                await self._get({"seq": first, "next_by_subj": subjects.decode()}, alone=True)
-            ).messages
-        )
+    async def hold(self, wanted: Sequence[tuple[bytes, int]]) -> Sequence[bool]:
+        """Whether there are messages; ``wanted``: subjects, and the first sequence number."""
+        requests = [{"seq": first, "next_by_subj": one.decode()} for one, first in wanted]
+        return [bool(page.messages) for page in await self._get_all(requests, alone=True)]
 
     async def scan(self, subjects: bytes, first: int = 1) -> AsyncIterator[Stored]:
         """All messages from a sequence number on, the oldest first."""
@@ -138,36 +135,55 @@ class Reader:
         return Page(messages, 1)
 
     async def _get(self, request: dict[str, Any], *, alone: bool = False) -> Page:
-        """Ask until there is an answer; ``alone``: for one message, without how many follow.
+        (page,) = await self._get_all([request], alone=alone)
+        return page
+
+    async def _get_all(self, requests: Sequence[dict[str, Any]], *, alone: bool) -> Sequence[Page]:
+        """Ask until all are answered; ``alone``: for one message each, without how many follow.
 
         Those are what it costs the server to count.
         """
         end = time.monotonic() + TIMEOUT
-        while True:
+        pages: dict[int, Page] = {}
+        while len(pages) < len(requests):
             await self._connection.wait()
-            answer = _Answer(alone)
-            self._answers.add(answer)
-            inbox = self._exchange.listen(answer.receive)
+            answers = {i: _Answer(alone) for i in range(len(requests)) if i not in pages}
             begun = time.monotonic()
-            try:
-                message = Outgoing(self._subject, b"", msgspec.json.encode(request))
-                await self._connection.write(publish(message, inbox))
-                async with asyncio.timeout(_PATIENCE):
-                    if await answer.over:
-                        return answer.page()
-            except TimeoutError:
-                if time.monotonic() > end:
-                    self._connection.doubt(begun)
-                    raise self._connection.unreachable() from None
-            finally:
-                self._exchange.hush(inbox)
-                self._answers.discard(answer)
+            done = await self._ask([requests[i] for i in answers], list(answers.values()))
+            pages.update({i: answer.page() for i, answer in answers.items() if answer.complete})
+            if len(pages) == len(requests):
+                break
+            if not done and time.monotonic() > end:
+                self._connection.doubt(begun)
+                raise self._connection.unreachable()
             self._connection.check()
             await asyncio.sleep(_PAUSE)
             if time.monotonic() > end - TIMEOUT + _MISSED:
                 await self._connection.miss()
             if time.monotonic() > end:
                 raise self._connection.unreachable()
+        return [pages[i] for i in range(len(requests))]
+
+    async def _ask(self, requests: Sequence[dict[str, Any]], answers: Sequence[_Answer]) -> bool:
+        """Ask once; whether all was answered, be it that nobody is there to answer."""
+        inboxes = [self._exchange.listen(answer.receive) for answer in answers]
+        self._answers.update(answers)
+        commands = [
+            publish(Outgoing(self._subject, b"", msgspec.json.encode(request)), inbox)
+            for request, inbox in zip(requests, inboxes, strict=True)
+        ]
+        try:
+            await self._connection.write(b"".join(commands))
+            async with asyncio.timeout(_PATIENCE):
+                for answer in answers:
+                    await answer.over
+        except TimeoutError:
+            return False
+        finally:
+            for inbox in inboxes:
+                self._exchange.hush(inbox)
+            self._answers.difference_update(answers)
+        return True
 
     def _give_up(self) -> None:
         for answer in self._answers:
@@ -219,6 +235,10 @@ class _Answer:
     def give_up(self) -> None:
         if not self.over.done():
             self.over.set_result(False)
+
+    @property
+    def complete(self) -> bool:
+        return self.over.done() and not self.over.cancelled() and self.over.result()
 
     def page(self) -> Page:
         return Page(self.messages, self.more)

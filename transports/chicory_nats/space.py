@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Callable, Collection
 
@@ -53,7 +52,6 @@ class Space:
         self.canceller = Canceller(session, consumers)
         self.workers = Workers(session, self._ballast)
         self._consumers, self._registry = consumers, registry
-        self._tasks: set[asyncio.Task[None]] = set()
         session.connection.on_missing(self._revive)
 
     async def open(self) -> None:
@@ -89,7 +87,4 @@ class Space:
         """Call the sinks of these ids no more."""
         sids = self.watcher.unwatch(task_ids)
         if sids:
-            ending = self.session.connection.unsubscribe(*sids)
-            task = asyncio.get_running_loop().create_task(ending)
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self.session.connection.unsubscribe(*sids)

@@ -55,7 +55,7 @@ class Watcher:
                 fresh.append(call)
             else:
                 self._watched[call] = _Watched(task_id, sink, known.sid)
-        await self._session.connection.announce([self._watched[call].sid for call in fresh])
+        self._session.connection.announce([self._watched[call].sid for call in fresh])
         await self._look(list(calls))
 
     def unwatch(self, task_ids: Collection[str]) -> list[int]:
@@ -85,7 +85,6 @@ class Watcher:
             return
         await self._be_heard()
         found = await self._session.look(calls)
-        await self._session.finish(found.values())
         now = time.time()
         for call, thread in found.items():
             body = thread.body(now)

@@ -3,7 +3,7 @@
 import json
 
 from chicory.transport import DeadLetter
-from chicory_nats.composing import letter, read_letter
+from chicory_nats.epitaph import letter, read_letter
 from chicory_nats.reading import Stored
 from chicory_nats.subjects import Subjects
 
