@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
 from collections.abc import Callable, Coroutine
 from contextvars import Context, copy_context
 from typing import Any, Protocol
+
+from anyio import wait_readable
 
 
 class Loop(Protocol):
@@ -128,6 +131,36 @@ def spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
     task = asyncio.get_running_loop().create_task(function())
     _background.add(task)  # the loop itself keeps only a weak reference
     task.add_done_callback(_background.discard)
+
+
+async def listen(line: socket.socket, hear: Callable[[], bool]) -> None:
+    """Call ``hear`` each time that there is something to read, until it returns False.
+
+    What it does not read it is called for again. What it raises is raised here. On asyncio the
+    loop calls it: to wake up a task each time costs more.
+    """
+    if isinstance(current_loop(), _TrioLoop):
+        await wait_readable(line)
+        while hear():
+            await wait_readable(line)
+        return
+    loop = asyncio.get_running_loop()
+    ended: asyncio.Future[None] = loop.create_future()
+
+    def heard() -> None:
+        if ended.done():
+            return
+        try:
+            if not hear():
+                ended.set_result(None)
+        except BaseException as error:  # noqa: BLE001  (raised where it is listened)
+            ended.set_exception(error)
+
+    loop.add_reader(line, heard)
+    try:
+        await ended
+    finally:
+        loop.remove_reader(line)
 
 
 def cancellations() -> Callable[[], int]:

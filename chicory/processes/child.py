@@ -17,6 +17,7 @@ from anyio import Event, create_task_group, to_thread
 from msgspec import MsgspecError
 
 from chicory.errors import ProcessDiedError
+from chicory.loop import Turn, listen, turns
 from chicory.memory import resident_of
 from chicory.processes import wire
 from chicory.processes.forwarding import deliver
@@ -60,7 +61,8 @@ class Child:
         self._is_ready = self._is_buried = False
         self._why = ""
         self._outcome: Outcome | None = None
-        self._answered: Event | None = None
+        self._turns: Callable[[], Turn] | None = None
+        self._answered: Turn | None = None
         self._reports: Reports | None = None
 
     def start(self) -> None:
@@ -141,7 +143,7 @@ class Child:
         self.ready.set()
         self.gone.set()
         if self._answered is not None:
-            self._answered.set()
+            self._answered.come()
 
     async def _until_ended(self) -> None:
         assert self._process is not None
@@ -166,7 +168,9 @@ class Child:
         if self._is_buried:
             raise ProcessDiedError(self.epitaph())
         self._outcome, self._reports = None, reports
-        self._answered = answered = Event()
+        if self._turns is None:
+            self._turns = turns()
+        self._answered = answered = self._turns()
         await self._send(wire.frame(call))
         await answered.wait()
         self._answered = self._reports = None
@@ -199,8 +203,7 @@ class Child:
                 return
 
     async def _listen(self) -> None:
-        while self._take_in():
-            await anyio.wait_readable(self._line)  # each time: one that never pauses is not all
+        await listen(self._line, self._take_in)
         self.kill()  # it has ended; or a task has closed what is not its own
 
     def _hear_out(self) -> None:
@@ -251,7 +254,7 @@ class Child:
             case _:
                 self._outcome = said
                 if self._answered is not None:
-                    self._answered.set()
+                    self._answered.come()
 
     def _deliver(self, line: Line) -> None:
         try:

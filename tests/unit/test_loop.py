@@ -1,12 +1,23 @@
 import asyncio
+import socket
 import threading
 
 import anyio
 import pytest
 import trio
-from anyio import fail_after, from_thread, to_thread
+from anyio import (
+    Event,
+    create_task_group,
+    fail_after,
+    from_thread,
+    to_thread,
+    wait_all_tasks_blocked,
+    wait_readable,
+)
 
-from chicory.loop import current_loop, spawn, turns
+from chicory.loop import current_loop, listen, spawn, turns
+
+DEADLINE = 60
 
 
 async def test_a_loop_has_one_key():
@@ -147,3 +158,64 @@ async def test_a_turn_that_comes_for_who_was_cancelled_does_nothing():
             await anyio.wait_all_tasks_blocked()
             group.cancel_scope.cancel()
         turn.come()
+
+
+@pytest.fixture
+def ends():
+    mine, theirs = socket.socketpair()
+    with mine, theirs:
+        mine.settimeout(0)
+        yield mine, theirs
+
+
+async def test_who_listens_hears_each_time_until_it_has_heard_enough(ends):
+    mine, theirs = ends
+    heard: list[bytes] = []
+
+    def hear() -> bool:
+        heard.append(mine.recv(1))
+        theirs.send(b"c")  # what is left, and what comes meanwhile, is heard as well
+        return len(heard) < 5
+
+    theirs.send(b"ab")
+    with fail_after(DEADLINE):
+        await listen(mine, hear)
+
+    assert heard == [b"a", b"b", b"c", b"c", b"c"]
+
+
+async def test_what_is_raised_by_hearing_is_raised_where_it_is_listened(ends):
+    mine, theirs = ends
+    theirs.send(b"a")
+
+    def hear() -> bool:
+        raise LookupError("what")
+
+    with fail_after(DEADLINE), pytest.raises(LookupError, match="what"):
+        await listen(mine, hear)
+
+
+async def test_who_listens_no_more_hears_no_more(ends):
+    mine, theirs = ends
+    heard = Event()
+    times: list[bytes] = []
+
+    def hear() -> bool:
+        times.append(mine.recv(1))
+        heard.set()
+        return True
+
+    async with create_task_group() as group:
+        theirs.send(b"a")
+        group.start_soon(listen, mine, hear)
+        with fail_after(DEADLINE):
+            await heard.wait()
+        group.cancel_scope.cancel()
+    theirs.send(b"b")
+    await wait_all_tasks_blocked()
+    loop = current_loop().key
+    assert not isinstance(loop, asyncio.AbstractEventLoop) or not loop.remove_reader(mine)
+    with fail_after(DEADLINE):
+        await wait_readable(mine)
+
+    assert times == [b"a"]
