@@ -6,7 +6,6 @@ import random
 import time
 from collections.abc import Iterator
 from itertools import repeat
-from uuid import uuid4
 
 import anyio
 
@@ -14,6 +13,7 @@ from benchmarks.job import Figures, Job
 from benchmarks.workload import Workload, workload
 from chicory import TaskResult, TaskState
 from chicory.bulk import MAX_CALLS, Refused
+from chicory.message import new_id
 from chicory.record import encode
 from chicory.sender import Call
 from chicory.transport import Record
@@ -49,7 +49,7 @@ def _delayed(load: Workload, count: int) -> Iterator[Call[None]]:
 
 async def _results(load: Workload, _: Job, count: int) -> None:
     transport = (await load.app.broker_link.session()).transport
-    worker = uuid4().hex
+    worker = new_id()
     for first in range(0, count, MAX_CALLS):
         many = min(MAX_CALLS, count - first)
         await transport.store([_record(worker, load.app.result_ttl) for _ in range(many)])
@@ -58,7 +58,7 @@ async def _results(load: Workload, _: Job, count: int) -> None:
 def _record(worker: str, ttl: float) -> Record:
     now = time.time()
     result = TaskResult(
-        task_id=uuid4().hex,
+        task_id=new_id(),
         state=TaskState.SUCCESS,
         name="noop",
         started_at=now,

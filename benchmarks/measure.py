@@ -30,6 +30,10 @@ _WORK: Mapping[str, Mapping[str, Any]] = {
 }
 """What differs from a drain of no-ops."""
 
+_FEWER = 4
+"""Fewer tasks where they are large: at 64 MB Redis begins to rewrite its file, beside the worker;
+the peers, who are given less, would not see that."""
+
 
 def drain(variant: Variant, scale: Scale) -> Figures:
     """No-ops from a full queue, by one worker of concurrency 32, results stored."""
@@ -40,7 +44,8 @@ def work(variant: Variant, scale: Scale) -> Figures:
     """Queues of other tasks, and other numbers of tasks at once."""
     found: Figures = {}
     for name, differently in _WORK.items():
-        count = share(variant, scale.worked)
+        large = differently.get("task") == "blob"
+        count = share(variant, scale.worked // _FEWER if large else scale.worked)
         job = partial(Job, errand="drain", count=count, **differently)
         found[name] = alone(variant, job)["drain"]
     return found
