@@ -25,6 +25,7 @@ class Attempt:
         fetched_at: monotonic seconds.
         labels: what log lines say of it, as far as it is known; see ``chicory.logs``.
         envelope: the message decoded, once it could be.
+        name: the task's, as far as it is known.
         task: what it calls, once found.
         args, kwargs: its arguments, once validated.
         context: what the function is told of its call, once it wants to know.
@@ -54,6 +55,7 @@ class Attempt:
         "fetched_at",
         "kwargs",
         "labels",
+        "name",
         "noticed",
         "on_settled",
         "quotas",
@@ -68,6 +70,7 @@ class Attempt:
         self.fetched_at = fetched_at
         self.labels: dict[str, Any] = {"task_id": delivery.task_id, "queue": delivery.queue}
         self.envelope: Envelope | None = None
+        self.name = "?"
         self.task: Task[..., Any] | None = None
         self.args: Any = ()
         self.kwargs: dict[str, Any] = {}
@@ -83,11 +86,6 @@ class Attempt:
         self.quotas: Sequence[Quota] = ()
         self.aside_since = 0.0
         self.concluded = False
-
-    @property
-    def name(self) -> str:
-        """The task's name, as far as it is known."""
-        return self.envelope.name if self.envelope else "?"
 
     @property
     def policy(self) -> RetryPolicy:

@@ -85,11 +85,9 @@ class Performance:
 
     async def _here(self, attempt: Attempt, task: Task[..., Any]) -> None:
         self._begin(attempt)
-        told = partial(self._context, attempt)
-        if task.signature.wants_context:
-            attempt.args, attempt.kwargs = task.signature.inject(
-                told(), attempt.args, attempt.kwargs
-            )
+        told, signature = partial(self._context, attempt), task.signature
+        if signature.wants_context:
+            attempt.args, attempt.kwargs = signature.inject(told(), attempt.args, attempt.kwargs)
         token = running.set(told)
         try:
             if task.is_async:

@@ -80,7 +80,7 @@ class Preparation:
         except MessageError as error:
             attempt.ending = Refused(DeathReason.UNDECODABLE, str(error))
         else:
-            attempt.labels["task"] = envelope.name
+            attempt.name = attempt.labels["task"] = envelope.name
             attempt.labels["attempt"] = envelope.retries + 1
 
     def _read(self, delivery: Delivery) -> Envelope:

@@ -69,7 +69,7 @@ class Reports:
     async def hurry(self, task_ids: Collection[str]) -> None:
         """Store what these calls, which have ended, reported last; a broker that cannot is left."""
         with self._lock:
-            concerned = any(one in self._latest or one in self._under_way for one in task_ids)
+            concerned = not {*self._latest, *self._under_way}.isdisjoint(task_ids)
         if concerned:
             with suppress(BrokerConnectionError, QueueFullError):
                 await self._send(task_ids)

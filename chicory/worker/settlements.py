@@ -18,6 +18,7 @@ from chicory.outcome import (
     GiveBack,
     Postpone,
     RetryIn,
+    Returned,
     Succeed,
     Terms,
     Verdict,
@@ -25,6 +26,7 @@ from chicory.outcome import (
     too_large,
 )
 from chicory.record import StoredResult
+from chicory.retry import NO_RETRIES
 from chicory.seal import Seal
 from chicory.states import TaskState
 from chicory.transport import (
@@ -38,6 +40,8 @@ from chicory.transport import (
     Settlement,
 )
 from chicory.worker.attempt import Attempt
+
+_ANY_TERMS = Terms(0, NO_RETRIES, dead_letters=False)
 
 
 class Clerk:
@@ -71,8 +75,11 @@ class Clerk:
 
     def conclude(self, attempt: Attempt, now: float) -> tuple[Verdict, Settlement]:
         """What the attempt came to, and the step that settles it; ``now`` in epoch seconds."""
-        assert attempt.ending is not None
-        verdict = decide(attempt.ending, self._terms(attempt, now))
+        ending = attempt.ending
+        assert ending is not None
+        # on what terms matters only where something went wrong
+        terms = _ANY_TERMS if isinstance(ending, Returned) else self._terms(attempt, now)
+        verdict = decide(ending, terms)
         if attempt.acknowledged and isinstance(verdict, GiveBack):
             verdict = Fail(Failure("stopped", "its worker stopped; it runs at most once"))
         body = self._record(attempt, verdict, now)

@@ -52,6 +52,14 @@ class _Lane:
             self.wanted.set()
             self.wanted = None
 
+    def sent(self, items: Sequence[_Item]) -> None:
+        """These are under way no more."""
+        if len(items) == len(self.sending):  # as nearly always
+            self.sending = []
+        else:
+            sent = {id(settlement) for _, settlement in items}
+            self.sending = [item for item in self.sending if id(item[1]) not in sent]
+
 
 class Settler:
     """Sends settlements; ``answered(attempt, settled)`` is called for each one.
@@ -183,8 +191,7 @@ class Settler:
             self._tell(lane, [item], answers)
 
     def _tell(self, lane: _Lane, items: Sequence[_Item], answers: Sequence[Settled]) -> None:
-        sent = {id(settlement) for _, settlement in items}
-        lane.sending = [item for item in lane.sending if id(item[1]) not in sent]
+        lane.sent(items)
         for (attempt, _), answer in zip(items, answers, strict=True):
             self._answered(attempt, answer)
 

@@ -44,11 +44,13 @@ class Tally:
         """Count an attempt that ended ``now`` and say, once, what went wrong with it."""
         if self.meter is not None:
             self.meter.count(attempt, verdict, now)
-        if isinstance(verdict, GiveBack):
-            return
-        self.processed += 1
-        self.failed += not isinstance(verdict, Succeed | Cancel | Postpone)
-        if not isinstance(verdict, Succeed) or logger.isEnabledFor(logging.DEBUG):
+        if isinstance(verdict, Succeed):
+            self.processed += 1
+            if logger.isEnabledFor(logging.DEBUG):
+                _tell(attempt, verdict)
+        elif not isinstance(verdict, GiveBack):
+            self.processed += 1
+            self.failed += not isinstance(verdict, Cancel | Postpone)
             _tell(attempt, verdict)
 
 

@@ -331,7 +331,7 @@ async def test_those_that_begin_as_fast_as_others_have_begun_are_not_given_back(
         Attempt(Delivery("default", str(n), b"", Priority.NORMAL, 1, n), 0.0) for n in range(8)
     ]
     for attempt in attempts:
-        attempt.envelope = envelope
+        attempt.envelope, attempt.name = envelope, envelope.name
     assert [quotas.admit(attempt) for attempt in attempts] == [True, *[False] * 7]
     late = time.monotonic() + (HOARDING + NEXT) / 2
 

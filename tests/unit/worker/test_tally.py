@@ -16,6 +16,7 @@ from chicory.worker.tally import Tally
 def test_no_name_in_a_message_passes_for_a_line_of_the_log(caplog, odd):
     attempt = Attempt(Delivery("q", f"id {odd}", b"", Priority.NORMAL, 1, None), 0.0)
     attempt.envelope = messages.decode(messages.encode(TaskMessage(id="1", name=f"name {odd}")))
+    attempt.name = attempt.envelope.name
     failure = Failure("unknown-task", f"no task is named {odd}")
 
     with caplog.at_level(logging.ERROR, "chicory"):
