@@ -1,12 +1,14 @@
 """Many calls of all kinds and no fault: ``python tests/faults/soak.py redis 1000000``.
 
 What must be as it was in the end: the memory of the workers, their files, threads and connections,
-and what the broker holds once results have expired and dead letters are gone.
+and what the broker holds once results have expired and dead letters are gone. Interrupted (SIGINT),
+it enqueues no more, and reports on what it has got.
 """
 
 from __future__ import annotations
 
 import json
+import signal
 import sqlite3
 import sys
 import time
@@ -20,8 +22,10 @@ import anyio
 import nats
 import redis
 
+from chicory import cancellation
 from chicory.testing.faults.kinds import Kind
-from chicory.testing.faults.scene import Process, Scene
+from chicory.testing.faults.process import Process
+from chicory.testing.faults.scene import RunError, Scene
 from chicory.testing.faults.stage import Stage
 from chicory.testing.faults.stages import STAGES
 
@@ -71,9 +75,9 @@ def rows(stage: Stage) -> dict[str, int]:
 
 def keys(stage: Stage) -> dict[str, int]:
     with redis.Redis(port=stage.port, protocol=2) as client:
-        names = [
-            key.decode().partition("}:")[2].split(":")[0] for key in client.scan_iter(count=1000)
-        ]
+        # which calls were cancelled lately is one record, kept for a minute
+        keys = [key.decode().partition("}:")[2] for key in client.scan_iter(count=1000)]
+        names = [key.split(":")[0] for key in keys if key != f"r:{cancellation.ORDERS}"]
         found = {f"keys {kind}": names.count(kind) for kind in sorted(set(names))}
         return found | {"clients": client.info("clients")["connected_clients"] - 1}
 
@@ -117,6 +121,7 @@ class Soaked(NamedTuple):
     left_after: dict[str, int]
     letters: int
     failing: int
+    cancelled: int
     failures: list[str]
 
 
@@ -135,31 +140,32 @@ class Soak:
         self._scene = Scene(self._stage, folder, backend, 8.0, environment)
         self._scene.keeps = False
         self._most = 0.0
+        self._enough = False
 
     async def run(self) -> Soaked:
         scene = self._scene
-        async with scene.opened():
+        async with scene.opened(), anyio.create_task_group() as group:
+            group.start_soon(self._heed)
             for _ in range(WORKERS):
                 scene.start_worker()
-            producers = [scene.start_producer(f"soak-{number}") for number in range(PRODUCERS)]
-            await self._produce(producers, WARM)
+            for number in range(PRODUCERS):
+                scene.start_producer(f"soak-{number}")
+            await self._produce(WARM)
             letters = await self._empty()
             left_before = await self._leftovers()
             sizes_before: list[Size] = []
             begun = time.monotonic()
-            await self._produce(producers, max(WARM, self._calls // 10))
+            await self._produce(max(WARM, self._calls // 10))
             sizes_before = self._sizes()
-            await self._produce(producers, self._calls)
+            await self._produce(self._calls)
             letters += await self._empty()
             seconds = time.monotonic() - begun
-            for producer in producers:
-                scene.end_producer(producer)
-            await scene.until(
-                lambda: not any(one.runs for one in producers), PATIENCE, "producers do not end"
-            )
+            scene.end_producers()
+            await scene.until(lambda: not scene.producers, PATIENCE, "producers do not end")
             left_after = await self._leftovers()
             sizes_after = self._sizes()
             await scene.leave(PATIENCE)
+            group.cancel_scope.cancel()
         return Soaked(
             scene.offered,
             seconds,
@@ -170,32 +176,44 @@ class Soak:
             left_after,
             letters,
             scene.kinds[Kind.FAILING],
+            scene.kinds[Kind.CANCELLED],
             scene.failures,
         )
 
-    async def _produce(self, producers: list[Process], calls: int) -> None:
+    async def _heed(self) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT) as signals:
+            async for _ in signals:
+                self._say("interrupted: no more is enqueued")
+                self._enough = True
+
+    async def _produce(self, calls: int) -> None:
         scene = self._scene
         said = time.monotonic()
-        while scene.offered < calls:
-            allowed = min(calls, len(scene.over) + AHEAD)
-            for producer in producers:
-                scene.allow(producer, -(-allowed // len(producers)))
-            await anyio.sleep(0.1)
+        while scene.offered < calls and not self._enough:
+            over = len(scene.over)
+            scene.allow(min(calls, over + AHEAD))
+            await scene.until(
+                lambda over=over: len(scene.over) > over or scene.offered >= calls or self._enough,
+                PATIENCE,
+                "nothing is done any more",
+            )
             if time.monotonic() > said + EVERY:
                 said = time.monotonic()
                 sizes = self._sizes()
                 self._most = max([self._most, *(size.megabytes for size in sizes)])
                 self._say(f"{len(scene.over)} over, {sizes}")
+        scene.allow(scene.offered)  # what was allowed last may be more than was wanted
 
     async def _empty(self) -> int:
         """Wait until all have come to an end, and discard the dead letters; how many."""
-        broker = self._scene.app.broker
-        with anyio.fail_after(PATIENCE):
-            while (counts := (await broker.counts(["default"]))["default"]) and (
-                counts.ready or counts.delayed or counts.leased
-            ):
-                await anyio.sleep(0.1)
-        return await broker.purge_dlq("default")
+        scene = self._scene
+        await scene.until(
+            lambda: len(scene.over) >= scene.offered, PATIENCE, "some calls come to no end"
+        )
+        counts = (await scene.app.broker.counts(["default"]))["default"]
+        if counts.ready or counts.delayed or counts.leased:
+            raise RunError(f"all is over, and yet there is left: {counts}")
+        return await scene.app.broker.purge_dlq("default")
 
     async def _leftovers(self) -> dict[str, int]:
         await anyio.sleep(TTL)

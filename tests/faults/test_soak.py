@@ -1,4 +1,4 @@
-"""What many calls leave behind: nothing. On NATS what expires goes too late for a test."""
+"""What many calls leave behind: nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from soak import Soak
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
-@pytest.mark.parametrize("transport", ["sqlite", "redis"])
+@pytest.mark.parametrize("transport", ["sqlite", "redis", "nats"])
 async def test_calls_leave_nothing_behind(tmp_path, no_settings, transport):
     soaked = await Soak(transport, tmp_path, 6000).run()
 
     assert soaked.failures == []
     assert soaked.letters == soaked.failing
+    # NATS remembers for an hour what ended in one step with something else
+    kept = soaked.failing + soaked.cancelled if transport == "nats" else 0
     for what, count in soaked.left_after.items():  # but for the producers, which are gone
-        assert count <= soaked.left_before.get(what, 0), soaked
+        assert count <= soaked.left_before.get(what, 0) + kept, soaked
     for before, after in zip(soaked.sizes_before, soaked.sizes_after, strict=True):
         assert after.files <= before.files, soaked
         assert after.megabytes < before.megabytes + 15, soaked

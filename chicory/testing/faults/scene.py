@@ -147,6 +147,7 @@ class Scene:
             stdin=subprocess.PIPE,  # when this process is gone, they hear of it
             stdout=self._log,
             stderr=self._log,
+            process_group=0,  # an interrupt from the terminal is for this process alone
         )
         return Process(popen, spare=spare)
 
