@@ -21,6 +21,7 @@ from msgspec.msgpack import Decoder, Encoder
 from chicory.hooks import Hook, Hooks
 
 _TEXT_IN = frozenset({"pathlib", "pathlib._local", "ipaddress"})
+_HANDLE = "chicory.result.AsyncResult"
 _TEXT_OUT = _TEXT_IN | {"pydantic.networks", "pydantic_core._pydantic_core"}
 
 
@@ -102,6 +103,8 @@ def _named(kind: type) -> str:
 def _advice(kind: type) -> str:
     if kind is object:
         return ""
+    if _named(kind) == _HANDLE:
+        return ": send its task_id, which app.result(...) makes a handle of"
     return f" without app.register_type({kind.__name__}, encode=..., decode=...)"
 
 

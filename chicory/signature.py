@@ -8,11 +8,9 @@ wrong where.
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Callable, Mapping, Sequence
 from inspect import Parameter
-from types import UnionType
-from typing import Annotated, Any, Never, NoReturn, Union, get_args, get_origin, get_type_hints
+from typing import Any, Never, NoReturn
 
 import msgspec
 from msgspec import Raw
@@ -22,21 +20,14 @@ from chicory import codec
 from chicory.codec import Codec, reason
 from chicory.context import TaskContext
 from chicory.errors import ChicoryError, ConfigurationError, ValidationError
+from chicory.parameters import Parameters
 
 _EMPTY_MAP = b"\x80"
 _NO_KWARGS = Raw(_EMPTY_MAP)
 _FIXARRAY = 0x90
-_VARIADIC = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-_PLACED = re.compile(
-    r"(?P<reason>.*) - at (?P<key>`key` in )?"
-    r"`\$(?:\[(?P<index>\d+)\]|\.(?P<name>\w+))(?P<deeper>.*)`$",
-    re.DOTALL,
-)
-_MISSING = re.compile(r"missing required field `(\w+)`")
-_UNKNOWN = re.compile(r"(?s)unknown field `(.+)`")
 
 
-class Signature:
+class Signature(Parameters):
     """The parameters and the return type of one task's function.
 
     Built when it is first needed, so that annotations may name what is defined later.
@@ -47,31 +38,15 @@ class Signature:
     """
 
     def __init__(self, name: str, function: Callable[..., Any], types: Codec = codec.PLAIN) -> None:
-        self.name = name
+        super().__init__(name, function)
         self._codec = types
         self._encode = types.encode
-        hints = _hints(name, function)
-        parameters = list(inspect.signature(function).parameters.values())
-        self._context = _context_position(name, parameters, hints)
-        self._parameters = [p for p in parameters if not _is_context(hints.get(p.name))]
-        self._hints = hints
-        self._positional = [
-            p
-            for p in self._parameters
-            if p.kind in (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
-        ]
-        self._required = sum(p.default is Parameter.empty for p in self._positional)
-        self._keyword_only_required = any(
-            p.kind is Parameter.KEYWORD_ONLY and p.default is Parameter.empty
-            for p in self._parameters
-        )
-        self._variadic = any(p.kind in _VARIADIC for p in self._parameters)
         self._decoders: dict[str, Decoder[Any]] = {}
         self._args_decoders: dict[int, Decoder[Any]] = {}
         self._sufficient: dict[int, Decoder[Any]] = {}
         """Of as many positional arguments as need no others."""
         self._kwargs_decoders: dict[int, Decoder[Any]] = {}
-        returns = hints.get("return", Any)
+        returns = self._hints.get("return", Any)
         self._returns = self._decoder(
             Any if returns in (NoReturn, Never) else returns, "return value"
         )
@@ -153,18 +128,6 @@ class Signature:
             if (value := getattr(named, field)) is not msgspec.UNSET
         }
 
-    def bind(self, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
-        """Arguments by the names of their parameters, defaults included, without the context.
-
-        Raises ``ValidationError`` where they do not fit.
-        """
-        try:
-            bound = inspect.Signature(self._parameters).bind(*args, **kwargs)
-        except TypeError as error:
-            raise ValidationError(f"{self.name}: {error}") from None
-        bound.apply_defaults()
-        return bound.arguments
-
     def _args_decoder(self, count: int) -> Decoder[Any]:
         decoder = self._args_decoders.get(count)
         if decoder is None:
@@ -223,7 +186,7 @@ class Signature:
     def _misfit(self, error: Exception, args: Raw | bytes, kwargs: Raw | bytes) -> ValidationError:
         """The error that says which argument it is about. Raises it, where the user's types do."""
         if isinstance(error, codec.DECODE_ERRORS):
-            return ValidationError(f"{self.name}: {self._explain(error)}")
+            return ValidationError(f"{self.name}: {self._explain(reason(error))}")
         self._blame(args, kwargs)
         return ValidationError(f"{self.name}: {reason(error)}")
 
@@ -244,27 +207,6 @@ class Signature:
             return decoder.decode(value)
         except Exception as error:  # the user's types take part in it
             raise self._unfit(f"argument {shown!r}", error) from error
-
-    @property
-    def wants_context(self) -> bool:
-        """Whether the function has a parameter for the context."""
-        return self._context is not None
-
-    def inject(
-        self, context: TaskContext, args: Sequence[Any], kwargs: dict[str, Any]
-    ) -> tuple[Sequence[Any], dict[str, Any]]:
-        """Put the context where the function wants it; nothing where it does not."""
-        if self._context is None:
-            return args, kwargs
-        parameter, index = self._context
-        if parameter.kind is Parameter.KEYWORD_ONLY:
-            return args, {**kwargs, parameter.name: context}
-        if len(args) < index:
-            if parameter.kind is not Parameter.POSITIONAL_ONLY:
-                return args, {**kwargs, parameter.name: context}
-            # what stands before it is positional-only as well, and has defaults
-            args = (*args, *(p.default for p in self._positional[len(args) : index]))
-        return (*args[:index], context, *args[index:]), kwargs
 
     # -- return values --------------------------------------------------------------------
 
@@ -290,17 +232,6 @@ class Signature:
 
     # -- types ----------------------------------------------------------------------------
 
-    def hint(self, name: str) -> Any:
-        """The annotation of the parameter of that name; ``Any`` where there is none."""
-        return self._hints.get(name, Any)
-
-    def hint_at(self, index: int) -> Any:
-        """The annotation of a positional argument, counted as callers do; ``Any`` likewise."""
-        return self._hint(self._positional[index]) if index < len(self._positional) else Any
-
-    def _hint(self, parameter: Parameter) -> Any:
-        return self._hints.get(parameter.name, Any)
-
     def _decoder(self, kind: Any, what: str) -> Decoder[Any]:
         try:
             return self._codec.decoder(kind)
@@ -309,26 +240,6 @@ class Signature:
 
     def _unfit(self, what: str, error: Exception) -> ValidationError:
         return ValidationError(f"{self.name}: {what}: {reason(error)}")
-
-    def _explain(self, error: Exception) -> str:
-        text = reason(error)
-        if place := _PLACED.match(text):
-            name = place["name"] or self._positional[int(place["index"])].name
-            key = "key: " if place["key"] else ""
-            return f"argument {name + place['deeper']!r}: {key}{place['reason']}"
-        if missing := _MISSING.search(text):
-            return f"argument {missing[1]!r} is missing"
-        if unknown := _UNKNOWN.search(text):
-            return self._misplaced(unknown[1])
-        return text
-
-    def _misplaced(self, name: str) -> str:
-        for parameter in self._positional:
-            if parameter.name == name:
-                if parameter.kind is Parameter.POSITIONAL_ONLY:
-                    return f"argument {name!r} must be given by position"
-                return f"argument {name!r} is given twice"
-        return f"unexpected argument {name!r}"
 
 
 _RAW_LIST = Decoder(list[Raw])
@@ -344,31 +255,3 @@ def _length(packed: Raw | bytes) -> int:
     if head & 0xF0 == _FIXARRAY:  # by far the most frequent
         return head & 0x0F
     return len(_RAW_LIST.decode(packed))
-
-
-def _hints(name: str, function: Callable[..., Any]) -> dict[str, Any]:
-    try:
-        return get_type_hints(function, include_extras=True)
-    except Exception as error:
-        raise ConfigurationError(
-            f"task {name}: its annotations cannot be resolved: {error}; "
-            "import at run time what they name"
-        ) from error
-
-
-def _is_context(hint: Any) -> bool:
-    """Whether it is TaskContext, perhaps annotated or optional."""
-    if hint is TaskContext:
-        return True
-    if get_origin(hint) is Annotated:
-        return _is_context(get_args(hint)[0])
-    return get_origin(hint) in (Union, UnionType) and any(map(_is_context, get_args(hint)))
-
-
-def _context_position(
-    name: str, parameters: Sequence[Parameter], hints: Mapping[str, Any]
-) -> tuple[Parameter, int] | None:
-    found = [(p, index) for index, p in enumerate(parameters) if _is_context(hints.get(p.name))]
-    if len(found) > 1 or any(parameter.kind in _VARIADIC for parameter, _ in found):
-        raise ConfigurationError(f"task {name}: one parameter, and no more, may be a TaskContext")
-    return found[0] if found else None

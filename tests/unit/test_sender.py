@@ -140,3 +140,10 @@ async def test_a_function_may_have_attributes_of_any_name(app):
     task = app.task(name="odd")(odd)
 
     assert (await task.options(priority=2).delay()).task_id
+
+
+async def test_a_handle_is_no_argument_and_its_id_is(app, task):
+    handle = await task.delay(1)
+
+    with pytest.raises(ValidationError, match=r"'a': .*AsyncResult .*: send its task_id"):
+        await task.delay(handle)
