@@ -19,7 +19,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from anyio import get_available_backends
+from anyio import get_available_backends, wait_all_tasks_blocked
 
 from chicory.errors import ConfigurationError
 
@@ -107,7 +107,7 @@ class GuestLoop:
         """Trio ends, and tasks that end with it may still need it, one thing after the other."""
         while not self._ends:
             if not self.awaited:
-                await self._trio.testing.wait_all_tasks_blocked()
+                await wait_all_tasks_blocked()
                 if not self.awaited:
                     return
             await self._serve()

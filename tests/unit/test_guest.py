@@ -2,6 +2,8 @@
 
 import asyncio
 import selectors
+import subprocess
+import sys
 import threading
 
 import anyio
@@ -161,6 +163,30 @@ def test_it_ends_with_trio_where_nobody_closes_it(anyio_backend):
 
     assert loop.is_closed()
     assert task.cancelled()
+
+
+def test_a_program_that_closes_nothing_ends_without_a_word(anyio_backend):
+    """In an interpreter of its own: it has loaded nothing that these tests have."""
+    program = """
+import asyncio, trio
+from chicory.bridge import Bridge
+
+async def main():
+    bridge = Bridge("guest")
+    await bridge.open()
+    await bridge.run(asyncio.sleep, 0)
+
+trio.run(main)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-X", "dev", "-c", program],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE,
+        check=False,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "", "")
 
 
 @pytest.mark.parametrize("round_", range(10))
