@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from chicory.transport import Cancelled, Record
 from chicory_nats import composing
-from chicory_nats.composing import guarded, in_place_of
+from chicory_nats.composing import in_place_of
 from chicory_nats.consumers import Consumers
 from chicory_nats.headers import expect
 from chicory_nats.locks import Lock
@@ -22,7 +22,7 @@ from chicory_nats.session import Session
 from chicory_nats.subjects import Place
 from chicory_nats.thread import Thread, place_of
 from chicory_nats.ticket import fresh
-from chicory_nats.wire import Batch, Request
+from chicory_nats.wire import Batch, Outgoing, Request
 
 
 class _Order(Struct):
@@ -91,7 +91,15 @@ class Canceller:
         )
         removed = [found[order.call] for order in orders if order.answer is Cancelled.REMOVED]
         await self._session.delete(
-            part.seq for one in removed for part in (one.message, one.mark) if part is not None
+            part.seq
+            for one in removed
+            for part in (one.message, one.mark, one.renewal, one.request)
+            if part is not None
+        )
+        await self._session.shorten(
+            self._record(order, found[order.call], seq, self._session.keep)
+            for (order, answer, _), seq in zip(requests, stored, strict=True)
+            if seq and answer is Cancelled.REMOVED and composing.outlives(order.record)
         )
         return unsure
 
@@ -113,14 +121,20 @@ class Canceller:
 
         A message that a consumer delivers is deleted after this, not purged.
         """
+        assert found.message is not None
+        if not found.scheduled:
+            return self._record(order, found, found.top, composing.LONG)
+        guard = expect(found.top, self._session.subjects.thread(order.call))
+        record = self._record(order, found, None, composing.LONG)
+        return Batch(in_place_of(found.message.subject, guard, [record]))
+
+    def _record(self, order: _Order, found: Thread, last: int | None, keep: float) -> Outgoing:
+        """The record as the outcome of a message; ``last``: where the thread has to end."""
         subjects = self._session.subjects
         assert found.message is not None
-        guard = expect(found.top, subjects.thread(order.call))
+        guard = b"" if last is None else expect(last, subjects.thread(order.call))
         said = composing.said(found.message.seq, order.operation, found.call)
-        record = composing.record(subjects, order.record, more=said, keep=composing.LONG)
-        if not found.scheduled:
-            return guarded(guard, [record])[0]
-        return Batch(in_place_of(found.message.subject, guard, [record]))
+        return composing.record(subjects, order.record, more=guard + said, keep=keep)
 
     async def _delivered(self, found: Iterable[Thread]) -> Mapping[tuple[bytes, int], int]:
         """How far the consumers of waiting messages have come."""

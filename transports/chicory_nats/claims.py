@@ -101,6 +101,7 @@ class Claims:
             match judge(raw, thread, now):
                 case Verdict.TAKE:
                     ticket.cancelled = thread.cancelled
+                    ticket.note(thread)
                     ticket.deliveries = thread.deliveries(raw.delivered)
                     free.append((raw, ticket))
                 case Verdict.LEASED:

@@ -20,7 +20,7 @@ ACCEPTED = Accepted()
 SHORT = 60.0
 """Seconds that what is soon forgotten is kept, beyond the leases that it may be needed for."""
 LONG = 3600.0
-"""Seconds to remember an outcome that is stored together with something else."""
+"""Seconds to remember an outcome that must not come twice until its message is surely gone."""
 REQUESTED = 7 * 86_400.0
 """Seconds that a request to cancel a running call is kept."""
 
@@ -177,6 +177,11 @@ def plain_record(
         time.time() + given.ttl,
     )
     return Outgoing(subjects.about(Kind.RECORD, call), block, given.body or b"")
+
+
+def outlives(given: Record | None) -> bool:
+    """Whether an outcome that is stored with this record is remembered longer than the record."""
+    return given is None or not given.body or given.ttl < LONG
 
 
 def end(

@@ -36,6 +36,7 @@ class Leases:
             stored = await self._ballast.send(notes)
             for ticket, seq in zip(list(ends), stored, strict=True):
                 if seq:
+                    ticket.renewal = seq
                     cancelled = ticket.cancelled
                     answers[ticket] = Lease.CANCEL_REQUESTED if cancelled else Lease.HELD
             ends = await self._ends([ticket for ticket in ends if ticket not in answers])
@@ -53,5 +54,6 @@ class Leases:
             thread = found[ticket.place.call]
             if thread.holder == ticket.basis:
                 ticket.cancelled = thread.cancelled
+                ticket.note(thread)
                 ends[ticket] = thread.top
         return ends

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from chicory.errors import ConfigurationError, MessageTooLargeError
+from chicory.errors import ChicoryError, ConfigurationError, MessageTooLargeError
 from chicory.transport import TransportSettings
 from chicory_nats.address import Address
 from chicory_nats.connection import Connection
 from chicory_nats.exchange import REPEATED, Exchange
+from chicory_nats.headers import AGAIN, line
 from chicory_nats.leading import LeaderReader
 from chicory_nats.reading import Reader
 from chicory_nats.subjects import Subjects
@@ -115,6 +117,18 @@ class Session:
             return {}
         stored = await self.reader.last([self.subjects.thread(call) for call in wanted])
         return threads(stored, wanted)
+
+    async def shorten(self, outcomes: Iterable[Outgoing]) -> None:
+        """Keep outcomes no longer than others, now that their messages are surely gone.
+
+        Those that are not as they were stored any more are left as they are.
+        """
+        again = [
+            Outgoing(one.subject, one.headers + line(AGAIN, b"1"), one.body) for one in outcomes
+        ]
+        if again:
+            with suppress(ChicoryError):  # what counts is stored
+                await self.send(again)
 
     async def finish(self, found: Iterable[Thread]) -> None:
         """Remove the messages whose outcome is stored: who stored it may have died."""

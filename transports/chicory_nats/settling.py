@@ -50,6 +50,7 @@ class _Case(Struct):
         gives_back: it is a release that takes effect at once.
         expected: where the thread of the call has to end.
         unwanted: the call is to be cancelled, so that what comes after it does not wait.
+        outcome: where its outcome was stored, if that is remembered for longer than need be.
         answer: once it is known.
     """
 
@@ -60,6 +61,7 @@ class _Case(Struct):
     gives_back: bool
     expected: int
     unwanted: bool = False
+    outcome: int = 0
     answer: Settled | None = None
 
 
@@ -89,13 +91,16 @@ class Settler:
         left = [case for case in cases if case.answer is None]
         while left:
             requests = [self._request(case) for case in left]
-            for case, seq in zip(left, await self._ballast.send(requests), strict=True):
+            stored = await self._ballast.send(requests)
+            for case, request, seq in zip(left, requests, stored, strict=True):
                 if seq:
                     case.answer = Settled.SETTLED
+                    case.outcome = _outcome_of(case, request, seq)
             left = [case for case in left if case.answer is None]
             await self._look_again(left)
             left = [case for case in left if case.answer is None]
         await self._acknowledge([case for case in cases if case.answer is Settled.SETTLED])
+        await self._session.shorten(self._shorter(case) for case in cases if case.outcome)
         for case in cases:
             case.ticket.step = None
         return [Settled.FENCED if case.answer is None else case.answer for case in cases]
@@ -113,6 +118,7 @@ class Settler:
                 case.answer = Settled.FENCED
                 await self._session.finish([thread])
             else:
+                ticket.note(thread)
                 case.expected = thread.top
                 case.unwanted = thread.cancelled
                 case.gives_back |= case.unwanted and isinstance(case.settlement, Release)
@@ -131,10 +137,23 @@ class Settler:
         )
         over = [case.ticket for case in cases if not case.gives_back]
         doomed = [ticket.basis for ticket in over if ticket.basis != ticket.seq]
+        doomed += [ticket.renewal for ticket in over if ticket.renewal]
+        doomed += [
+            case.ticket.request
+            for case in cases
+            if case.ticket.request and isinstance(case.settlement, Done | Dead)
+        ]
         if not certain:
             doomed += [ticket.seq for ticket in over]
         if doomed:
             await self._session.delete(doomed)
+
+    def _shorter(self, case: _Case) -> Outgoing:
+        """The outcome once more, to be kept no longer than others."""
+        assert isinstance(case.settlement, Done | Dead)
+        guard = expect(case.outcome, self._session.subjects.thread(case.ticket.place.call))
+        more = guard + composing.said(case.ticket.seq, case.operation, case.ticket.call)
+        return self._outcome(case, case.settlement.record, more, self._session.keep, replaces=True)
 
     def _request(self, case: _Case) -> Request:
         plain = self._plain(case)
@@ -212,7 +231,8 @@ class Settler:
             return []
         rest: list[Outgoing] = []
         if settlement.record is not None or not isinstance(settlement, Retry):
-            rest.append(self._outcome(case, settlement.record, said, composing.LONG))
+            keep = self._session.keep if isinstance(settlement, Retry) else composing.LONG
+            rest.append(self._outcome(case, settlement.record, said, keep))
         if isinstance(settlement, Dead):
             rest.append(letter(subjects, settlement.letter))
         for one in case.follow_ups:
@@ -220,12 +240,29 @@ class Settler:
                 rest += composing.published(subjects, one)
         return rest
 
-    def _outcome(self, case: _Case, given: Record | None, more: bytes, keep: float) -> Outgoing:
+    def _outcome(
+        self,
+        case: _Case,
+        given: Record | None,
+        more: bytes,
+        keep: float,
+        *,
+        replaces: bool = False,
+    ) -> Outgoing:
         subjects, ticket = self._session.subjects, case.ticket
-        instead = b"" if _is_untouched(case) else ROLLUP
+        instead = ROLLUP if replaces or not _is_untouched(case) else b""
         if given is None:
             return composing.end(subjects, ticket, more=more, keep=keep, instead=instead)
         return composing.record(subjects, given, more=more, keep=keep, instead=instead)
+
+
+def _outcome_of(case: _Case, request: Request, last: int) -> int:
+    """Where an outcome is that is remembered longer than its record; 0: there is none."""
+    settlement = case.settlement
+    if not isinstance(request, Batch) or not isinstance(settlement, Done | Dead):
+        return 0
+    # it is the first one of the batch
+    return last - len(request.messages) + 1 if composing.outlives(settlement.record) else 0
 
 
 def _is_untouched(case: _Case) -> bool:

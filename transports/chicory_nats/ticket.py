@@ -7,6 +7,7 @@ from secrets import token_hex
 
 from chicory.transport import Settlement
 from chicory_nats.subjects import Place
+from chicory_nats.thread import Thread
 
 _process = token_hex(6).encode()
 _numbers = itertools.count(1)
@@ -36,6 +37,8 @@ class Ticket:
         first: there was nothing of the call before the message.
         replaces: sequence number of the message that it continues, which may be there still; 0
             where there is none.
+        renewal: sequence number of the note that the lease goes on; 0 where there is none.
+        request: that of the note that somebody wants the call cancelled.
         deliveries: how often it was delivered, this time included.
         step: a settlement whose answer is still to come, and the identity of its step; the same one
             sent again is that step.
@@ -51,7 +54,9 @@ class Ticket:
         "deliveries",
         "first",
         "place",
+        "renewal",
         "replaces",
+        "request",
         "seq",
         "step",
         "subject",
@@ -78,6 +83,13 @@ class Ticket:
         self.basis = seq
         self.first = False
         self.replaces = 0
+        self.renewal = 0
+        self.request = 0
         self.deliveries = 1
         self.step: tuple[Settlement, bytes] | None = None
         self.cancelled = False
+
+    def note(self, thread: Thread) -> None:
+        """Take note of what is said of the call besides."""
+        self.renewal = 0 if thread.renewal is None else thread.renewal.seq
+        self.request = 0 if thread.request is None else thread.request.seq

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection
 
 from msgspec import Struct
 
-from chicory_nats.headers import GONE, UNTIL, expect, parse
+from chicory_nats.headers import AGAIN, GONE, UNTIL, expect, parse
 from chicory_nats.names import token
 from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing
@@ -99,6 +99,6 @@ class Watcher:
 
     def _receive(self, subject: bytes, _reply: bytes, headers: bytes | None, body: bytes) -> None:
         call, block = subject.rpartition(b".")[2], parse(headers)
-        if GONE in block or float(block.get(UNTIL, b"0")) < time.time():
+        if GONE in block or AGAIN in block or float(block.get(UNTIL, b"0")) < time.time():
             return
         self._tell(call, int(block[b"Nats-Sequence"]), body)
