@@ -1,9 +1,11 @@
 """Group commit: concurrent calls become one round trip.
 
 While one batch is under way the next one gathers; a call that finds nothing under way goes at
-once. There is no timer and no background task: of the callers that wait, the first one makes
-the round trip for all. An item that is refused does not take those down that happened to go with
-it: where the error is about what was sent, each of them is sent by itself.
+once, but for those who were answered together: they mostly call again, and the first one lets
+the others join him, for two turns of the event loop. There is no timer and no background
+task: of the callers that wait, the first one makes the round trip for all. An item that is
+refused does not take those down that happened to go with it: where the error is about what was
+sent, each of them is sent by itself.
 """
 
 from __future__ import annotations
@@ -14,12 +16,16 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
 from anyio import CancelScope, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint
 
 from chicory.errors import BrokerConnectionError, ChicoryError, QueueFullError
 from chicory.loop import Turn, turns
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+_TURNS = 2
+"""Of the event loop: all have gone on then that were answered together, in whatever order."""
 
 
 class _Call(Generic[T, R]):
@@ -46,6 +52,7 @@ class Coalescer(Generic[T, R]):
         self._limit = limit
         self._waiting: deque[_Call[T, R]] = deque()
         self._busy = False
+        self._are_many = False
         self._turns: Callable[[], Turn] | None = None
 
     async def submit(self, item: T) -> R:
@@ -58,6 +65,8 @@ class Coalescer(Generic[T, R]):
         if self._busy:
             await self._turn(call)
         if not call.sent:
+            if self._are_many:
+                await self._let_others_join(call)
             await self._lead()
         if call.error is not None:
             raise _own(call.error)
@@ -77,9 +86,20 @@ class Coalescer(Generic[T, R]):
                     self._pass_on()
             raise
 
+    async def _let_others_join(self, call: _Call[T, R]) -> None:
+        self._busy = True
+        try:
+            for _ in range(_TURNS):
+                await checkpoint()
+        except BaseException:
+            self._waiting.remove(call)
+            self._pass_on()
+            raise
+
     async def _lead(self) -> None:
         self._busy = True
         batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
+        self._are_many = len(batch) > 1
         for call in batch:
             call.sent = True
         try:

@@ -83,6 +83,55 @@ async def test_what_comes_while_a_batch_is_under_way_is_the_next_one():
     assert callers.answers == {1: 2, 2: 4, 3: 6, 4: 8}
 
 
+async def test_who_were_answered_together_and_call_again_go_together():
+    server = Server()
+    coalescer = Coalescer(server.flush, 100)
+
+    async def call(item: int) -> None:
+        for _ in range(4):
+            await coalescer.submit(item)
+
+    async with create_task_group() as tasks:
+        for item in range(8):
+            tasks.start_soon(call, item)
+
+    sizes = [len(batch) for batch in server.batches]
+    assert min(sizes[1:-1]) > 4, sizes  # trio lets them go on in any order
+
+
+async def test_who_calls_again_alone_goes_although_nobody_joins_him():
+    server = Server(held=True)
+    coalescer = Coalescer(server.flush, 100)
+    async with create_task_group() as tasks:
+        callers = Callers(tasks, coalescer)
+        callers.submit(1)
+        await wait_all_tasks_blocked()
+        callers.submit(2, 3)
+        server.gate.set()
+
+    with fail_after(60):
+        assert await coalescer.submit(4) == 8
+
+    assert [len(batch) for batch in server.batches] == [1, 2, 1]
+
+
+async def test_cancelled_while_others_may_join_him_he_takes_nobody_with_him():
+    server = Server()
+    coalescer = Coalescer(server.flush, 100)
+    async with create_task_group() as tasks:
+        callers = Callers(tasks, coalescer)
+        callers.submit(1, 2, 3)
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        await coalescer.submit(4)
+
+    with fail_after(60):
+        assert await coalescer.submit(5) == 10
+
+    assert scope.cancelled_caught
+    assert 4 not in server.answered
+
+
 async def test_no_batch_is_larger_than_the_limit_and_none_is_lost():
     server = Server(held=True)
 
