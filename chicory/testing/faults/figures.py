@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from msgspec import Struct
 
@@ -16,7 +17,8 @@ class Rescue(Struct, frozen=True):
 
     Attributes:
         seconds: from its death until then.
-        undisturbed: whether the broker could be reached all that time.
+        undisturbed: whether the broker could be reached all that time, and nobody died with it
+            in between who could not note that he had it.
         suspect: whether it had been in the hands of so many dead workers that it may run only
             where nothing else does, for which it has to wait.
     """
@@ -124,9 +126,15 @@ def _rescues(entries: Sequence[Entry], troubles: Troubles, max_crashes: int) -> 
                     for e in lives[place]
                     if death < e.at <= at
                 )
-                calm = not troubles.interrupted(death, at)
+                calm = not troubles.interrupted(death, at) and not _unseen(lives[place], at)
                 found.append(Rescue(at - death, calm, suspect))
     return found
+
+
+def _unseen(life: Sequence[Entry], at: float) -> bool:
+    """Whether a fetch until then counts a delivery of which no fetch tells."""
+    counts = [int(e.detail or 0) for e in life if e.event is Event.FETCHED and e.at <= at]
+    return any(after > before + 1 for before, after in pairwise(counts))
 
 
 def _taken_up(life: Sequence[Entry], death: float, troubles: Troubles) -> float | None:

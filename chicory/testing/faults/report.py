@@ -36,7 +36,8 @@ def lines(outcome: Outcome) -> Iterator[str]:
         )
         rest = len(figures.rescues) - len(figures.calm) - len(figures.suspects)
         yield (
-            f"beside them {rest} while the broker was away as well, and {len(figures.suspects)} "
+            f"beside them {rest} while the broker was away, or that one more died with unseen, "
+            f"and {len(figures.suspects)} "
             f"suspects, which run alone: max {max(figures.suspects, default=0):.1f} s"
         )
     if figures.recoveries:

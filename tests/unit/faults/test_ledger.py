@@ -74,3 +74,17 @@ def test_what_must_run_alone_is_a_rescue_of_another_kind():
     found = measure(entries, max_crashes=3)
 
     assert (found.calm, found.suspects) == ([], [13])
+
+
+def test_a_rescue_from_two_of_whom_one_could_not_note_what_he_had_is_not_of_one():
+    entries = [
+        Entry(Event.FETCHED, 1, 11, "held", 0, "1"),
+        Entry(Event.KILLED, 2, 11),
+        Entry(Event.FETCHED, 18, 12, "held", 0, "3"),
+        Entry(Event.STARTED, 19, 12, "held"),
+    ]
+
+    found = measure(entries, max_crashes=3)
+
+    assert [one.seconds for one in found.rescues] == [17]
+    assert (found.calm, found.suspects) == ([], [])
