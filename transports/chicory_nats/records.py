@@ -77,7 +77,8 @@ class Records:
         more = expect(top, self._session.subjects.thread(_call(record)))
         if ended is not None:
             more += line(CALL, ended)
-        return composing.record(self._session.subjects, record, more=more)
+        keep = 0.0 if ended is None and record.body else composing.SHORT
+        return composing.record(self._session.subjects, record, more=more, keep=keep)
 
 
 def _ended(found: dict[bytes, Thread]) -> dict[bytes, bytes]:

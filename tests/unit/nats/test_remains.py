@@ -156,3 +156,11 @@ async def test_what_came_after_an_outcome_is_not_undone(connect):
 
     (again,) = await take(transport)
     assert again.body == b"the call once more"
+
+
+async def test_a_record_that_is_stored_by_itself_is_kept_no_longer(connect, lifetimes):
+    transport = await connect()
+
+    await transport.store([_short("1")])
+
+    assert await lifetimes("1") == {_RECORD: int(_TTL)}
