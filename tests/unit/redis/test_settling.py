@@ -1,5 +1,7 @@
 """What a batch of settlements says once for all of them, and each one for itself."""
 
+from typing import Any
+
 import pytest
 
 from chicory.testing.contract.steps import count, done, message, take
@@ -84,6 +86,28 @@ async def test_what_was_given_back_and_fetched_again_is_not_settled_by_who_had_i
 
         assert list(stale) == [Settled.FENCED] * 4 + [Settled.SETTLED] * 4
         assert list(fresh) == [Settled.SETTLED] * 4
+
+
+async def test_what_lost_its_lease_to_an_operator_is_not_deleted_with_what_is_settled(make, server):
+    stream = "{chicory}:s:1:q"
+    async with make() as transport, make() as other:
+        await transport.publish([message(str(number)) for number in range(12)])
+        await take(other, 2)
+        deliveries = await take(transport, 8)
+        ours = [each[b"name"] for each in consumers(server, stream) if each[b"pending"] == 8]
+        for consumer in consumers(server, stream):
+            if consumer[b"name"] not in ours:
+                server.command("XGROUP", "DELCONSUMER", stream, "chicory", consumer[b"name"])
+
+        await transport.settle([done(one) for one in deliveries[:6]])
+
+        assert entries(server, stream) == ["0", "1", "8", "9", "10", "11"]
+
+
+def consumers(server, stream: str) -> list[dict[bytes, Any]]:
+    """What the server says of each consumer of a stream."""
+    rows = server.command("XINFO", "CONSUMERS", stream, "chicory")
+    return [dict(zip(row[::2], row[1::2], strict=True)) for row in rows]
 
 
 def entries(server, stream: str) -> list[str]:

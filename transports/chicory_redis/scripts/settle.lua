@@ -30,21 +30,11 @@ for i = 7, last do queues[i - 7] = ARGV[i] end
 
 local FEW = 4
 
--- Deletes entries that are acknowledged. Most are settled in the order in which they came: all that
--- is older than the oldest lease is cut off at once, which costs a third of looking each one up.
-local function delete(s, entries)
-  if #entries > FEW then
-    local oldest = pcall_redis('XPENDING', s, GROUP, '-', '+', 1)[1]
-    if oldest and call('XTRIM', s, 'MINID', '=', oldest[1]) == #entries then return end
-  end
-  call('XDEL', s, unpack(entries))
-end
-
 -- Deletions are gathered; what publishes has them done first.
 local function sweep()
   for s, entries in pairs(gone_entries) do
     call('XACK', s, GROUP, unpack(entries))
-    delete(s, entries)
+    call('XDEL', s, unpack(entries)) -- never a trim: what no lease names may yet be live
   end
   if #gone_ids > 0 then call('HDEL', base .. ':m', unpack(gone_ids)) end
   gone_entries, gone_ids = {}, {}
