@@ -86,7 +86,7 @@ def _insert(session: Session, first: int, publications: Sequence[Publication]) -
     task_ids = [each.task_id for each in publications]
     if len(task_ids) >= _FEW and are_ids(task_ids):
         packed = pack(task_ids, [each.body for each in publications])
-        return session.run(_SQL["insert_packed"], (*packed, first, *common))
+        return session.run(_SQL["insert_packed"], (first, *packed, *common))
     own = [(seq, each.task_id, each.body) for seq, each in enumerate(publications, first)]
     return session.insert(_SQL["insert_alike"], own, common)
 

@@ -20,12 +20,12 @@ ON CONFLICT (ns, task_id) DO NOTHING;
 -- The same for ids of 32 bytes and bodies that come as one value each, see packing.py: SQLite takes
 -- less time for these functions than for a parameter.
 WITH given (seq, task_id, body) AS (
-    SELECT ?4 + key, CAST(substr(?1, 1 + key * 32, 32) AS TEXT),
-        substr(?2, 1 + (value >> 32), value & 0xFFFFFFFF)
-    FROM json_each(?3)
+    SELECT ? + key, CAST(substr(?, 1 + key * 32, 32) AS TEXT),
+        substr(?, 1 + (value >> 32), value & 0xFFFFFFFF)
+    FROM json_each(?)
 )
 INSERT INTO chicory_message (seq, ns, queue, state, priority, due, task_id, body)
-SELECT seq, ?5, ?6, ?7, ?8, ?9, task_id, body FROM given WHERE true
+SELECT seq, ?, ?, ?, ?, ?, task_id, body FROM given WHERE true
 ON CONFLICT (ns, task_id) DO NOTHING;
 
 -- name: inserted
