@@ -5,13 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import anyio
+from anyio import to_thread
+
 from chicory.errors import ConfigurationError
+from chicory.testing.faults.stage import Death, Stage
 
 DISK = 512 << 20
 """Bytes."""
+SQUEEZE = 1.0
+"""Seconds for which it has no room."""
 
 
 class Disk:
@@ -59,6 +66,44 @@ class Disk:
     def empty(self) -> None:
         """Give back what ``fill`` took."""
         self._ballast.unlink(missing_ok=True)
+
+    async def squeeze(self) -> None:
+        """Have no room on it for a while."""
+        try:
+            await to_thread.run_sync(self.fill)
+            await anyio.sleep(SQUEEZE)
+        finally:
+            self.empty()
+
+
+class OnDisk(Stage):
+    """A server that keeps its data on such a disk, and is restarted after that was full.
+
+    To be named before the stage of the server. It needs root, and Linux.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self._disk = Disk(folder)
+
+    def start(self) -> None:
+        """Start the server on its disk."""
+        self._disk.mount()
+        super().start()
+
+    def close(self) -> None:
+        """Kill the server, and unmount its disk."""
+        super().close()
+        self._disk.unmount()
+
+    def deaths(self) -> Mapping[str, Death]:
+        """A disk that is full."""
+        return {"disk full": Death(self._fill)}
+
+    async def _fill(self) -> None:
+        await self._disk.squeeze()
+        await to_thread.run_sync(self.kill)
+        await to_thread.run_sync(self.start)
 
 
 def _ran(*command: str) -> bool:

@@ -4,23 +4,18 @@ from __future__ import annotations
 
 import json
 import socket
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 from anyio import to_thread
 
-from chicory.testing.faults.disk import Disk
-from chicory.testing.faults.servers import PATIENCE, Server, free_port, program
+from chicory.testing.faults.disk import OnDisk
+from chicory.testing.faults.servers import Server, await_that, free_port, program
 from chicory.testing.faults.stage import Death, Harm, Stage
 
-SQUEEZE = 1.0
-"""Seconds for which a disk has no room."""
 _STREAM = "STREAM.INFO.CHICORY_chicory"
-_GLANCE = 0.05
 _TIMEOUT = 3.0
 """Seconds; where nobody leads, nobody answers."""
 
@@ -99,38 +94,8 @@ class NatsStage(Stage):
         return ask(self.port or 0, request)
 
 
-class NatsDiskStage(NatsStage):
-    """One server with a small disk of its own, which fills up: JetStream stops, and is restarted.
-
-    It needs root, and Linux.
-    """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._disk = Disk(folder)
-
-    def start(self) -> None:
-        """Start the server on its disk."""
-        self._disk.mount()
-        super().start()
-
-    def close(self) -> None:
-        """Kill the server, and unmount its disk."""
-        super().close()
-        self._disk.unmount()
-
-    def deaths(self) -> Mapping[str, Death]:
-        """A disk that is full."""
-        return {"disk full": Death(self._fill)}
-
-    async def _fill(self) -> None:
-        try:
-            await to_thread.run_sync(self._disk.fill)
-            await anyio.sleep(SQUEEZE)
-        finally:
-            self._disk.empty()
-        await to_thread.run_sync(self.kill)
-        await to_thread.run_sync(self.start)
+class NatsDiskStage(OnDisk, NatsStage):
+    """On a small disk, which fills up: JetStream stops, and is restarted."""
 
 
 class NatsClusterStage(Stage):
@@ -164,7 +129,7 @@ class NatsClusterStage(Stage):
         """Start them, and return when they have a leader."""
         for each in self._servers:
             each.start()
-        _await(self._answers, "the servers have no leader")
+        await_that(self._answers, "the servers have no leader")
 
     def kill(self) -> None:
         """Kill them."""
@@ -189,11 +154,11 @@ class NatsClusterStage(Stage):
         self._dead = (leader + after) % len(self._servers)
         self._servers[self._dead].kill()
         alive, gone = self._ports[self._dead - 1], f"n{self._dead}"
-        _await(lambda: self._leader(alive) not in {"", gone}, "nobody leads the stream")
+        await_that(lambda: self._leader(alive) not in {"", gone}, "nobody leads the stream")
 
     def _rejoin(self) -> None:
         self._servers[self._dead].start()
-        _await(self._is_whole, "a server that is back does not catch up")
+        await_that(self._is_whole, "a server that is back does not catch up")
 
     def _answers(self) -> bool:
         try:
@@ -216,11 +181,3 @@ class NatsClusterStage(Stage):
             return ask(port, _STREAM).get("cluster") or {}
         except OSError:
             return {}
-
-
-def _await(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise RuntimeError(what)
-        time.sleep(_GLANCE)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from anyio import to_thread
 
 from chicory.testing.faults.redis_stages import ask, server
-from chicory.testing.faults.servers import PATIENCE, Server, free_port, program
+from chicory.testing.faults.servers import Server, await_that, free_port, program
 from chicory.testing.faults.stage import Death, Stage
 
 LAG = 2.0
@@ -20,7 +19,6 @@ DOWN = 2000
 SERVICE = "chicory"
 SLOTS = 16384
 _BUS = 10000
-_GLANCE = 0.02
 
 
 class RedisSentinelStage(Stage):
@@ -84,7 +82,9 @@ class RedisSentinelStage(Stage):
     def _fail_over(self) -> None:
         self._nodes[self._primary].kill()
         heir = 1 - self._primary
-        _await(lambda: b"role:master" in _replication(self._ports[heir]), "no replica takes over")
+        await_that(
+            lambda: b"role:master" in _replication(self._ports[heir]), "no replica takes over"
+        )
         self._primary = heir
 
     def _rejoin(self) -> None:
@@ -95,8 +95,8 @@ class RedisSentinelStage(Stage):
 
     def _await_replica(self) -> None:
         replica, known = self._ports[1 - self._primary], b"master-link-status\r\n$2\r\nok"
-        _await(lambda: b"link_status:up" in _replication(replica), "the replica gets no data")
-        _await(
+        await_that(lambda: b"link_status:up" in _replication(replica), "the replica gets no data")
+        await_that(
             lambda: known in ask(self._sentinel_port, "SENTINEL", "REPLICAS", SERVICE),
             "the sentinel does not know the replica",
         )
@@ -134,14 +134,14 @@ class RedisClusterStage(Stage):
                 ask(port, "CLUSTER", "ADDSLOTS", *map(str, range(first, end)))
             ask(port, "CLUSTER", "MEET", "127.0.0.1", str(self._ports[0]))
         for port in self._ports:
-            _await(
+            await_that(
                 lambda port=port: b"cluster_state:ok" in ask(port, "CLUSTER", "INFO"),
                 "the nodes do not find each other",
             )
         slot = int(ask(self._ports[0], "CLUSTER", "KEYSLOT", "{chicory}")[1:])
         self._owner = next(n for n in range(3) if slot < SLOTS * (n + 1) // 3)
         name = ask(self._ports[self._owner], "CLUSTER", "MYID").split(b"\r\n")[1].decode()
-        _await(
+        await_that(
             lambda: ask(self._ports[self._heir], "CLUSTER", "REPLICATE", name).startswith(b"+"),
             "no node becomes a replica",
         )
@@ -164,7 +164,7 @@ class RedisClusterStage(Stage):
     def _fail_over(self) -> None:
         self._nodes[self._owner].kill()
         port = self._ports[self._heir]
-        _await(lambda: b"role:master" in _replication(port), "no replica takes over")
+        await_that(lambda: b"role:master" in _replication(port), "no replica takes over")
         self._owner, self._heir = self._heir, self._owner
 
     def _rejoin(self) -> None:
@@ -173,7 +173,7 @@ class RedisClusterStage(Stage):
 
     def _await_replica(self) -> None:
         port = self._ports[self._heir]
-        _await(lambda: b"link_status:up" in _replication(port), "the replica gets no data")
+        await_that(lambda: b"link_status:up" in _replication(port), "the replica gets no data")
 
 
 def _replication(port: int) -> bytes:
@@ -185,11 +185,3 @@ def _cluster_port() -> int:
     while (port := free_port()) + _BUS >= 1 << 16:
         pass
     return port
-
-
-def _await(condition: Callable[[], object], what: str) -> None:
-    end = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > end:
-            raise RuntimeError(what)
-        time.sleep(_GLANCE)

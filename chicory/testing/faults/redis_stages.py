@@ -10,12 +10,12 @@ from pathlib import Path
 import anyio
 from anyio import to_thread
 
-from chicory.testing.faults.disk import Disk
+from chicory.testing.faults.disk import OnDisk
 from chicory.testing.faults.servers import Server, free_port, program
-from chicory.testing.faults.stage import Death, Harm, Stage
+from chicory.testing.faults.stage import Harm, Stage
 
 SQUEEZE = 1.0
-"""Seconds for which a server has no memory, or its disk no room."""
+"""Seconds for which a server has no memory."""
 FORGETS = 2.0
 """Seconds for which Redis puts off a write while the one before is on its way to the disk."""
 
@@ -115,35 +115,8 @@ class RedisEverysecStage(RedisStage):
     forgets = FORGETS
 
 
-class RedisDiskStage(RedisStage):
-    """One server with a small disk of its own, which fills up: Redis ends itself, and is restarted.
+class RedisDiskStage(OnDisk, RedisStage):
+    """On a small disk, which fills up: Redis ends itself, and is restarted.
 
-    It has answered for nothing that it could not write. It needs root, and Linux.
+    It has answered for nothing that it could not write.
     """
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self._disk = Disk(folder)
-
-    def start(self) -> None:
-        """Start the server on its disk."""
-        self._disk.mount()
-        super().start()
-
-    def close(self) -> None:
-        """Kill the server, and unmount its disk."""
-        super().close()
-        self._disk.unmount()
-
-    def deaths(self) -> Mapping[str, Death]:
-        """A disk that is full."""
-        return {"disk full": Death(self._fill)}
-
-    async def _fill(self) -> None:
-        try:
-            await to_thread.run_sync(self._disk.fill)
-            await anyio.sleep(SQUEEZE)
-        finally:
-            self._disk.empty()
-        await to_thread.run_sync(self.kill)
-        await to_thread.run_sync(self.start)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -40,6 +40,15 @@ def program(*names: str, wheel: str = "") -> str:
         if brought.exists():
             return str(brought)
     raise ConfigurationError(f"no {' or '.join(names)} is installed here")
+
+
+def await_that(condition: Callable[[], object], what: str) -> None:
+    """Look until it is so. Raises ``RuntimeError(what)`` where it is not within ``PATIENCE``."""
+    end = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > end:
+            raise RuntimeError(what)
+        time.sleep(_GLANCE)
 
 
 class Server:

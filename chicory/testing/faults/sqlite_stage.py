@@ -6,15 +6,9 @@ from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 
-import anyio
-from anyio import to_thread
-
 from chicory.errors import ConfigurationError
 from chicory.testing.faults.disk import Disk
 from chicory.testing.faults.stage import Harm, Stage
-
-SQUEEZE = 1.0
-"""Seconds for which a disk has no room."""
 
 
 class SQLiteStage(Stage):
@@ -43,10 +37,5 @@ class SQLiteStage(Stage):
         return {"disk full": self._fill} if self._disk.possible() else {}
 
     async def _fill(self) -> None:
-        if not self._disk.is_mounted:
-            return
-        try:
-            await to_thread.run_sync(self._disk.fill)
-            await anyio.sleep(SQUEEZE)
-        finally:
-            self._disk.empty()
+        if self._disk.is_mounted:
+            await self._disk.squeeze()
