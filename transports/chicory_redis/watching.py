@@ -7,7 +7,6 @@ all has been told by then nobody waits for its end.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from typing import TypeAlias
@@ -21,20 +20,17 @@ from chicory_redis.translation import Lost
 
 Sink: TypeAlias = Callable[[str, bytes], None]
 
-logger = logging.getLogger("chicory.redis")
-
 
 class Sinks:
     """Who is to be called for which record. Lives on the user's event loop.
 
     Args:
-        call_soon: has a function called there, from the loop on which records come.
+        call_back: has a function called there, from the loop on which records come.
     """
 
-    def __init__(self, call_soon: Callable[..., object]) -> None:
-        self._call_soon = call_soon
+    def __init__(self, call_back: Callable[..., object]) -> None:
+        self._call_back = call_back
         self._sinks: dict[str, Sink] = {}
-        self._pending: list[tuple[str, bytes]] = []
 
     def __contains__(self, task_id: str) -> bool:
         return task_id in self._sinks
@@ -48,20 +44,10 @@ class Sinks:
         return [task_id for task_id in task_ids if self._sinks.pop(task_id, None) is not None]
 
     def push(self, task_id: str, body: bytes) -> None:
-        """Have a sink called."""
-        self._pending.append((task_id, body))
-        if len(self._pending) == 1:
-            self._call_soon(self._drain)
-
-    def _drain(self) -> None:
-        pending, self._pending = self._pending, []
-        for task_id, body in pending:
-            sink = self._sinks.get(task_id)
-            if sink is not None:
-                try:
-                    sink(task_id, body)
-                except Exception:
-                    logger.exception("the sink for the record of %s failed", task_id)
+        """Call the sink, if there is one."""
+        sink = self._sinks.get(task_id)
+        if sink is not None:
+            self._call_back(sink, task_id, body)
 
 
 class _Look:
