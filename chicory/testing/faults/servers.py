@@ -43,12 +43,22 @@ def program(*names: str, wheel: str = "") -> str:
 
 
 def await_that(condition: Callable[[], object], what: str) -> None:
-    """Look until it is so. Raises ``RuntimeError(what)`` where it is not within ``PATIENCE``."""
+    """Look until it is so. Raises ``RuntimeError(what)`` where it is not within ``PATIENCE``.
+
+    Who is asked and does not answer, as a server that changes its role may not, is asked again.
+    """
     end = time.monotonic() + PATIENCE
-    while not condition():
+    while not _is_so(condition):
         if time.monotonic() > end:
             raise RuntimeError(what)
         time.sleep(_GLANCE)
+
+
+def _is_so(condition: Callable[[], object]) -> bool:
+    try:
+        return bool(condition())
+    except OSError:
+        return False
 
 
 class Server:
