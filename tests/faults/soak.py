@@ -33,8 +33,8 @@ TTL = 10.0
 """Seconds for which results are kept."""
 WARM = 3000
 """Calls after which everything is there that stays."""
-AHEAD = 4000
-WORKERS, CONCURRENCY, PRODUCERS = 2, 32, 2
+AHEAD = 8000
+WORKERS, CONCURRENCY, PRODUCERS = 2, 128, 2
 PATIENCE = 120.0
 CALM = 12.0
 """Seconds without a change after which a broker's leftovers are what stays: SQLite removes what has
