@@ -12,7 +12,7 @@ import anyio
 from benchmarks.job import Figures, Job
 from benchmarks.workload import Workload, workload
 from chicory import TaskResult, TaskState
-from chicory.bulk import MAX_CALLS, Refused
+from chicory.bulk import Refused
 from chicory.message import new_id
 from chicory.record import encode
 from chicory.sender import Call
@@ -50,8 +50,9 @@ def _delayed(load: Workload, count: int) -> Iterator[Call[None]]:
 async def _results(load: Workload, _: Job, count: int) -> None:
     transport = (await load.app.broker_link.session()).transport
     worker = new_id()
-    for first in range(0, count, MAX_CALLS):
-        many = min(MAX_CALLS, count - first)
+    batch = load.app.broker.bulk
+    for first in range(0, count, batch):
+        many = min(batch, count - first)
         await transport.store([_record(worker, load.app.result_ttl) for _ in range(many)])
 
 

@@ -281,7 +281,9 @@ class Chicory:
             return await self.enqueue_many(batch)
 
         return enqueue_batches(
-            calls, lambda batch: portal.run_sync("app.enqueue_many_sync(...)", enqueue, batch)
+            calls,
+            self.broker.bulk,
+            lambda batch: portal.run_sync("app.enqueue_many_sync(...)", enqueue, batch),
         )
 
     # -- results --------------------------------------------------------------------------

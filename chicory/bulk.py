@@ -28,8 +28,6 @@ from chicory.transport import Accepted, Publication, PublishOutcome
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
-MAX_CALLS = 256
-"""That ``enqueue_many_sync`` takes at a time."""
 
 
 class Refused(Struct, frozen=True):
@@ -166,16 +164,18 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
 
 
 def enqueue_batches(
-    calls: Iterable[Call[R]], enqueue: Callable[[Sequence[Call[R]]], list[AsyncResult[R]]]
+    calls: Iterable[Call[R]],
+    size: int,
+    enqueue: Callable[[Sequence[Call[R]]], list[AsyncResult[R]]],
 ) -> list[AsyncResult[R]]:
-    """Take calls by the batch, so that no more than one is held, and enqueue each batch.
+    """Take so many calls at a time, so that no more are held, and enqueue each batch.
 
     Raises ``BulkError`` for all batches together; a lost connection ends it at once.
     """
     enqueued: list[AsyncResult[R]] = []
     refused: list[Refused] = []
     source, first = iter(calls), 0
-    while batch := list(islice(source, MAX_CALLS)):
+    while batch := list(islice(source, size)):
         try:
             enqueued += enqueue(batch)
         except BulkError as error:

@@ -10,7 +10,6 @@ from msgspec.structs import replace
 from chicory import BulkError, Chicory, Refused
 from chicory import message as messages
 from chicory.batch import MAX_BYTES
-from chicory.bulk import MAX_CALLS
 from chicory.errors import (
     BrokerConnectionError,
     ConfigurationError,
@@ -20,6 +19,8 @@ from chicory.errors import (
 )
 from chicory.testing.memory import MemoryTransport
 from chicory.transport import Accepted
+
+BATCH = MemoryTransport.abilities.bulk
 
 
 def work(number: int, ballast: str = "") -> int:
@@ -71,14 +72,14 @@ async def count(app):
 
 
 async def test_each_call_has_its_handle_in_the_order_given(app, task, server):
-    number = 3 * MAX_CALLS + 1
+    number = 3 * BATCH + 1
 
     handles = await app.enqueue_many(task.call(n) for n in range(number))
 
     transport = (await app.broker_link.session()).transport
     stored = [one.task_id for one in await transport.fetch(["default"], 10_000, 0)]
     assert [handle.task_id for handle in handles] == stored
-    assert server.batches == [MAX_CALLS] * 3 + [1]
+    assert server.batches == [BATCH] * 3 + [1]
 
 
 async def test_calls_of_several_kinds_stay_in_the_order_given(app, task):
@@ -137,9 +138,9 @@ async def test_calls_are_taken_a_batch_at_a_time_as_they_are_wanted(app, task):
             yield task.call(number)
 
     bulk = app.enqueue_many(calls())
-    for number in range(1, 2 * MAX_CALLS + 1):
+    for number in range(1, 2 * BATCH + 1):
         await anext(bulk)
-        assert len(taken) <= number + MAX_CALLS
+        assert len(taken) <= number + BATCH
         assert await count(app) == len(taken)
 
 
@@ -210,8 +211,8 @@ async def test_what_the_broker_refuses_takes_no_other_with_it(app, task, server)
 
 async def test_a_lost_connection_ends_it_and_tells_what_was_done(app, task, server):
     def calls():
-        for number in range(3 * MAX_CALLS):
-            server.down = number >= MAX_CALLS
+        for number in range(3 * BATCH):
+            server.down = number >= BATCH
             yield task.call(number)
 
     with pytest.raises(BulkError) as caught:
@@ -219,15 +220,15 @@ async def test_a_lost_connection_ends_it_and_tells_what_was_done(app, task, serv
 
     error = caught.value
     assert isinstance(error.__cause__, BrokerConnectionError)
-    assert len(error.enqueued) == MAX_CALLS
-    assert [one.index for one in error.refused] == list(range(MAX_CALLS, 2 * MAX_CALLS))
+    assert len(error.enqueued) == BATCH
+    assert [one.index for one in error.refused] == list(range(BATCH, 2 * BATCH))
 
 
 async def test_a_lost_connection_ends_the_iteration(app, task, server):
     server.down = True
-    bulk = app.enqueue_many(task.call(number) for number in range(2 * MAX_CALLS))
+    bulk = app.enqueue_many(task.call(number) for number in range(2 * BATCH))
 
-    refused = [await anext(bulk) for _ in range(MAX_CALLS)]
+    refused = [await anext(bulk) for _ in range(BATCH)]
 
     assert all(isinstance(one.error, BrokerConnectionError) for one in refused)
     for _ in range(2):
@@ -287,8 +288,8 @@ async def test_any_number_of_calls_takes_the_memory_of_one_batch(app, task, asyn
         finally:
             tracemalloc.stop()
 
-    await peak(2 * MAX_CALLS)  # what is made once
-    few, many = await peak(2 * MAX_CALLS), await peak(20 * MAX_CALLS)
+    await peak(2 * BATCH)  # what is made once
+    few, many = await peak(2 * BATCH), await peak(20 * BATCH)
 
     assert many < 1.5 * few
-    assert few < 8 * MAX_CALLS * 1_000
+    assert few < 8 * BATCH * 1_000

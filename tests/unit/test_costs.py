@@ -19,7 +19,6 @@ from servers.nats import NatsServer
 import chicory_nats.client
 import chicory_sqlite.database
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
-from chicory.bulk import MAX_CALLS
 from chicory.testing.memory import MemoryTransport
 from chicory.worker.intake import MAX_FETCH, MAX_UNSETTLED
 
@@ -198,7 +197,7 @@ async def test_many_calls_are_enqueued_in_few_transactions(statements, tmp_path)
 
         await load.app.enqueue_many(load.task.call() for _ in range(TASKS))
 
-    assert statements["transactions"] <= TASKS / MAX_CALLS + 1
+    assert statements["transactions"] <= TASKS / load.app.broker.bulk + 1
     assert statements["all"] <= TASKS / 16
 
 

@@ -10,9 +10,11 @@ from uuid import uuid4
 
 import anyio
 import pytest
+from msgspec.structs import replace
 
 from chicory import BulkError, Chicory, TaskError, Worker, WorkerConfig
-from chicory.testing.memory import forget
+from chicory.testing.memory import MemoryTransport, forget
+from chicory.transport import Accepted
 
 PATIENCE = 60
 
@@ -79,6 +81,25 @@ def test_many_calls_are_taken_by_the_batch_in_the_caller_s_thread(app, working):
 
         assert app.gather_sync(results, timeout=PATIENCE) == [2 * n for n in range(600)]
     assert taken_in == {threading.get_ident()}
+
+
+def test_many_calls_go_in_batches_as_large_as_the_broker_likes(app, monkeypatch):
+    abilities = replace(MemoryTransport.abilities, bulk=400)
+    monkeypatch.setattr(MemoryTransport, "abilities", abilities)
+    batches: list[int] = []
+
+    async def publish(transport, publications):
+        batches.append(len(publications))
+        return [Accepted()] * len(publications)
+
+    monkeypatch.setattr(MemoryTransport, "publish", publish)
+
+    @app.task(name="note")
+    async def note(n: int) -> None: ...
+
+    app.enqueue_many_sync(note.call(n) for n in range(1000))
+
+    assert batches == [400, 400, 200]
 
 
 def test_what_is_refused_of_many_calls_is_counted_over_all_batches(app):
