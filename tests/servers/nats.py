@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Self
+
+from chicory.testing.programs import newest
 
 
 class NatsServer:
@@ -116,15 +116,8 @@ class NatsCluster:
 
 
 def _binary() -> str:
-    """The one that ``NATS_SERVER`` names, else the one of this environment."""
-    named = os.environ.get("NATS_SERVER")
-    if named:
-        return named
-    beside = Path(sys.executable).with_name("nats-server")
-    found = str(beside) if beside.exists() else shutil.which("nats-server")
-    if found is None:
-        raise RuntimeError("no nats-server: install the development dependencies")
-    return found
+    """The one that ``NATS_SERVER`` names, else the newest one at hand."""
+    return os.environ.get("NATS_SERVER") or str(newest("nats-server").path)
 
 
 def _free_port() -> int:

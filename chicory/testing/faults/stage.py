@@ -41,6 +41,7 @@ class Stage(ABC):
         folder: where it keeps its data, over restarts.
 
     Attributes:
+        software: what it runs, with its version, for the report; empty where that is not known.
         port: where the server listens on this machine, the same after a restart; ``None``
             where there is none.
         forgets_leases: a server that is killed may have forgotten the leases that it gave in its
@@ -49,6 +50,7 @@ class Stage(ABC):
             settled.
     """
 
+    software: str = ""
     port: int | None = None
     forgets_leases: bool = False
     forgets: float = 0.0
