@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from redis.exceptions import NoPermissionError, RedisError
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
+from chicory_redis import keys
 from chicory_redis.address import Address, Node
 from chicory_redis.server import Server
 from chicory_redis.translation import Lost, is_refused_login, translated
@@ -31,6 +32,7 @@ async def inspect(server: Server) -> None:
         await _learn_nodes(server)
     memory = await _facts(server, "memory")
     check_policy(server.address, memory.get("maxmemory_policy", ""), memory.get("maxmemory", "0"))
+    await _check_layout(server)
 
 
 def check_version(address: Address, version: str) -> None:
@@ -56,6 +58,15 @@ def check_policy(address: Address, policy: str, maxmemory: str) -> None:
             "%s: it may delete results and unique keys when its memory is full; "
             "set it to noeviction",
             text,
+        )
+
+
+async def _check_layout(server: Server) -> None:
+    """Refuse messages whose ids would not be found, so that one could be live twice."""
+    if await server.command("EXISTS", keys.old_index(server.base)):
+        raise ConfigurationError(
+            f"{server.address} holds messages under {server.base} as an older chicory kept them: "
+            "let its workers finish those, or use another namespace"
         )
 
 

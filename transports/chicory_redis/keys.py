@@ -16,6 +16,11 @@ def base(prefix: str, namespace: str) -> str:
     return f"{prefix}{{{_RESERVED.sub(lambda found: f'%{ord(found[0]):02x}', namespace)}}}"
 
 
+def old_index(base: str) -> str:
+    """Where live messages were listed before the index had parts; gone with the last of them."""
+    return f"{base}:m"
+
+
 def record(base: str, task_id: str) -> str:
     """The key of a record, and the channel on which its changes are told."""
     return f"{base}:r:{task_id}"

@@ -106,6 +106,16 @@ def test_a_newer_one_or_one_that_does_not_say_is_not(version):
     check_version(ADDRESS, version)
 
 
+async def test_messages_as_an_older_chicory_kept_them_are_refused(make, server):
+    server.command("HSET", "{chicory}:m", "1", "1700000000000-0 q")
+    words = r"holds messages under \{chicory\} as an older chicory kept them"
+    with pytest.raises(ConfigurationError, match=words):
+        await make().open()
+
+    async with make(namespace="another") as transport:
+        await transport.ping()
+
+
 @pytest.mark.parametrize(
     "own_server",
     [("--maxmemory", "50mb", "--maxmemory-policy", "allkeys-lru")],

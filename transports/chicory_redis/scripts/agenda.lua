@@ -13,7 +13,7 @@ local function promote(queue, at)
     for i, id in ipairs(due) do
       if packed[i] then
         local p, deliveries, key, body = unpack(cmsgpack.unpack(packed[i]))
-        call('HSET', base .. ':m', id, put(queue, id, p, 0, deliveries, key, body, at))
+        keep(id, put(queue, id, p, 0, deliveries, key, body, at))
       end
     end
   end

@@ -1,5 +1,5 @@
 -- Removes messages that nobody has leased, and asks for the cancellation of the others.
--- include: keys once place leave records
+-- include: span keys index once place leave records
 -- KEYS  base
 -- ARGV  memo, turn, again; then for each: id, ttl of record, record
 -- Answers for each: 0 absent, 1 removed and the record stored, 2 requested.
@@ -11,7 +11,7 @@ insist()
 local answers, queues = {}, {}
 
 local function cancel(id)
-  local place = call('HGET', base .. ':m', id)
+  local place = find(id)
   if not place then return 0 end
   if string.sub(place, 1, 1) == 'd' then
     local queue = string.sub(place, 2)
@@ -29,7 +29,7 @@ local function cancel(id)
   end
   local found = call('XRANGE', s, entry, entry)[1]
   if not found then
-    call('HDEL', base .. ':m', id)
+    forget(id)
     return 0
   end
   drop_entry(s, found)

@@ -1,5 +1,5 @@
 -- Counts queues at one moment.
--- include: keys place leave agenda
+-- include: span keys index place leave agenda
 -- KEYS  base
 -- ARGV  queues; none: all that may hold something or are paused
 -- Answers for each: name, ready, delayed, leased, dead, 1 where it is paused or 0.

@@ -1,5 +1,5 @@
 -- Deletes dead letters.
--- include: keys once leave letters
+-- include: span keys index once leave letters
 -- KEYS  base
 -- ARGV  memo, turn, again; then letter ids
 -- Answers for each: 1, or 0 where it was not there.

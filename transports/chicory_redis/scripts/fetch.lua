@@ -1,5 +1,5 @@
 -- Leases messages, the pool's before new ones, by queue, then priority, then age.
--- include: keys place leave agenda
+-- include: span keys index place leave agenda
 -- KEYS  base
 -- ARGV  consumer, lease ms, limit, waiter ('': do not wait), '1' where the waiter is registered;
 --       then the queues

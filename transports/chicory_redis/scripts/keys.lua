@@ -1,8 +1,8 @@
--- Included first. KEYS[1] is the base of all keys of a namespace, "{namespace}": one hash slot.
+-- Included. KEYS[1] is the base of all keys of a namespace, "{namespace}": one hash slot.
 --
 --   base:q              set     queues that may hold something
 --   base:p              set     paused queues
---   base:m              hash    live messages: id -> place (see place.lua)
+--   base:m:<span>       hash    live messages, in parts (see span.lua): id -> place (see place.lua)
 --   base:s:<p>:<queue>  stream  ready and leased messages of a priority; fields i (id), d (body),
 --                               k (unique key), n (deliveries before this entry)
 --   base:d:<queue>      zset    delayed messages: id -> time due, ms

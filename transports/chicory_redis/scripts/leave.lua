@@ -20,7 +20,7 @@ local function drop_entry(s, entry)
   local id, key = field(entry, 'i'), field(entry, 'k')
   pcall_redis('XACK', s, GROUP, entry[1])
   call('XDEL', s, entry[1])
-  call('HDEL', base .. ':m', id)
+  forget(id)
   call('SREM', base .. ':k', id)
   if key ~= '' then free_key(key, id) end
 end
@@ -37,7 +37,7 @@ local function drop_delayed(queue, id)
   local packed = call('HGET', base .. ':e:' .. queue, id)
   call('ZREM', base .. ':d:' .. queue, id)
   call('HDEL', base .. ':e:' .. queue, id)
-  call('HDEL', base .. ':m', id)
+  forget(id)
   call('SREM', base .. ':k', id)
   local key = packed and cmsgpack.unpack(packed)[3] or ''
   if key ~= '' then free_key(key, id) end

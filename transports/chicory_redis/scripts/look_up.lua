@@ -1,12 +1,12 @@
 -- Where calls stand.
--- include: keys
+-- include: span keys index
 -- KEYS  base
 -- ARGV  ids
 -- Answers for each: 1 where it is leased or 0, and its record or nil.
 
 local answers = {}
 for _, id in ipairs(ARGV) do
-  local running, place = 0, call('HGET', base .. ':m', id)
+  local running, place = 0, find(id)
   if place and string.sub(place, 1, 1) ~= 'd' then
     local p, entry, queue = string.match(place, '^(%d)(%S+) (.*)$')
     local r = row(stream(p, queue), entry)

@@ -1,4 +1,4 @@
--- Included: how messages get in. A message's place in base:m is "d<queue>" where it is delayed,
+-- Included: how messages get in. A message's place in the index is "d<queue>" where it is delayed,
 -- "<priority><entry id> <queue>" where it is in a stream.
 
 local became_ready, streams_used = {}, {}
@@ -44,13 +44,13 @@ end
 
 -- Publishes one message unless its id or key is taken; answers '' or the id in the way.
 local function publish(queue, id, p, due, key, ttl, body, at)
-  local place = call('HGET', base .. ':m', id)
+  local place = find(id)
   if place and is_live(id, place) then return id end
   if key ~= '' then
     local holder = take_key(key, ttl, id)
     if holder then return holder end
   end
-  call('HSET', base .. ':m', id, put(queue, id, p, due, 0, key, body, at))
+  keep(id, put(queue, id, p, due, 0, key, body, at))
   return ''
 end
 

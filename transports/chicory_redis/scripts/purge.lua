@@ -1,5 +1,5 @@
 -- Deletes up to a number of messages of a queue that nobody has leased.
--- include: keys place leave agenda
+-- include: span keys index place leave agenda
 -- KEYS  base
 -- ARGV  queue, limit
 -- Answers how many were deleted.

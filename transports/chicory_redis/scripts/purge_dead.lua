@@ -1,5 +1,5 @@
 -- Deletes up to a number of dead letters of a queue.
--- include: keys leave letters
+-- include: span keys index leave letters
 -- KEYS  base
 -- ARGV  queue, limit
 -- Answers how many were deleted.

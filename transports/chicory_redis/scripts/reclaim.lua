@@ -1,5 +1,5 @@
 -- Gives back what a consumer has without knowing: the answers to its fetches were lost.
--- include: keys place
+-- include: span keys index place
 -- KEYS  base
 -- ARGV  consumer, number of queues, the queues; then the entries it knows of, as
 --       "<priority><entry id> <queue>"

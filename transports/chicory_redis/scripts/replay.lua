@@ -1,5 +1,5 @@
 -- Exchanges dead letters for messages.
--- include: keys once place leave letters
+-- include: span keys index once place leave letters
 -- KEYS  base
 -- ARGV  memo, turn, again; then for each: letter id; queue, id, priority, due ms, key, ttl of
 --       key, body of the message

@@ -1,5 +1,5 @@
 -- Settles leased messages, each one whole or, where the lease is another one's by now, not at all.
--- include: keys once place leave records letters
+-- include: span keys index once place leave records letters
 -- KEYS  base
 -- ARGV  memo, turn, again, a consumer that most leases are held by, number of settlements, number
 --       of queues, the queues; then, in the order of the settlements, each of them or a run of them:
@@ -36,7 +36,7 @@ local function sweep()
     call('XACK', s, GROUP, unpack(entries))
     call('XDEL', s, unpack(entries)) -- never a trim: what no lease names may yet be live
   end
-  if #gone_ids > 0 then call('HDEL', base .. ':m', unpack(gone_ids)) end
+  forget_all(gone_ids)
   gone_entries, gone_ids = {}, {}
 end
 
@@ -104,7 +104,7 @@ local function retry(a, i)
   local queue, p, due, body = ARGV[i], ARGV[i + 1], tonumber(ARGV[i + 2]), ARGV[i + 3]
   if is_unwanted(a.id) then due = 0 end
   sweep()
-  call('HSET', base .. ':m', a.id, put(queue, a.id, p, due, 0, a.key, body, at))
+  keep(a.id, put(queue, a.id, p, due, 0, a.key, body, at))
 end
 
 local function give_back(a, s, i)
@@ -113,8 +113,7 @@ local function give_back(a, s, i)
     local entry = call('XRANGE', s, a.entry, a.entry)[1]
     take_out(s, a.queue, a.entry)
     sweep()
-    local place = put(a.queue, a.id, a.p, due, deliveries, a.key, field(entry, 'd'), at)
-    call('HSET', base .. ':m', a.id, place)
+    keep(a.id, put(a.queue, a.id, a.p, due, deliveries, a.key, field(entry, 'd'), at))
   else
     call('XCLAIM', s, GROUP, POOL, 0, a.entry, 'JUSTID', 'RETRYCOUNT', a.counter + SERIES - 1)
     counters[s][a.entry] = false
