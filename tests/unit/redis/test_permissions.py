@@ -7,6 +7,7 @@ import pytest
 from anyio import create_task_group, fail_after, lowlevel
 from servers.redis import RedisServer, binaries
 
+from chicory.errors import ConfigurationError
 from chicory.testing.contract.steps import QUEUE, dead, done, give, message, record, take
 from chicory.transport import Lease, TransportSettings, WorkerRecord
 from chicory_redis import RedisTransport
@@ -87,6 +88,5 @@ async def test_messages_may_be_handed_over(url):
 
 
 async def test_other_namespaces_are_not(url):
-    async with RedisTransport(TransportSettings(url=url, namespace="theirs")) as transport:
-        with pytest.raises(Exception, match="permission"):
-            await transport.publish([message("1")])
+    with pytest.raises(ConfigurationError, match="permission"):
+        await RedisTransport(TransportSettings(url=url, namespace="theirs")).open()
