@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import signal
+from functools import partial
 from typing import Annotated
 
 import cyclopts
 from cyclopts import Parameter
 from msgspec.structs import replace
 from rich.console import Console
+from rich.status import Status
 
 from benchmarks import comparison, plot, report
 from benchmarks.contender import against
@@ -17,6 +19,7 @@ from benchmarks.run import Run, run
 from benchmarks.scale import COMPARISON, FULL, QUICK, QUICK_COMPARISON
 from benchmarks.variant import SERVERLESS, Broker, Loop, Variant, loops
 
+_ENDS = (signal.SIGINT, signal.SIGTERM)
 _COMPARED = ("drain", "work", "enqueue", "latency", "idle", "traffic")
 
 app = cyclopts.App(help="Measure chicory on this machine.")
@@ -53,14 +56,9 @@ def measure(
     console = Console()
     _interrupted_once()
     with console.status("") as status:
-        found = run(
-            scale,
-            variants,
-            only or MEASURES,
-            lambda doing, variant: status.update(f"{doing}, {variant.broker} on {variant.loop}"),
-        )
-    report.show(found, columns, console)
+        found = run(scale, variants, only or MEASURES, partial(_tell, status))
     _save(found, console)
+    report.show(found, columns, console)
 
 
 @app.command
@@ -100,25 +98,29 @@ def compare(
     console = Console()
     _interrupted_once()
     with console.status("") as status:
-        found = run(
-            scale,
-            variants,
-            only or (("drain",) if quick else _COMPARED),
-            lambda doing, variant: status.update(f"{doing}, {variant.who} on {variant.broker}"),
-            patience,
-        )
-    comparison.show(found, console)
+        what = only or (("drain",) if quick else _COMPARED)
+        found = run(scale, variants, what, partial(_tell, status), patience)
     _save(found, console)
+    comparison.show(found, console)
 
 
 def _interrupted_once() -> None:
-    """From now on the first Ctrl-C ends the measuring, and no other keeps it from being told."""
+    """From now on the first Ctrl-C or SIGTERM ends the measuring, and no other the telling."""
 
     def stop(*_: object) -> None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        for each in _ENDS:
+            signal.signal(each, signal.SIG_IGN)
         raise KeyboardInterrupt
 
-    signal.signal(signal.SIGINT, stop)
+    for each in _ENDS:
+        signal.signal(each, stop)
+
+
+def _tell(status: Status, doing: str, found: Run) -> None:
+    """What is measured next; what has been is written at once, in case this is cut off."""
+    if found.samples:
+        report.save(found)
+    status.update(doing)
 
 
 def _save(found: Run, console: Console) -> None:

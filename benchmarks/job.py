@@ -11,6 +11,15 @@ from benchmarks.variant import Scheduling
 Figures: TypeAlias = dict[str, float]
 """Values by the name that ``benchmarks.figure`` knows them by."""
 
+
+class CutShort(KeyboardInterrupt):
+    """A measurement of many minutes was interrupted; ``figures`` are those that it has by then."""
+
+    def __init__(self, figures: Figures) -> None:
+        super().__init__()
+        self.figures = figures
+
+
 Task: TypeAlias = Literal["noop", "nap", "spin", "blob", "plain", "plain_spin", "fail"]
 """What is run: nothing, a wait, a processor's work, nothing with 10 KiB of arguments, nothing or
 work in a thread, an exception."""

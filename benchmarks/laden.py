@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 
 from benchmarks.figure import LADEN
-from benchmarks.job import BALLASTS, Ballast, Figures
+from benchmarks.job import BALLASTS, Ballast, CutShort, Figures
 from benchmarks.scale import Scale
 from benchmarks.site import Site, site
 from benchmarks.variant import Variant
@@ -27,12 +27,19 @@ def scale(variant: Variant, sizes: Scale) -> Figures:
     found: Figures = {}
     with site(variant) as laden:
         for ballast in BALLASTS:
-            before = laden.weight()
-            laden.perform("lade", ballast=ballast, count=sizes.ballast)
-            each = added(before, laden.weight(), sizes.ballast)
-            found |= {f"{name} per item, {ballast}": value for name, value in each.items()}
-            found |= told(ballast, *_by_turns(variant, laden, sizes))
+            try:
+                found |= _beside(variant, laden, ballast, sizes)
+            except KeyboardInterrupt:
+                raise CutShort(found) from None
     return found
+
+
+def _beside(variant: Variant, laden: Site, ballast: Ballast, sizes: Scale) -> Figures:
+    before = laden.weight()
+    laden.perform("lade", ballast=ballast, count=sizes.ballast)
+    each = added(before, laden.weight(), sizes.ballast)
+    found = {f"{name} per item, {ballast}": value for name, value in each.items()}
+    return found | told(ballast, *_by_turns(variant, laden, sizes))
 
 
 def told(ballast: Ballast, laden: Sequence[Figures], empty: Sequence[Figures]) -> Figures:

@@ -13,7 +13,7 @@ from msgspec import Struct, field
 
 from benchmarks import quiet
 from benchmarks.contender import find, takes_part
-from benchmarks.job import Figures
+from benchmarks.job import CutShort, Figures
 from benchmarks.machine import describe
 from benchmarks.measure import MEASURES
 from benchmarks.scale import Scale
@@ -122,10 +122,10 @@ def run(
     scale: Scale,
     variants: Sequence[Variant],
     only: Collection[str],
-    tell: Callable[[str, Variant], None],
+    tell: Callable[[str, Run], None],
     patience: float = 0.0,
 ) -> Run:
-    """Measure; ``tell`` is called before each measurement.
+    """Measure; ``tell`` is called before each measurement, with what it is and what there is.
 
     ``patience`` is how many seconds each measurement waits for others to leave the machine.
     None is begun that would not be over within the budget, as far as those before it tell.
@@ -143,10 +143,10 @@ def run(
             if time.monotonic() + made.seconds(name) > end:
                 made.left_out.setdefault(name, []).append(_whose(turn, variant))
                 continue
-            tell(f"round {turn + 1}/{scale.rounds}: {name}", variant)
+            tell(f"{name} of {_whose(turn, variant)} of {scale.rounds}", made)
             quiet.wait(patience)
             try:
-                made.samples.append(_sample(turn, name, variant, scale))
+                _take(made, turn, name, variant)
             except (RuntimeError, subprocess.SubprocessError) as failure:
                 made.failures.append(f"{name} of {_whose(turn, variant)}: {failure}")
     return made
@@ -168,10 +168,18 @@ def _spared(variant: Variant, name: str) -> bool:
     return name in _LONG and variant.who == CHICORY and variant.loop != LOOPS[0]
 
 
-def _sample(turn: int, name: str, variant: Variant, scale: Scale) -> Sample:
+def _take(made: Run, turn: int, name: str, variant: Variant) -> None:
     others, begin = quiet.Others(), time.monotonic()
-    figures = MEASURES[name](variant, scale)
-    return Sample(turn, name, variant, figures, others.share(), time.monotonic() - begin)
+
+    def keep(figures: Figures) -> None:
+        seconds = time.monotonic() - begin
+        made.samples.append(Sample(turn, name, variant, figures, others.share(), seconds))
+
+    try:
+        keep(MEASURES[name](variant, made.scale))
+    except CutShort as cut:
+        keep(cut.figures)
+        raise
 
 
 def _whose(turn: int, variant: Variant) -> str:

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import time
+from contextlib import nullcontext
 from io import StringIO
 
 import pytest
 from msgspec.structs import replace
 from rich.console import Console
 
-from benchmarks import measure
+from benchmarks import laden, measure
 from benchmarks.report import remarks
 from benchmarks.run import run
 from benchmarks.scale import FULL, QUICK
@@ -39,6 +40,34 @@ def test_what_was_measured_before_an_interruption_is_kept(taken):
     found = run(replace(FULL, rounds=2), VARIANTS, ["drain", "recovery"], lambda *_: None)
     assert len(found.samples) == len(taken) == 3
     assert found.median("drain", VARIANTS[0]) == 1.0
+
+
+def test_what_a_long_measurement_has_by_its_interruption_is_kept(monkeypatch):
+    def lade(_variant, _laden, ballast, _sizes):
+        if ballast == "queued":
+            raise KeyboardInterrupt
+        return {f"drain with {ballast}": 1.0}
+
+    monkeypatch.setattr(laden, "_beside", lade)
+    monkeypatch.setattr(laden, "site", nullcontext)
+    found = run(FULL, VARIANTS, ["scale"], lambda *_: None)
+    assert [each.figures for each in found.samples] == [
+        {"drain with results": 1.0, "drain with delayed": 1.0}
+    ]
+
+
+def test_what_is_measured_next_is_told_with_what_there_is(taken):
+    told = []
+    run(
+        replace(FULL, rounds=1),
+        VARIANTS[:1],
+        ["drain", "recovery"],
+        lambda doing, made: told.append((doing, len(made.samples))),
+    )
+    assert told == [
+        ("drain of chicory, asyncio on sqlite, round 1 of 1", 0),
+        ("recovery of chicory, asyncio on sqlite, round 1 of 1", 1),
+    ]
 
 
 def test_a_rough_picture_has_what_takes_long_of_one_event_loop(taken):
