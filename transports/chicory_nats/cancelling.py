@@ -1,37 +1,64 @@
 """Cancelling calls: those nobody has are removed, the worker of the others is told.
 
 Whether a message that was never given back is leased is known to its consumer only. For the
-moment that it takes to look and to remove, the consumers of the queue are stopped, so that none
-is delivered that is being removed.
+moment that it takes to look and to remove, that consumer is stopped, so that nothing is delivered
+that is being removed.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
 
 from msgspec import Struct
 
 from chicory.transport import Cancelled, Record
-from chicory_nats import composing
-from chicory_nats.composing import in_place_of
+from chicory_nats import outcomes
 from chicory_nats.consumers import Consumers
-from chicory_nats.headers import expect
+from chicory_nats.headers import expect, purge
 from chicory_nats.locks import Lock
+from chicory_nats.messages import in_place_of
 from chicory_nats.names import token
+from chicory_nats.notes import request
 from chicory_nats.session import Session
-from chicory_nats.subjects import Place
 from chicory_nats.thread import Thread, place_of
 from chicory_nats.ticket import fresh
 from chicory_nats.wire import Batch, Outgoing, Request
 
+_PURGES = (2, 14)
+"""The first server that removes a delayed message with what is stored in its place."""
+
+_Level: TypeAlias = tuple[bytes, int]
+
 
 class _Order(Struct):
-    """A cancellation on its way."""
+    """A cancellation on its way.
+
+    Attributes:
+        record: what is to be stored where the call is removed.
+        call: its token.
+        operation: identity of this step.
+        thread: the call as it was read last.
+        request: what is stored now.
+        wanted: the answer where that is stored.
+        answer: once it is known.
+    """
 
     record: Record
     call: bytes
     operation: bytes
+    thread: Thread = Thread()
+    request: Request | None = None
+    wanted: Cancelled = Cancelled.REMOVED
     answer: Cancelled | None = None
+
+    @property
+    def level(self) -> _Level:
+        """Where its message is."""
+        assert self.thread.message is not None
+        place = place_of(self.thread.message)
+        return place.queue, place.level
 
 
 class Canceller:
@@ -46,111 +73,125 @@ class Canceller:
         orders = [_Order(record, token(record.task_id).encode(), fresh()) for record in records]
         left = orders
         while left:
-            unsure = await self._attempt(_first_each(left), still=None)
-            for queue, some in _by_queue(unsure).items():
-                await self._consumers.ensure(queue)
-                async with Lock(self._session, queue) as lock, lock.still(self._consumers):
-                    await self._attempt(some, still=queue)
+            for level, some in _by_level(await self._attempt(_first_each(left))).items():
+                await self._consumers.ensure(level[0])
+                lock = Lock(self._session, level[0])
+                async with lock, lock.still(self._consumers, level[1]):
+                    await self._attempt(some, level)
             left = [order for order in left if order.answer is None]
         return [order.answer for order in orders if order.answer is not None]
 
     async def _attempt(
-        self, orders: Sequence[_Order], still: bytes | None
-    ) -> Sequence[tuple[_Order, Place]]:
-        """Decide what can be decided; those for which a queue has to stand still, and where.
+        self, orders: Sequence[_Order], still: _Level | None = None
+    ) -> Sequence[_Order]:
+        """Do what can be decided; those for which a consumer has to stand still.
 
-        ``still``: the queue whose consumers are stopped.
+        ``still``: where one does.
         """
-        found = await self._session.look(order.call for order in orders)
-        await self._session.finish(found.values())
-        delivered = await self._delivered(found.values())
-        unsure: list[tuple[_Order, Place]] = []
-        requests: list[tuple[_Order, Cancelled, Request]] = []
+        delivered = await self._read(orders, still)
         for order in orders:
-            thread = found[order.call]
-            if thread.written_by(order.operation):
-                order.answer = Cancelled.REMOVED
-            elif thread.message is None or not thread.live:
-                order.answer = Cancelled.ABSENT
-            elif thread.scheduled or thread.given_back:
-                requests.append((order, Cancelled.REMOVED, self._removal(order, thread)))
-            elif thread.mark is not None or _was_delivered(thread, delivered):
-                self._ask(order, thread, requests)
-            elif (place := place_of(thread.message)).queue == still:
-                requests.append((order, Cancelled.REMOVED, self._removal(order, thread)))
-            else:
-                unsure.append((order, place))
-        await self._session.delete(one.replaced for one in found.values() if one.replaced)
-        stored = await self._session.send([request for *_, request in requests])
-        for (order, answer, _), seq in zip(requests, stored, strict=True):
-            order.answer = answer if seq else None
-        await self._session.delete(
-            seq - 1
-            for (*_, request), seq in zip(requests, stored, strict=True)
-            if seq and isinstance(request, Batch)
-        )
-        removed = [found[order.call] for order in orders if order.answer is Cancelled.REMOVED]
-        await self._session.delete(
-            part.seq
-            for one in removed
-            for part in (one.message, one.mark, one.renewal, one.request)
-            if part is not None
-        )
-        await self._session.shorten(
-            self._record(order, found[order.call], seq, self._session.keep)
-            for (order, answer, _), seq in zip(requests, stored, strict=True)
-            if seq and answer is Cancelled.REMOVED and composing.outlives(order.record)
-        )
-        return unsure
+            order.request = None
+            self._decide(order, delivered, still)
+        await self._session.delete(one.thread.replaced for one in orders if one.thread.replaced)
+        await self._store([order for order in orders if order.request is not None])
+        return [order for order in orders if order.request is None and order.answer is None]
 
-    def _ask(
-        self,
-        order: _Order,
-        found: Thread,
-        requests: list[tuple[_Order, Cancelled, Request]],
-    ) -> None:
+    async def _read(self, orders: Sequence[_Order], still: _Level | None) -> Mapping[_Level, int]:
+        """Read the threads; how far the consumers of waiting messages have come."""
+        known, found = await asyncio.gather(
+            self._delivered([still] if still else []),
+            self._session.look(order.call for order in orders),
+        )
+        for order in orders:
+            order.thread = found[order.call]
+        await self._session.finish(found.values())
+        levels = {order.level for order in orders if _is_unmarked(order.thread)}
+        return {**known, **await self._delivered(sorted(levels.difference(known)))}
+
+    async def _delivered(self, levels: Sequence[_Level]) -> dict[_Level, int]:
+        statuses = await asyncio.gather(*(self._consumers.status(*level) for level in levels))
+        return {level: one.delivered for level, one in zip(levels, statuses, strict=True)}
+
+    def _decide(self, order: _Order, delivered: Mapping[_Level, int], still: _Level | None) -> None:
+        """Know the answer, or what is to be stored for it, or neither."""
+        thread = order.thread
+        if thread.written_by(order.operation):
+            order.answer = Cancelled.REMOVED
+        elif thread.message is None or not thread.live:
+            order.answer = Cancelled.ABSENT
+        elif thread.scheduled or thread.given_back:
+            self._remove(order)
+        elif thread.mark is not None or thread.message.seq <= delivered.get(order.level, 0):
+            self._ask(order)
+        elif order.level == still:
+            self._remove(order)
+
+    def _ask(self, order: _Order) -> None:
         """Leave word for the worker, unless it is there already."""
-        if found.cancelled:
-            order.answer = Cancelled.REQUESTED
-            return
-        note = composing.request(self._session.subjects, order.call, found.top, found.call)
-        requests.append((order, Cancelled.REQUESTED, note))
+        thread = order.thread
+        order.wanted = Cancelled.REQUESTED
+        if thread.cancelled:
+            order.answer = order.wanted
+        else:
+            order.request = request(self._session.subjects, order.call, thread.top, thread.call)
 
-    def _removal(self, order: _Order, found: Thread) -> Request:
-        """Store the record in the place of the message, or as its outcome.
+    def _remove(self, order: _Order) -> None:
+        """Store the record as the outcome of the message, or in its place.
 
         A message that a consumer delivers is deleted after this, not purged.
         """
-        assert found.message is not None
-        if not found.scheduled:
-            return self._record(order, found, found.top, composing.LONG)
-        guard = expect(found.top, self._session.subjects.thread(order.call))
-        record = self._record(order, found, None, composing.LONG)
-        return Batch(in_place_of(found.message.subject, guard, [record]))
+        order.wanted = Cancelled.REMOVED
+        message, guard = order.thread.message, self._guard(order)
+        assert message is not None
+        if not order.thread.scheduled:
+            order.request = self._record(order, guard, outcomes.LONG)
+        elif self._session.connection.version >= _PURGES:
+            order.request = self._record(order, guard + purge(message.subject), self._session.keep)
+        else:
+            record = self._record(order, b"", self._session.keep)
+            order.request = Batch(in_place_of(message.subject, guard, [record]))
 
-    def _record(self, order: _Order, found: Thread, last: int | None, keep: float) -> Outgoing:
-        """The record as the outcome of a message; ``last``: where the thread has to end."""
-        subjects = self._session.subjects
-        assert found.message is not None
-        guard = b"" if last is None else expect(last, subjects.thread(order.call))
-        said = composing.said(found.message.seq, order.operation, found.call)
-        return composing.record(subjects, order.record, more=guard + said, keep=keep)
+    def _guard(self, order: _Order) -> bytes:
+        return expect(order.thread.top, self._session.subjects.thread(order.call))
 
-    async def _delivered(self, found: Iterable[Thread]) -> Mapping[tuple[bytes, int], int]:
-        """How far the consumers of waiting messages have come."""
-        places = {
-            (place.queue, place.level)
-            for thread in found
-            if thread.message is not None and thread.holder == thread.message.seq
-            for place in [place_of(thread.message)]
-        }
-        return {level: (await self._consumers.status(*level)).delivered for level in sorted(places)}
+    def _record(self, order: _Order, more: bytes, keep: float) -> Outgoing:
+        """The record as the outcome of the message."""
+        assert order.thread.message is not None
+        more += outcomes.said(order.thread.message.seq, order.operation, order.thread.call)
+        return outcomes.record(self._session.subjects, order.record, more=more, keep=keep)
+
+    async def _store(self, orders: Sequence[_Order]) -> None:
+        requests = [order.request for order in orders if order.request is not None]
+        stored = await self._session.send(requests)
+        doomed: list[int] = []
+        removed: list[tuple[_Order, int]] = []
+        for order, seq in zip(orders, stored, strict=True):
+            order.answer = order.wanted if seq else None
+            if order.answer is Cancelled.REMOVED:
+                removed.append((order, seq))
+                doomed += _remains(order, seq)
+        await self._session.delete(doomed)
+        await self._session.shorten(
+            self._record(order, expect(seq, self._session.subjects.thread(order.call)), keep)
+            for keep in [self._session.keep]
+            for order, seq in removed
+            if not order.thread.scheduled and outcomes.outlives(order.record)
+        )
 
 
-def _was_delivered(found: Thread, delivered: Mapping[tuple[bytes, int], int]) -> bool:
-    assert found.message is not None
-    place = place_of(found.message)
-    return found.message.seq <= delivered.get((place.queue, place.level), 0)
+def _remains(order: _Order, stored: int) -> Iterable[int]:
+    """What is left of a call of which ``stored`` is the outcome."""
+    thread = order.thread
+    if isinstance(order.request, Batch):
+        yield stored - 1
+    message = None if thread.scheduled else thread.message
+    parts = (message, thread.mark, thread.renewal, thread.request)
+    yield from (part.seq for part in parts if part is not None)
+
+
+def _is_unmarked(found: Thread) -> bool:
+    """Whether only its consumer knows if a message is leased."""
+    return found.message is not None and found.holder == found.message.seq
 
 
 def _first_each(orders: Iterable[_Order]) -> Sequence[_Order]:
@@ -161,8 +202,8 @@ def _first_each(orders: Iterable[_Order]) -> Sequence[_Order]:
     return list(first.values())
 
 
-def _by_queue(unsure: Iterable[tuple[_Order, Place]]) -> Mapping[bytes, Sequence[_Order]]:
-    queues: dict[bytes, list[_Order]] = {}
-    for order, place in unsure:
-        queues.setdefault(place.queue, []).append(order)
-    return queues
+def _by_level(orders: Iterable[_Order]) -> Mapping[_Level, Sequence[_Order]]:
+    levels: dict[_Level, list[_Order]] = {}
+    for order in orders:
+        levels.setdefault(order.level, []).append(order)
+    return levels

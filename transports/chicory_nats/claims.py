@@ -10,7 +10,6 @@ from typing import TypeAlias
 from chicory.transport import Release
 from chicory_nats.acks import ACK, Acks, later
 from chicory_nats.boot import Boot
-from chicory_nats.composing import mark, task_id_of
 from chicory_nats.guard import Verdict, judge
 from chicory_nats.headers import (
     CALL,
@@ -21,7 +20,9 @@ from chicory_nats.headers import (
     REPLACES,
     call_of_first,
     parse_own,
+    task_id_of,
 )
+from chicory_nats.notes import mark
 from chicory_nats.pulls import Raw
 from chicory_nats.session import Session
 from chicory_nats.settling import Settler

@@ -84,9 +84,12 @@ class Consumers:
         wanted = [(subjects.level(queue, level), first) for queue, level, first in levels]
         return await self._session.reader.hold(wanted)
 
-    async def pause(self, queue: bytes, until: float) -> None:
-        """Have nothing delivered until a point in time; 0: deliver again."""
-        await asyncio.gather(*(self._pause(queue, level, until) for level in levels()))
+    async def pause(self, queue: bytes, until: float, *some: int) -> None:
+        """Have nothing delivered until a point in time; 0: deliver again.
+
+        ``some``: the levels that are meant; without them all are.
+        """
+        await asyncio.gather(*(self._pause(queue, level, until) for level in some or levels()))
 
     async def _pause(self, queue: bytes, level: int, until: float) -> None:
         consumer = name_of(queue, level)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from urllib.parse import quote, unquote
+
+from chicory_nats.names import HASHED, text_of
 
 VERSION = b"NATS/1.0"
 
@@ -65,11 +69,29 @@ def lasting(seconds: float, keep: float = 0.0) -> bytes:
     return b"Nats-TTL: %d\r\n%b: %.6f\r\n" % (whole(max(seconds, keep)), UNTIL, until)
 
 
+def identify(call: bytes, task_id: str) -> bytes:
+    """The id, where the token of the call does not tell it."""
+    if not call.startswith(HASHED):
+        return b""
+    return line(TASK_ID, quote(task_id, safe="", errors="surrogatepass").encode())
+
+
+def task_id_of(call: bytes, block: Mapping[bytes, bytes]) -> str:
+    """The id of a message."""
+    known = text_of(call.decode())
+    return unquote(block[TASK_ID].decode(), errors="surrogatepass") if known is None else known
+
+
 def schedule(at: float, target: bytes) -> bytes:
     """Have the server publish the message to ``target`` at a point in time, and delete it here."""
     when = datetime.fromtimestamp(min(at, _LAST), UTC).isoformat(timespec="milliseconds")
     stamp = when.replace("+00:00", "Z").encode()
     return b"Nats-Schedule: @at %b\r\nNats-Schedule-Target: %b\r\n" % (stamp, target)
+
+
+def purge(schedule: bytes) -> bytes:
+    """Have the server delete a delayed message in the step that stores this one."""
+    return b"Nats-Scheduler: %b\r\nNats-Schedule-Next: purge\r\n" % schedule
 
 
 def parse(block: bytes | None) -> dict[bytes, bytes]:

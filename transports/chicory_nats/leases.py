@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from chicory.transport import Lease
 from chicory_nats.acks import PROGRESS, Acks
 from chicory_nats.ballast import Ballast
-from chicory_nats.composing import renewal
+from chicory_nats.notes import renewal
 from chicory_nats.session import Session
 from chicory_nats.ticket import Ticket
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
-from chicory.transport import DeadLetter, Publication
-from chicory_nats import composing
-from chicory_nats.composing import Intent, intent
+from chicory.transport import Accepted, DeadLetter, Publication
 from chicory_nats.epitaph import read_letter
 from chicory_nats.headers import GONE, expect
+from chicory_nats.intents import Intent, intent
+from chicory_nats.messages import in_place_of, together
 from chicory_nats.names import token
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
@@ -69,17 +69,17 @@ class Letters:
             if letter is None:
                 return False
             subjects = self._session.subjects
-            messages = composing.published(subjects, wanted)[::-1]
+            messages = together(subjects, wanted)[::-1]
             self._session.measure(messages, reserve=RESERVE)
             guard = expect(letter.seq, letter.subject)
-            exchange = composing.in_place_of(letter.subject, guard, messages)
+            exchange = in_place_of(letter.subject, guard, messages)
             (seq,) = await self._session.send([Batch(exchange)])
             if seq:
                 await self._session.delete([seq - len(messages)])
                 return True
             (outcome,) = await self._publisher.judge([wanted])
             if outcome is not None:
-                return outcome == composing.ACCEPTED
+                return isinstance(outcome, Accepted)
 
     async def _place(self, letter_id: str) -> int:
         """The sequence number of a letter, which may be gone by now; 0 where it is unknown."""

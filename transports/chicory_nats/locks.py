@@ -64,12 +64,16 @@ class Lock:
         await self._session.delete([self._seq])
 
     @asynccontextmanager
-    async def still(self, consumers: Consumers) -> AsyncGenerator[None]:
-        """Have nothing of the queue delivered meanwhile."""
-        await consumers.pause(self._queue, time.time() + _STILL)
+    async def still(self, consumers: Consumers, *levels: int) -> AsyncGenerator[None]:
+        """Have nothing of the queue, or of these levels of it, delivered meanwhile."""
+        note = self._session.subjects.queue(self._queue)
+        # who holds the lock is the only one who may pause the queue for good
+        notes, _ = await asyncio.gather(
+            self._session.reader.last([note]),
+            consumers.pause(self._queue, time.time() + _STILL, *levels),
+        )
         try:
             yield
         finally:
-            notes = await self._session.reader.last([self._session.subjects.queue(self._queue)])
             paused = any(PAUSED in note.headers for note in notes)
-            await consumers.pause(self._queue, FOREVER if paused else 0)
+            await consumers.pause(self._queue, FOREVER if paused else 0, *levels)

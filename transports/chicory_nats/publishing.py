@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import compress
 
 from chicory.transport import Accepted, Duplicate, Publication, PublishOutcome
-from chicory_nats.composing import Intent, intent, published
-from chicory_nats.headers import CALL, UNTIL
+from chicory_nats.intents import Intent, intent
+from chicory_nats.keys import Holder, Keys
+from chicory_nats.messages import published
 from chicory_nats.queues import Registry
-from chicory_nats.reading import Stored
 from chicory_nats.session import RESERVE, Session
-from chicory_nats.subjects import place_of
 from chicory_nats.thread import Thread
-from chicory_nats.wire import Batch, Outgoing, Request
 
 
 class Publisher:
-    """Publishes by batch: one message each, or a message and its unique key as one step.
+    """Publishes by batch: a message each, and before it the note that it holds its unique key.
 
     The guard of a message is that its thread is empty. Where it is not, the thread is read: a
     live message is a duplicate, unless this very step stored it and the answer was lost; that is
@@ -28,6 +28,7 @@ class Publisher:
     def __init__(self, session: Session, registry: Registry) -> None:
         self._session = session
         self._registry = registry
+        self._keys = Keys(session)
 
     async def publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         """Store messages; answers in their order."""
@@ -39,76 +40,63 @@ class Publisher:
 
     async def _publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         intents = [intent(publication) for publication in publications]
-        outcomes: list[PublishOutcome | None] = [None] * len(intents)
-        composed = [published(self._session.subjects, one) for one in intents]
-        for messages in composed:
-            self._session.measure(messages, reserve=RESERVE)
-        left = list(range(len(intents)))
-        while left:
-            stored = await self._session.send([_request(composed[i]) for i in left])
-            for i, seq in zip(left, stored, strict=True):
-                if seq:
-                    outcomes[i] = Accepted()
-            left = [i for i in left if outcomes[i] is None]
-            judged = await self.judge([intents[i] for i in left])
-            for i, outcome in zip(left, judged, strict=True):
-                outcomes[i] = outcome
-            left = [i for i in left if outcomes[i] is None]
-            for i in left:
-                composed[i] = published(self._session.subjects, intents[i])
+        outcomes = await self._attempt(intents)
+        while None in outcomes:
+            left = [n for n, outcome in enumerate(outcomes) if outcome is None]
+            judged = await self.judge([intents[n] for n in left])
+            free = [n for n, outcome in zip(left, judged, strict=True) if outcome is None]
+            judged += await self._attempt([intents[n] for n in free])
+            for n, outcome in zip([*left, *free], judged, strict=True):
+                outcomes[n] = outcome
         return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _attempt(self, intents: Sequence[Intent]) -> list[PublishOutcome | None]:
+        """Store messages; ``None`` for those whose guard did not hold, or that of their key."""
+        messages = [published(self._session.subjects, one) for one in intents]
+        self._session.measure(messages, reserve=RESERVE)
+        ready = await self._keys.take(intents)
+        stored = iter(await self._session.send(list(compress(messages, ready))))
+        return [Accepted() if has_key and next(stored) else None for has_key in ready]
 
     async def judge(
         self, intents: Sequence[Intent], ending: bytes = b""
-    ) -> Sequence[PublishOutcome | None]:
+    ) -> list[PublishOutcome | None]:
         """Why a guard did not hold; ``None``: nothing is in the way, and the intent says so now.
 
         ``ending``: the identity of a message whose end is part of the same step.
         """
-        if not intents:
-            return []
-        found = await self._session.look(one.place.call for one in intents)
-        await self._session.finish(found.values())
-        keys = await self._key_holders(intents)
-        holders = await self._session.look(_call_of(stored) for stored in keys.values())
-        now = time.time()
-        return [
-            self._judge(one, found[one.place.call], keys, holders, ending, now) for one in intents
-        ]
+        while intents:
+            found, holders = await asyncio.gather(
+                self._session.look(one.place.call for one in intents), self._keys.find(intents)
+            )
+            await self._session.finish(found.values())
+            judged = [_judge(one, found[one.place.call], holders, ending) for one in intents]
+            wanted = [one for one, outcome in zip(intents, judged, strict=True) if outcome is None]
+            named = [holders[key] for one in wanted if (key := _key(one)) in holders]
+            if await self._keys.free(named, wanted):
+                return judged
+        return []
 
-    def _judge(
-        self,
-        wanted: Intent,
-        found: Thread,
-        keys: dict[bytes, Stored],
-        holders: dict[bytes, Thread],
-        ending: bytes,
-        now: float,
-    ) -> PublishOutcome | None:
-        if found.knows(wanted.call):
-            return Accepted()
-        if found.live and not (ending and found.call == ending):
-            return Duplicate(wanted.publication.task_id)
-        wanted.expected = found.top
-        unique = wanted.publication.unique
-        held = keys.get(self._session.subjects.unique(unique.key)) if unique else None
-        if held is None:
-            wanted.key_expected = 0
-            return None
-        if _holds(held, holders[_call_of(held)], now, ending):
-            return Duplicate(held.body.decode("utf-8", "surrogatepass"))
-        wanted.key_expected = held.seq
-        return None
 
-    async def _key_holders(self, intents: Iterable[Intent]) -> dict[bytes, Stored]:
-        subjects = [
-            self._session.subjects.unique(one.publication.unique.key)
-            for one in intents
-            if one.publication.unique
-        ]
-        if not subjects:
-            return {}
-        return {stored.subject: stored for stored in await self._session.reader.last(subjects)}
+def _judge(
+    wanted: Intent, found: Thread, holders: Mapping[str, Holder], ending: bytes
+) -> PublishOutcome | None:
+    if found.knows(wanted.call):
+        return Accepted()
+    if found.live and not (ending and found.call == ending):
+        return Duplicate(wanted.publication.task_id)
+    wanted.expected = found.top
+    holder = holders.get(_key(wanted))
+    if holder is not None and holder.holds(time.time(), ending):
+        return Duplicate(holder.task_id)
+    wanted.key_expected = 0 if holder is None else holder.note.seq
+    return None
+
+
+def _key(wanted: Intent) -> str:
+    """The unique key of a publication; nothing, which is no key, where it has none."""
+    unique = wanted.publication.unique
+    return "" if unique is None else unique.key
 
 
 def _runs(publications: Sequence[Publication]) -> Sequence[Sequence[Publication]]:
@@ -127,22 +115,3 @@ def _runs(publications: Sequence[Publication]) -> Sequence[Sequence[Publication]
         if key is not None:
             keys.add(key)
     return runs
-
-
-def _holds(held: Stored, holder: Thread, now: float, ending: bytes) -> bool:
-    """Whether a unique key is in use: its time is not over, and its holder still to be settled."""
-    identity = held.headers.get(CALL)
-    return (
-        float(held.headers.get(UNTIL, b"0")) > now
-        and holder.live
-        and holder.call == identity
-        and identity != ending
-    )
-
-
-def _call_of(held: Stored) -> bytes:
-    return place_of("", 0, held.body.decode("utf-8", "surrogatepass")).call
-
-
-def _request(messages: Sequence[Outgoing]) -> Request:
-    return messages[0] if len(messages) == 1 else Batch(messages)

@@ -17,8 +17,8 @@ from chicory_nats.exchange import Exchange
 from chicory_nats.headers import parse, status
 from chicory_nats.wire import Outgoing, decode_any, publish
 
-_SUBJECTS = 140
-"""Asked for at once: the server answers with 1024 messages at most, a thread has up to seven."""
+_SUBJECTS = 128
+"""Asked for at once: the server answers with 1024 messages at most, a thread has up to eight."""
 _PAGE = 200
 _PAGE_BYTES = 8 << 20
 _PATIENCE = 3.0

@@ -7,7 +7,7 @@ import time
 from collections.abc import Sequence
 
 from chicory.transport import Record, Stage, Standing
-from chicory_nats import composing
+from chicory_nats import outcomes
 from chicory_nats.consumers import Consumers
 from chicory_nats.headers import CALL, expect, line
 from chicory_nats.names import token
@@ -77,8 +77,8 @@ class Records:
         more = expect(top, self._session.subjects.thread(_call(record)))
         if ended is not None:
             more += line(CALL, ended)
-        keep = 0.0 if ended is None and record.body else composing.SHORT
-        return composing.record(self._session.subjects, record, more=more, keep=keep)
+        keep = 0.0 if ended is None and record.body else outcomes.SHORT
+        return outcomes.record(self._session.subjects, record, more=more, keep=keep)
 
 
 def _ended(found: dict[bytes, Thread]) -> dict[bytes, bytes]:

@@ -21,6 +21,7 @@ from chicory_nats.thread import Thread, threads
 from chicory_nats.translation import NOT_FOUND, translated
 from chicory_nats.wire import (
     WRONG_SEQUENCE,
+    Batch,
     Outgoing,
     Problem,
     Request,
@@ -149,11 +150,15 @@ class Session:
         """Bytes of a body that are surely taken, whatever becomes of it."""
         return max(0, self.connection.max_payload - RESERVE)
 
-    def measure(self, messages: Iterable[Outgoing], *, reserve: int = 0) -> None:
+    def measure(self, requests: Iterable[Request], *, reserve: int = 0) -> None:
         """Raise where a message is larger than the server takes: it would end the connection."""
         limit = self.connection.max_payload
-        for message in messages:
-            if message.size > limit - reserve:
+        for request in requests:
+            if request.size <= limit - reserve:
+                continue
+            for message in request.messages if isinstance(request, Batch) else [request]:
+                if message.size <= limit - reserve:
+                    continue
                 raise MessageTooLargeError(
                     f"a message of {len(message.body)} bytes is too large for {self.address}, "
                     f"which takes {limit}, of which {reserve} are kept in reserve: "

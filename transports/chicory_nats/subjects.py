@@ -32,6 +32,7 @@ class Kind:
         END: the outcome where it has no record; soon forgotten.
         RENEWAL: until when the lease was renewed.
         REQUEST: somebody asks for the call to be cancelled.
+        BAR: nothing, but that the thread has changed.
         DEAD: a dead letter.
     """
 
@@ -42,6 +43,7 @@ class Kind:
     END = b"e"
     RENEWAL = b"l"
     REQUEST = b"x"
+    BAR = b"v"
     DEAD = b"d"
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-import chicory_nats.composing
+import chicory_nats.outcomes
 from chicory.transport import Publication, Record
-from chicory_nats import composing
-from chicory_nats.composing import intent, published
+from chicory_nats import outcomes
 from chicory_nats.headers import CALL, FIRST, VERSION, call_of_first, expect, parse_own
+from chicory_nats.intents import intent
+from chicory_nats.messages import published
 from chicory_nats.subjects import Subjects, place_of
 from chicory_nats.ticket import Ticket
 
@@ -23,23 +24,23 @@ def test_a_plain_record_is_the_record_with_its_guard_and_what_it_says(monkeypatc
         def time() -> float:
             return _NOW
 
-    monkeypatch.setattr(chicory_nats.composing, "time", Time)
+    monkeypatch.setattr(chicory_nats.outcomes, "time", Time)
     monkeypatch.setattr(chicory_nats.headers, "time", Time)
     place = place_of("q", 1, "id")
     ticket = Ticket("id", place, b"subject", 7, b"ack", b"call", b"body")
     given = Record("id", b"record", ttl)
 
-    quick = composing.plain_record(_SUBJECTS, ticket, given, b"step", 18.0)
+    quick = outcomes.plain_record(_SUBJECTS, ticket, given, b"step", 18.0)
 
-    said = composing.said(7, b"step", b"call")
+    said = outcomes.said(7, b"step", b"call")
     guard = expect(7, _SUBJECTS.thread(place.call))
-    assert quick == composing.record(_SUBJECTS, given, more=guard + said, keep=18.0, instead=b"")
+    assert quick == outcomes.record(_SUBJECTS, given, more=guard + said, keep=18.0, instead=b"")
 
 
 def _stored(publication: Publication, expected: int = 0) -> bytes:
     wanted = intent(publication)
     wanted.expected = expected
-    *_, message = published(_SUBJECTS, wanted)
+    message = published(_SUBJECTS, wanted)
     return b"%b\r\n%b\r\n" % (VERSION, message.headers)
 
 

@@ -1,0 +1,91 @@
+"""A unique key whose holder dies, or is slow, between taking it and storing its message."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import pytest
+from anyio import fail_after
+
+from chicory.errors import BrokerConnectionError
+from chicory.testing.contract.steps import done, give, ids, message, take
+from chicory.transport import Accepted, Duplicate, PublishOutcome
+from chicory_nats import NatsTransport
+from chicory_nats.intents import Intent
+from chicory_nats.keys import Keys
+
+_KEY = "key"
+_PATIENCE = 30.0
+
+
+@pytest.fixture
+def after_taking(monkeypatch) -> Callable[[Callable[[], Awaitable[object]]], None]:
+    """Have something happen once a key is taken for the first time."""
+    take = Keys.take
+
+    def after(happen: Callable[[], Awaitable[object]]) -> None:
+        async def take_first(keys: Keys, intents: Sequence[Intent]) -> Sequence[bool]:
+            monkeypatch.setattr(Keys, "take", take)
+            taken = await take(keys, intents)
+            await happen()
+            return taken
+
+        monkeypatch.setattr(Keys, "take", take_first)
+
+    return after
+
+
+async def _die() -> None:
+    raise BrokerConnectionError("killed")
+
+
+async def _publish(transport: NatsTransport, task_id: str) -> PublishOutcome:
+    with fail_after(_PATIENCE):
+        (outcome,) = await transport.publish([message(task_id, unique=_KEY)])
+        return outcome
+
+
+@pytest.mark.parametrize("next_id", ["1", "2"])
+async def test_a_key_whose_holder_died_before_its_message_was_stored_is_free(
+    connect, after_taking, next_id
+):
+    here, there = await connect(), await connect()
+    after_taking(_die)
+    with pytest.raises(BrokerConnectionError, match="killed"):
+        await _publish(here, "1")
+
+    assert await _publish(there, next_id) == Accepted()
+    assert await _publish(here, "3") == Duplicate(next_id)
+    assert ids(await take(here)) == [next_id]
+
+
+async def test_who_is_slow_to_store_a_message_has_lost_its_key_to_who_came_after(
+    connect, after_taking
+):
+    here = await connect()
+    overtaking: list[PublishOutcome] = []
+
+    async def overtake() -> None:
+        publisher = here._space.publisher
+        overtaking.extend(await publisher.publish([message("2", unique=_KEY)]))
+
+    after_taking(overtake)
+
+    assert await _publish(here, "1") == Duplicate("2")
+    assert overtaking == [Accepted()]
+    assert ids(await take(here)) == ["2"]
+
+
+async def test_a_follow_up_gets_a_key_whose_holder_died_before_its_message_was_stored(
+    connect, after_taking
+):
+    here = await connect()
+    (delivery,) = await give(here, "0")
+    after_taking(_die)
+    with pytest.raises(BrokerConnectionError, match="killed"):
+        await _publish(here, "1")
+
+    await here.settle([done(delivery, follow_ups=[message("2", unique=_KEY)])])
+
+    assert await _publish(here, "3") == Duplicate("2")
+    assert ids(await take(here)) == ["2"]
