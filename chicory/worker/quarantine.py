@@ -7,11 +7,12 @@ from collections.abc import Sequence
 
 from chicory.worker.attempt import Attempt
 
-PATIENCE = 0.25
+PATIENCE = 2.0
 """Seconds for which nothing is fetched while a suspect runs and others come next in the queue.
 
 Most tasks take less: their suspects then run one right after the other. What is refused while one
-runs for longer is to be offered again later, and loses its place in the queue by that.
+runs for longer is to be offered again later, and loses its place in the queue by that: it waits for
+all that is in the queue by then.
 """
 PAUSE = 1.0
 """Seconds after which such a suspect is offered again."""

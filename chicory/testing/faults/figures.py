@@ -11,14 +11,17 @@ from msgspec import Struct
 from chicory.testing.faults.ledger import RELEASE, Entry, Event
 from chicory.testing.faults.troubles import Troubles
 
+LONG = 1.0
+"""Seconds without any worker that count for something."""
+
 
 class Rescue(Struct, frozen=True):
     """What a worker held when it was killed, begun by another one.
 
     Attributes:
         seconds: from its death until then.
-        undisturbed: whether the broker could be reached all that time, and nobody died with it
-            in between who could not note that he had it.
+        undisturbed: whether the broker could be reached and some worker was there all that time,
+            and nobody died with it in between who could not note that he had it.
         suspect: whether it had been in the hands of so many dead workers that it may run only
             where nothing else does, for which it has to wait.
     """
@@ -126,8 +129,12 @@ def _rescues(entries: Sequence[Entry], troubles: Troubles, max_crashes: int) -> 
                     for e in lives[place]
                     if death < e.at <= at
                 )
-                calm = not troubles.interrupted(death, at) and not _unseen(lives[place], at)
-                found.append(Rescue(at - death, calm, suspect))
+                held_up = (
+                    troubles.interrupted(death, at)
+                    or troubles.deserted(death, at) >= LONG
+                    or _unseen(lives[place], at)
+                )
+                found.append(Rescue(at - death, not held_up, suspect))
     return found
 
 

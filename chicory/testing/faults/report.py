@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from chicory.testing.faults.case import Broken
+from chicory.testing.faults.figures import share_of
 from chicory.testing.faults.run import Outcome
 
 SHOWN = 20
@@ -38,9 +39,10 @@ def lines(outcome: Outcome) -> Iterator[str]:
         )
         rest = len(figures.rescues) - len(figures.calm) - len(figures.suspects)
         yield (
-            f"beside them {rest} while the broker was away, or that one more died with unseen, "
-            f"and {len(figures.suspects)} "
-            f"suspects, which run alone: max {max(figures.suspects, default=0):.1f} s"
+            f"beside them {rest} while the broker was away or no worker was there, or that one "
+            f"more died with unseen, and {len(figures.suspects)} suspects, which run alone: "
+            f"p99 {share_of(figures.suspects, 0.99):.1f} s, "
+            f"max {max(figures.suspects, default=0):.1f} s"
         )
     if figures.recoveries:
         yield (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from math import inf
 from typing import NamedTuple
 
@@ -34,9 +34,10 @@ class Troubles:
         outages: when workers could not reach the broker.
         kills: when the broker, or a part of it, was killed, until it could be used again.
         wipes: when an operator destroyed what the broker held, from his order to its effect.
+        deserts: when the last worker was dead and the next one had not begun yet.
     """
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
+    def __init__(self, entries: Sequence[Entry]) -> None:
         self.deaths: dict[int, float] = {}
         self.pauses: defaultdict[int, list[Span]] = defaultdict(list)
         self.outages: list[Span] = []
@@ -63,6 +64,7 @@ class Troubles:
                     self.wipes.append(entry.at)
                 case _:
                     pass
+        self.deserts = _between(_lives(entries, self.deaths))
 
     def died(self, pid: int, by: float) -> bool:
         """Whether a process was dead by then."""
@@ -75,6 +77,10 @@ class Troubles:
     def away(self, begin: float, end: float) -> float:
         """The longest that the broker could not be reached in between."""
         return max((span.within(begin, end) for span in self.outages), default=0.0)
+
+    def deserted(self, begin: float, end: float) -> float:
+        """The longest that no worker was there in between."""
+        return max((span.within(begin, end) for span in self.deserts), default=0.0)
 
     def killed(self, begin: float, end: float) -> bool:
         """Whether the broker was killed in between."""
@@ -92,6 +98,25 @@ class Troubles:
         """Whether what was there at first was destroyed until then."""
         place = bisect_left(self.wipes, begin)
         return place < len(self.wipes) and self.wipes[place] <= end
+
+
+def _lives(entries: Sequence[Entry], deaths: Mapping[int, float]) -> Iterator[tuple[float, float]]:
+    """From when to when each worker was there; to its last sign where it was not killed."""
+    last = {entry.pid: entry.at for entry in entries}
+    for entry in entries:
+        if entry.event is Event.READY:
+            yield entry.at, deaths.get(entry.pid, last[entry.pid])
+
+
+def _between(spans: Iterable[tuple[float, float]]) -> list[Span]:
+    """The times between two of these that none of them covers."""
+    gaps: list[Span] = []
+    until = inf
+    for begin, end in sorted(spans):
+        if begin > until:
+            gaps.append(Span(until, begin))
+        until = end if until == inf else max(until, end)
+    return gaps
 
 
 def _end(spans: list[Span], at: float) -> None:

@@ -88,3 +88,18 @@ def test_a_rescue_from_two_of_whom_one_could_not_note_what_he_had_is_not_of_one(
 
     assert [one.seconds for one in found.rescues] == [17]
     assert (found.calm, found.suspects) == ([], [])
+
+
+def test_a_rescue_for_which_no_worker_was_there_is_not_a_calm_one():
+    entries = [
+        Entry(Event.READY, 0, 11),
+        Entry(Event.FETCHED, 1, 11, "held", 0, "1"),
+        Entry(Event.KILLED, 2, 11),
+        Entry(Event.READY, 17, 12),
+        Entry(Event.FETCHED, 18, 12, "held", 0, "2"),
+        Entry(Event.STARTED, 19, 12, "held"),
+    ]
+    with_another = [Entry(Event.READY, 0, 13), *entries, Entry(Event.SETTLED, 20, 13, "more")]
+
+    assert measure(entries, max_crashes=3).calm == []
+    assert measure(with_another, max_crashes=3).calm == [17]
