@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import anyio
 from anyio import CancelScope, Event
 
 from chicory import rules
@@ -19,6 +20,8 @@ from chicory.worker.quota import Quota
 
 class Attempt:
     """What is known of an attempt so far; each step fills in its part.
+
+    As text it is what log lines call it.
 
     Attributes:
         delivery: the leased message.
@@ -87,6 +90,9 @@ class Attempt:
         self.aside_since = 0.0
         self.concluded = False
 
+    def __str__(self) -> str:
+        return f"task {self.name} ({self.delivery.task_id})"
+
     @property
     def policy(self) -> RetryPolicy:
         """The retry policy in force: the call's own, or that of its task."""
@@ -100,6 +106,14 @@ class Attempt:
         if self.envelope is not None and self.envelope.timeout is not None:
             return self.envelope.timeout or None
         return self.task.settings.timeout if self.task else None
+
+    def begin(self, now: float) -> None:
+        """Its function begins ``now``, in epoch seconds, and its time limit to run."""
+        self.started_at = now
+        limit = self.limit
+        if limit is not None and self.scope is not None:
+            self.timed = True
+            self.scope.deadline = anyio.current_time() + limit
 
     def stop(self, ending: Ending) -> None:
         """Stop it where it runs, or keep it from beginning; it will have ended this way."""

@@ -21,12 +21,11 @@ from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
 from chicory.memory import resident
 from chicory.transport import Lease, Receipt, Settled, Transport, WorkerRecord
-from chicory.worker.attempt import Attempt
 from chicory.worker.farewell import Farewell
 from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.orders import Orders
 from chicory.worker.patience import Patience
-from chicory.worker.settler import Settler
+from chicory.worker.settler import Item, Settler
 
 logger = logging.getLogger("chicory.worker")
 
@@ -48,7 +47,7 @@ LAST_WILL = 1.5
 """Seconds to settle what a worker leaves that cannot end."""
 
 
-def _unheard(_: Attempt, __: Settled) -> None:
+def _unheard(_: Sequence[Item], __: Sequence[Settled]) -> None:
     """Nobody is left to be told."""
 
 
@@ -143,7 +142,7 @@ class Keeper:
         results = transports[1] if len(transports) > 1 else None
         farewell, shift = Farewell(), self._ward.shift
         settler = Settler(transports[0], results, farewell, time.time, _unheard)
-        for attempt, settlement in shift.bequeath():
+        for attempt, settlement in shift.bench.custody.bequeath():
             settler.add(attempt, settlement)
         farewell.begin(LAST_WILL)
         await settler.drain()
@@ -244,9 +243,9 @@ class Keeper:
             return
         for receipt, lease in zip(receipts, await self._transports[0].renew(receipts), strict=True):
             if lease is Lease.LOST:
-                self._ward.loop.call_soon(self._ward.shift.lost, receipt)
+                self._ward.loop.call_soon(self._ward.shift.bench.lost, receipt)
             elif lease is Lease.CANCEL_REQUESTED:
-                self._ward.loop.call_soon(self._ward.shift.cancel, receipt)
+                self._ward.loop.call_soon(self._ward.shift.bench.cancel, receipt)
 
     async def _heed(self) -> None:
         await self._orders.listen(self._transports[0])
@@ -283,7 +282,7 @@ class Keeper:
         if self._deaf_since is None:
             self._deaf_since = self._deaf_until - 2 * DEAF_FOR  # or longer
             logger.error("messages wait and the fetch does not see them: fetching anew")
-        self._ward.loop.call_soon(self._ward.shift.refetch)
+        self._ward.loop.call_soon(self._ward.shift.intake.interrupt)
 
     async def _overlooked(self) -> bool:
         queues = self._ward.shift.starving(DEAF_FOR)

@@ -104,10 +104,10 @@ class LoopWatch:
 
     def _ask(self, answered: asyncio.Event) -> bool:
         loop = asyncio.get_running_loop()
-        self._ward.shift.doubt_from(time.monotonic() + self._stale_after)
+        self._ward.shift.intake.freshness.doubt_from(time.monotonic() + self._stale_after)
 
         def answer() -> None:
-            self._ward.shift.trust()
+            self._ward.shift.intake.freshness.trust()
             try:
                 loop.call_soon_threadsafe(answered.set)
             except RuntimeError:  # the keeper has been stopped meanwhile

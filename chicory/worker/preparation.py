@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from chicory import message as messages
-from chicory.config import WorkerConfig
 from chicory.errors import (
     ConfigurationError,
     MessageError,
@@ -16,33 +12,24 @@ from chicory.errors import (
 )
 from chicory.message import Envelope
 from chicory.outcome import DeathReason, Expired, Refused, crashed
-from chicory.seal import Seal
 from chicory.states import DeliveryMode
-from chicory.task import Task
 from chicory.transport import Delivery
 from chicory.worker.attempt import Attempt
+from chicory.worker.plan import Post
 
 
 class Preparation:
     """Fills in what is known of an attempt, or ends it with the reason why it cannot run.
 
-    ``apart`` has the names of the tasks that run in processes of their own, which decode their
-    arguments there.
+    The arguments of tasks that run in processes of their own are decoded there.
     """
 
-    def __init__(
-        self,
-        tasks: Mapping[str, Task[..., Any]],
-        config: WorkerConfig,
-        now: Callable[[], float],
-        seal: Seal,
-        apart: frozenset[str],
-    ) -> None:
-        self._tasks = tasks
-        self._seal = seal
-        self._max_crashes = config.max_crashes
-        self._now = now
-        self._apart = apart
+    def __init__(self, post: Post) -> None:
+        self._tasks = post.app.tasks
+        self._seal = post.app.seal
+        self._max_crashes = post.config.max_crashes
+        self._now = post.now
+        self._apart = frozenset(post.plan.apart)
         self._steps = (
             self._decode,
             self._count_crashes,

@@ -88,9 +88,9 @@ class Quarantine:
             self._suspect = None
             self._leaving.add(attempt)
 
-    def left(self, attempt: Attempt) -> bool:
-        """The worker has rid itself of an attempt; whether that lets the suspect begin."""
-        if attempt not in self._leaving:
+    def left(self, attempts: Sequence[Attempt]) -> bool:
+        """The worker has rid itself of these; whether that lets the suspect begin."""
+        if self._leaving.isdisjoint(attempts):
             return False
-        self._leaving.discard(attempt)
+        self._leaving.difference_update(attempts)
         return not self._leaving

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
+from functools import partial
 
 from anyio import Lock
 from msgspec.structs import replace
@@ -14,30 +15,26 @@ from chicory.clock import SystemClock
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.progress import Progress
 from chicory.signal import Signal
-from chicory.transport import Record, Transport
-from chicory.worker.farewell import Farewell
+from chicory.transport import Record
+from chicory.worker.attempt import Attempt
 from chicory.worker.patience import Patience
+from chicory.worker.plan import Post
 
 MAX_BATCH = 128
 
 
 class Reports:
-    """Stores what tasks report; while one batch is under way the next one gathers.
+    """Stores what tasks report where their results are.
 
-    Args:
-        transport: where results are kept.
-        ttl: seconds that a report is kept.
-        farewell: how long to wait for an answer once the worker ends.
-        now: the app's time.
+    While one batch is under way the next one gathers.
     """
 
-    def __init__(
-        self, transport: Transport, ttl: float, farewell: Farewell, now: Callable[[], float]
-    ) -> None:
-        self._now = now
-        self._transport = transport
-        self._ttl = ttl
-        self._farewell = farewell
+    def __init__(self, post: Post) -> None:
+        self._now = post.now
+        self._stores = post.stores
+        self._transport = post.transports[-1]
+        self._ttl = post.app.result_ttl
+        self._farewell = post.farewell
         self._latest: dict[str, Progress] = {}
         self._under_way: Collection[str] = ()
         self._turn = Lock(fast_acquire=True)
@@ -45,7 +42,14 @@ class Reports:
         self._news = Signal(SystemClock())
         self._patience = Patience("reporting progress")
 
-    def add(self, task_id: str, report: Progress) -> None:
+    def of(self, attempt: Attempt) -> Callable[[Progress], None] | None:
+        """What is told of an attempt's progress; ``None`` where no result of it is stored."""
+        assert attempt.task is not None
+        if not self._stores or attempt.task.settings.ignore_result:
+            return None
+        return partial(self._add, attempt.delivery.task_id)
+
+    def _add(self, task_id: str, report: Progress) -> None:
         """Store soon, in place of what this call reported before; does not wait. Thread-safe."""
         with self._lock:
             idle = not self._latest

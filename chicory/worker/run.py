@@ -11,12 +11,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from anyio import CancelScope, CapacityLimiter, Event, create_task_group, to_thread
-from msgspec import Struct
 
 from chicory import stats as statistics
-from chicory.answers import Opening
-from chicory.app import Chicory
-from chicory.config import WorkerConfig
 from chicory.loop import current_loop
 from chicory.message import new_id
 from chicory.processes import place
@@ -25,29 +21,18 @@ from chicory.task import Task
 from chicory.transport import Transport, WorkerRecord
 from chicory.worker.checkup import Phase
 from chicory.worker.connections import clones, opened
+from chicory.worker.farewell import Farewell
 from chicory.worker.keeper import Keeper
 from chicory.worker.loopwatch import Ward
 from chicory.worker.meter import Meter
+from chicory.worker.plan import Plan, Post
 from chicory.worker.portrait import portray
 from chicory.worker.reception import Reception, can_measure
-from chicory.worker.rota import Rota
 from chicory.worker.shift import Shift
 from chicory.worker.tally import Tally
-from chicory.worker.watchdog import GRACE, Watchdog
+from chicory.worker.watchdog import GRACE
 
 logger = logging.getLogger("chicory.worker")
-
-
-class Plan(Struct, frozen=True):
-    """What every run of a worker is made from; see ``Worker``."""
-
-    app: Chicory
-    config: WorkerConfig
-    rota: Rota
-    burst: bool
-    in_place: bool
-    endpoint: Opening | None
-    watchdog: Watchdog | None
 
 
 class Run:
@@ -177,22 +162,12 @@ class Run:
             yield
 
     async def _work(self, transports: list[Transport], announce: Callable[[], object]) -> None:
-        plan = self._plan
         keeper: Keeper | None = None
         try:
             async with create_task_group() as group:
-                shift = self.shift = Shift(
-                    plan.app,
-                    plan.config,
-                    self.worker_id,
-                    plan.rota,
-                    transports,
-                    group,
-                    self.tally,
-                    self.retire,
-                    burst=plan.burst,
-                    in_place=plan.in_place,
-                )
+                post = Post(self._plan, self.worker_id, transports, group, Farewell())
+                shift = self.shift = Shift(post, self.tally, self.retire)
+                shift.begin()
                 try:
                     keeper = self._keeper(shift)
                     keeper.start()

@@ -40,38 +40,21 @@ from chicory.transport import (
     Settlement,
 )
 from chicory.worker.attempt import Attempt
+from chicory.worker.plan import Post
 
 _ANY_TERMS = Terms(0, NO_RETRIES, dead_letters=False)
 
 
 class Clerk:
-    """Writes settlements for one worker.
+    """Writes settlements for one run of a worker."""
 
-    Args:
-        worker_id: who made the attempts.
-        dead_letters: whether exhausted calls are kept.
-        stores: whether there is a backend.
-        result_ttl: seconds that records are kept.
-        max_size: bytes that a record may have.
-        seal: closes the messages of further attempts.
-    """
-
-    def __init__(
-        self,
-        worker_id: str,
-        *,
-        dead_letters: bool,
-        stores: bool,
-        result_ttl: float,
-        max_size: int,
-        seal: Seal,
-    ) -> None:
-        self._worker_id = worker_id
-        self._dead_letters = dead_letters
-        self._stores = stores
-        self._result_ttl = result_ttl
-        self._max_size = max_size
-        self._seal = seal
+    def __init__(self, post: Post) -> None:
+        self._worker_id = post.worker_id
+        self._dead_letters = post.config.use_dead_letter_queue
+        self._stores = post.stores
+        self._result_ttl = post.app.result_ttl
+        self._max_size = post.max_size
+        self._seal = post.app.seal
 
     def conclude(self, attempt: Attempt, now: float) -> tuple[Verdict, Settlement]:
         """What the attempt came to, and the step that settles it; ``now`` in epoch seconds."""

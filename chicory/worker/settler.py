@@ -28,9 +28,9 @@ WORTH_ANOTHER = 64
 
 logger = logging.getLogger("chicory.worker")
 
-Answer = Callable[[Attempt, Settled], None]
-_Item = tuple[Attempt, Settlement]
-_Step = Callable[[Sequence[_Item]], Awaitable[Sequence[Settled]]]
+Item = tuple[Attempt, Settlement]
+Answer = Callable[[Sequence[Item], Sequence[Settled]], None]
+_Step = Callable[[Sequence[Item]], Awaitable[Sequence[Settled]]]
 
 
 class _Lane:
@@ -43,7 +43,7 @@ class _Lane:
     """
 
     def __init__(self) -> None:
-        self.sending: list[_Item] = []
+        self.sending: list[Item] = []
         self.turn = Lock(fast_acquire=True)
         self.wanted: Event | None = None
 
@@ -52,7 +52,7 @@ class _Lane:
             self.wanted.set()
             self.wanted = None
 
-    def sent(self, items: Sequence[_Item]) -> None:
+    def sent(self, items: Sequence[Item]) -> None:
         """These are under way no more."""
         if len(items) == len(self.sending):  # as nearly always
             self.sending = []
@@ -62,7 +62,7 @@ class _Lane:
 
 
 class Settler:
-    """Sends settlements; ``answered(attempt, settled)`` is called for each one.
+    """Sends settlements; ``answered(items, answers)`` is called with what was.
 
     Args:
         transport: where the deliveries came from.
@@ -89,7 +89,7 @@ class Settler:
         self._farewell = farewell
         self._now = now
         self._answered = answered
-        self._buffer: deque[_Item] = deque()
+        self._buffer: deque[Item] = deque()
         self._lanes = [_Lane() for _ in range(transport.abilities.together)]
         self._republished: set[Attempt] = set()
         self._patience = Patience("settling")
@@ -173,7 +173,7 @@ class Settler:
             except ChicoryError:
                 await self._send_singly(lane, items, step)
 
-    async def _send_singly(self, lane: _Lane, items: Sequence[_Item], step: _Step) -> None:
+    async def _send_singly(self, lane: _Lane, items: Sequence[Item], step: _Step) -> None:
         """One of a batch is refused: find it, so that the others do not suffer with it."""
         for item in items:
             answers: Sequence[Settled] = (Settled.FENCED,)
@@ -190,12 +190,11 @@ class Settler:
                 )
             self._tell(lane, [item], answers)
 
-    def _tell(self, lane: _Lane, items: Sequence[_Item], answers: Sequence[Settled]) -> None:
+    def _tell(self, lane: _Lane, items: Sequence[Item], answers: Sequence[Settled]) -> None:
         lane.sent(items)
-        for (attempt, _), answer in zip(items, answers, strict=True):
-            self._answered(attempt, answer)
+        self._answered(items, answers)
 
-    async def _settle(self, items: Sequence[_Item]) -> Sequence[Settled]:
+    async def _settle(self, items: Sequence[Item]) -> Sequence[Settled]:
         settlements = [settlement for _, settlement in items]
         if self._results is None or not any(map(_record, settlements)):
             return await self._transport.settle(settlements)
@@ -206,7 +205,7 @@ class Settler:
         answers = iter(await self._transport.settle([_without_record(s) for s in held]))
         return [Settled.FENCED if lease is Lease.LOST else next(answers) for lease in leases]
 
-    async def _conclude(self, items: Sequence[_Item]) -> Sequence[Settled]:
+    async def _conclude(self, items: Sequence[Item]) -> Sequence[Settled]:
         """What is left to do for calls whose message was settled before they ran."""
         settlements = [self._once(attempt, settlement) for attempt, settlement in items]
         await _store(self._results or self._transport, settlements)

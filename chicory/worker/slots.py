@@ -37,22 +37,23 @@ the work of all, and waking the others would cost more than the calls.
 class Slots:
     """At most ``limit`` attempts at once; ``finish(attempt)`` is called for each one pushed.
 
-    ``run(attempt)`` must set ``attempt.ending`` unless it is cancelled, or the attempt is to wait
-    elsewhere for its turn: ``resume(attempt)`` runs it again.
+    ``begin(attempt)`` says what is to be awaited, if anything is. After that ``attempt.ending`` is
+    set, unless it was cancelled or is to wait elsewhere for its turn: ``resume(attempt)`` begins it
+    again.
     """
 
     def __init__(
         self,
         group: TaskGroup,
         limit: int,
-        run: Callable[[Attempt], Awaitable[None]],
+        begin: Callable[[Attempt], Awaitable[None] | None],
         finish: Callable[[Attempt], None],
     ) -> None:
         self.limit = limit
         self.running: set[Attempt] = set()
         self.queue: deque[Attempt] = deque()
         self._group = group
-        self._run = run
+        self._begin = begin
         self._finish = finish
         self._context = contextvars.copy_context()
         self._parked: list[Event] = []
@@ -123,12 +124,15 @@ class Slots:
             self.running.add(attempt)
             current.set(attempt.labels)
             before = contextvars.copy_context()  # to compare with this one is to compare pointers
-            await self._guarded(attempt)
-            # who stops a call says so in it: the scope itself would ask trio's clock each time
-            if attempt.abort or attempt.timed or type(attempt.ending) is not Returned:
-                if self._was_stopped(attempt, scope):
-                    return
-                scope.deadline = math.inf
+            try:
+                running = self._begin(attempt)
+                if running is not None:
+                    await running
+            except BaseException as error:
+                if self._ends_with(attempt, error):
+                    raise
+            if self._was_stopped(attempt, scope):
+                return
             slot.attempt = None
             self._report(attempt)
             del attempt  # nor keep its arguments while parked
@@ -165,22 +169,26 @@ class Slots:
                 self._giving_way = False
                 self._turn_began = time.monotonic()
 
-    async def _guarded(self, attempt: Attempt) -> None:
-        try:
-            await self._run(attempt)
-        except anyio.get_cancelled_exc_class():
+    def _ends_with(self, attempt: Attempt, error: BaseException) -> bool:
+        """Whether the slot ends with its attempt; a worker never dies of one bad task."""
+        if isinstance(error, anyio.get_cancelled_exc_class()):
             if self._ending():
-                raise
+                return True
             # asyncio only: the task, or a library of its, cancelled the asyncio task it runs in
-            attempt.ending = Raised(RuntimeError(f"{attempt.name} cancelled its own asyncio task"))
-        except BaseException as error:  # noqa: BLE001  (a worker never dies of one bad task)
-            attempt.ending = Raised(error)
+            error = RuntimeError(f"{attempt.name} cancelled its own asyncio task")
+        attempt.ending = Raised(error)
+        return False
 
     def _was_stopped(self, attempt: Attempt, scope: CancelScope) -> bool:
         """Whether it was to end before it did, also where it swallowed the cancellation."""
+        has_returned = type(attempt.ending) is Returned
+        # who stops a call says so in it: the scope itself would ask trio's clock each time
+        if has_returned and not (attempt.abort or attempt.timed):
+            return False
         if scope.cancel_called or (attempt.timed and anyio.current_time() >= scope.deadline):
             return True
-        return type(attempt.ending) is not Returned and self._ending()
+        scope.deadline = math.inf
+        return not has_returned and self._ending()
 
     def _report(self, attempt: Attempt) -> None:
         self.running.discard(attempt)

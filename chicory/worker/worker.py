@@ -16,9 +16,10 @@ from chicory.app import Chicory
 from chicory.config import WorkerConfig
 from chicory.loop import spawn
 from chicory.stats import WorkerStats
+from chicory.worker.plan import Plan
 from chicory.worker.reception import opening
 from chicory.worker.rota import Queues, Rota
-from chicory.worker.run import Plan, Run
+from chicory.worker.run import Run
 from chicory.worker.signals import hear_signals
 from chicory.worker.watchdog import Watchdog
 

@@ -91,7 +91,7 @@ def steady_clock(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's pace as that of a machine which is always equally fast."""
     microseconds = itertools.count(10**9)
     clock = SimpleNamespace(monotonic=lambda: next(microseconds) / 1e6)
-    for module in ("slots", "intake", "shift"):
+    for module in ("slots", "pace", "intake", "custody", "workbench"):
         monkeypatch.setattr(f"chicory.worker.{module}.time", clock)
 
 

@@ -192,7 +192,7 @@ async def test_a_slow_task_holds_up_nothing_that_another_worker_can_run(app, url
 
 
 async def test_what_is_held_goes_back_although_a_fetch_waits_for_more(app, working, monkeypatch):
-    monkeypatch.setattr("chicory.worker.intake._Pace.ahead", lambda *_: 100)
+    monkeypatch.setattr("chicory.worker.pace.Pace.ahead", lambda *_: 100)
     begun, gate = Event(), Event()
 
     @app.task(name="slow")
@@ -210,7 +210,7 @@ async def test_what_is_held_goes_back_although_a_fetch_waits_for_more(app, worki
         held = await short.delay()
         while (await app.broker.counts(["default"]))["default"].leased < 2:
             await anyio.lowlevel.checkpoint()
-        monkeypatch.setattr("chicory.worker.intake._Pace.ahead", lambda *_: 0)
+        monkeypatch.setattr("chicory.worker.pace.Pace.ahead", lambda *_: 0)
         while await leased(app) > 1:
             await anyio.lowlevel.checkpoint()
         async with working(concurrency=1):

@@ -13,7 +13,8 @@ from cable import CabledTransport
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.transport import Release
 from chicory.worker import keeper
-from chicory.worker.shift import Shift
+from chicory.worker.custody import Custody
+from chicory.worker.workbench import Workbench
 
 BEATING = {"heartbeat_interval": 0.01, "heartbeat_ttl": 1.0}
 
@@ -283,11 +284,12 @@ async def test_the_keeper_goes_on_although_the_worker_has_no_broker_at_first(
 
 def test_orders_of_the_keeper_that_come_too_late_do_nothing():
     """A receipt that is held no more is nobody's."""
-    shift = object.__new__(Shift)
-    shift.held = {}
+    bench = object.__new__(Workbench)
+    bench.custody = object.__new__(Custody)
+    bench.custody.held = {}
 
-    shift.lost("gone")
-    shift.cancel("gone")
+    bench.lost("gone")
+    bench.cancel("gone")
 
 
 async def test_the_keeper_hangs_up_although_its_last_heartbeat_gets_no_answer(

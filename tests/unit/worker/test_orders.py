@@ -230,7 +230,7 @@ async def test_a_thread_is_told_that_nobody_waits_for_it_any_more(app, working, 
             with pytest.raises(TaskError, match="ran longer"):
                 await handle.get()
         else:
-            worker._run.shift.lost(attempt.delivery.receipt)
+            worker._run.shift.bench.lost(attempt.delivery.receipt)
             await until(lambda: not worker._run.shift.running)
         gate.set()
         await told.wait()

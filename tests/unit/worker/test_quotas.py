@@ -51,7 +51,7 @@ def impatient(monkeypatch):
 
 
 async def settle_down(worker: Worker, aside: int) -> None:
-    while len(worker._run.shift._quotas) != aside:
+    while len(worker._run.shift.bench.quotas) != aside:
         await anyio.lowlevel.checkpoint()
 
 
@@ -132,7 +132,7 @@ async def test_a_limit_that_cannot_be_reached_costs_nothing(app, working):
     def plain() -> None: ...
 
     async with working(concurrency=4) as worker:
-        assert worker._run.shift._quotas._quotas == {}
+        assert worker._run.shift.bench.quotas._quotas == {}
 
 
 async def test_those_that_will_not_run_soon_go_back_to_the_queue_for_others(
@@ -249,8 +249,8 @@ async def test_one_whose_lease_is_lost_while_it_waits_aside_does_not_begin(app, 
             for receipt, attempt in shift.held.items()
             if attempt.delivery.task_id == second.task_id
         ]
-        shift.lost(receipt)
-        assert len(shift._quotas) == 0
+        shift.bench.lost(receipt)
+        assert len(shift.bench.quotas) == 0
         holding.gate.set()
         await second.get()  # given back, and fetched again
 

@@ -433,7 +433,7 @@ async def test_a_worker_keeps_nothing_of_what_is_settled(app, working):
         shift = worker._run.shift
         assert shift is not None
         attempts = [each for each in alive(Attempt) if each not in before]
-        held, backlog = dict(shift.held), shift._settler.backlog
+        held, backlog = dict(shift.held), shift.bench.unsettled
 
     assert held == {}
     assert backlog == 0

@@ -52,8 +52,9 @@ class Bench:
         self.farewell = Farewell()
         self.settler = Settler(transport, results, self.farewell, clock.now, self._answered)
 
-    def _answered(self, attempt, settled) -> None:
-        self.answers[attempt.delivery.task_id] = settled
+    def _answered(self, items, answers) -> None:
+        for (attempt, _), settled in zip(items, answers, strict=True):
+            self.answers[attempt.delivery.task_id] = settled
 
     async def add(self, **bodies) -> None:
         await self.transport.publish([Publication("q", name, b"") for name in bodies])

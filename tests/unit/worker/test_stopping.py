@@ -58,7 +58,7 @@ async def holding(app) -> Holding:
 async def test_running_tasks_finish_and_what_has_not_begun_is_given_back_at_once(
     app, holding, monkeypatch
 ):
-    monkeypatch.setattr("chicory.worker.intake._Pace.ahead", lambda *_: 3)
+    monkeypatch.setattr("chicory.worker.pace.Pace.ahead", lambda *_: 3)
     monkeypatch.setattr("chicory.worker.intake.HOARDING", 1000)
     worker = Worker(app, WorkerConfig(concurrency=1))
 
