@@ -10,7 +10,7 @@ from operator import attrgetter
 from msgspec import Struct
 
 from chicory.signal import Signal
-from chicory.transport import Priority
+from chicory.transport import Delivery, Priority
 
 
 class Place(Enum):
@@ -48,6 +48,19 @@ class HeldLease(Struct, eq=False):
     message: Message
     seconds: float
     expires: float
+
+    def delivery(self) -> Delivery:
+        """What its holder is told."""
+        message = self.message
+        return Delivery(
+            message.line.name,
+            message.task_id,
+            message.body,
+            message.priority,
+            message.deliveries,
+            self,
+            message.cancelled,
+        )
 
 
 _position = attrgetter("position")

@@ -247,14 +247,14 @@ class MemoryTransport:
         await checkpoint()
         store, now = self._enter()
         with store.lock:
-            store.beat(record, ttl, now)
+            store.heartbeats.beat(record, ttl, now)
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """Heartbeats that have not expired."""
         await checkpoint()
         store, now = self._enter()
         with store.lock:
-            return store.workers(now)
+            return store.heartbeats.alive(now)
 
     async def __aenter__(self) -> Self:
         """Open."""

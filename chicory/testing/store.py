@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import threading
-from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from itertools import count
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from chicory.signal import Signal
 from chicory.testing.agenda import Agenda
+from chicory.testing.heartbeats import Heartbeats
+from chicory.testing.holds import Holds
+from chicory.testing.leases import Leases
 from chicory.testing.letters import Letters
 from chicory.testing.line import HeldLease, Line, Message, Place
 from chicory.testing.records import Records
@@ -35,17 +35,9 @@ from chicory.transport import (
     Settlement,
     Stage,
     Standing,
-    WorkerRecord,
 )
 
 _ACCEPTED = Accepted()
-
-
-class Hold(Struct):
-    """A unique key in use."""
-
-    task_id: str
-    until: float
 
 
 class Store:
@@ -58,12 +50,12 @@ class Store:
         self.lock = threading.Lock()
         self.records = Records()
         self.letters = Letters()
+        self.heartbeats = Heartbeats()
         self._live: dict[str, Message] = {}
         self._lines: dict[str, Line] = {}
         self._agenda = Agenda()
-        self._leases: dict[float, OrderedDict[HeldLease, None]] = {}
-        self._holds: dict[str, Hold] = {}
-        self._workers: dict[str, WorkerRecord] = {}
+        self._leases = Leases()
+        self._holds = Holds()
         self._woken: set[Signal] = set()
         self._next = count(1).__next__
 
@@ -73,10 +65,10 @@ class Store:
         if task_id in self._live:
             return Duplicate(task_id)
         if unique is not None:
-            hold = self._holds.get(unique.key)
-            if hold is not None and hold.until > now:
-                return Duplicate(hold.task_id)
-            self._holds[unique.key] = Hold(task_id, now + unique.ttl)
+            holder = self._holds.holder(unique.key, now)
+            if holder is not None:
+                return Duplicate(holder)
+            self._holds.take(unique.key, task_id, now + unique.ttl)
         self._enter(publication, unique.key if unique else None, now)
         return _ACCEPTED
 
@@ -86,9 +78,6 @@ class Store:
         """Lease what is first; where there is nothing, have ``waiter`` notified of more."""
         self._promote(now)
         taken: list[Delivery] = []
-        leases = self._leases.get(lease)
-        if leases is None:
-            leases = self._leases[lease] = OrderedDict()
         for name in queues:
             line = self.line(name)
             if line.paused:
@@ -96,22 +85,10 @@ class Store:
             for level in line.levels:
                 while len(taken) < limit and level:
                     message = level.pop()
-                    message.place = Place.LEASED
                     message.deliveries += 1
-                    message.held = held = HeldLease(message, lease, now + lease)
-                    leases[held] = None
-                    line.leased += 1
-                    taken.append(
-                        Delivery(
-                            name,
-                            message.task_id,
-                            message.body,
-                            message.priority,
-                            message.deliveries,
-                            held,
-                            message.cancelled,
-                        )
-                    )
+                    held = HeldLease(message, lease, now + lease)
+                    self._leases.give(held)
+                    taken.append(held.delivery())
         if not taken:
             for name in queues:
                 self.line(name).hungry.add(waiter)
@@ -119,8 +96,7 @@ class Store:
 
     def next_change(self) -> float:
         """When time alone will make a message ready."""
-        ends = (next(iter(leases)).expires for leases in self._leases.values() if leases)
-        return min(self._agenda.next_due(), min(ends, default=math.inf))
+        return min(self._agenda.next_due(), self._leases.next_end())
 
     def renew(self, receipt: Receipt, now: float) -> Lease:
         """Extend one lease."""
@@ -130,12 +106,10 @@ class Store:
         message = held.message
         held.expires = now + held.seconds
         if message.place is Place.LEASED:
-            self._leases[held.seconds].move_to_end(held)
+            self._leases.extend(held)
         else:
             self._unplace(message)
-            message.place = Place.LEASED
-            message.line.leased += 1
-            self._leases[held.seconds][held] = None
+            self._leases.give(held)
         return Lease.CANCEL_REQUESTED if message.cancelled else Lease.HELD
 
     def settle(self, settlement: Settlement, now: float) -> Settled:
@@ -223,19 +197,6 @@ class Store:
         line.paused = paused
         self._rouse(line)
 
-    def beat(self, record: WorkerRecord, ttl: float, now: float) -> None:
-        """Store or remove a worker."""
-        if ttl > 0:
-            stored = replace(record, beat_at=now, expires_at=now + ttl)
-            self._workers[record.worker_id] = stored
-        else:
-            self._workers.pop(record.worker_id, None)
-
-    def workers(self, now: float) -> list[WorkerRecord]:
-        """Those that are alive, by id."""
-        self._workers = {key: one for key, one in self._workers.items() if one.expires_at > now}
-        return sorted(self._workers.values(), key=lambda worker: worker.worker_id)
-
     def pop_woken(self) -> Collection[Signal]:
         """Who is to be notified, once the lock is released, of what was done."""
         if not self._woken:
@@ -284,8 +245,7 @@ class Store:
     def _unplace(self, message: Message) -> None:
         place, held = message.place, message.held
         if place is Place.LEASED and held is not None:
-            del self._leases[held.seconds][held]
-            message.line.leased -= 1
+            self._leases.remove(held)
         elif place is Place.READY:
             message.line.levels[-1 - message.priority].remove(message)
         else:
@@ -294,20 +254,19 @@ class Store:
     def _promote(self, now: float) -> None:
         for message in self._agenda.pop_due(now):
             self._place(message, 0, now)
-        for leases in self._leases.values():
-            while leases:
-                held = next(iter(leases))
-                if held.expires > now:
-                    break
-                self._put_back(held.message)
+        for message in self._leases.pop_ended(now):
+            self._make_ready(message)
 
     def _rouse(self, line: Line) -> None:
         self._woken |= line.hungry
         line.hungry.clear()
 
     def _put_back(self, message: Message) -> None:
-        self._rouse(message.line)
         self._unplace(message)
+        self._make_ready(message)
+
+    def _make_ready(self, message: Message) -> None:
+        self._rouse(message.line)
         message.place = Place.READY
         message.line.levels[-1 - message.priority].add(message)
 
@@ -328,9 +287,7 @@ class Store:
     def _finish(self, message: Message) -> None:
         self._remove(message)
         if message.key is not None:
-            hold = self._holds.get(message.key)
-            if hold is not None and hold.task_id == message.task_id:
-                del self._holds[message.key]
+            self._holds.release(message.key, message.task_id)
 
     def _append(self, settlement: Done | Retry | Dead, now: float) -> None:
         for publication in settlement.follow_ups:

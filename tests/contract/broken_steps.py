@@ -9,8 +9,8 @@ from msgspec.structs import replace
 
 from chicory.errors import BrokerConnectionError
 from chicory.loop import spawn
+from chicory.testing.holds import Hold
 from chicory.testing.memory import MemoryTransport
-from chicory.testing.store import Hold
 from chicory.transport import (
     Abilities,
     Accepted,
@@ -44,7 +44,7 @@ class StopsAtADuplicate(MemoryTransport):
 @caught_by("test_an_interrupted_publish_is_whole_or_not_begun")
 class TakesTheKeyFirst(MemoryTransport):
     async def publish(self, publications):
-        holds = self._store._holds
+        holds = self._store._holds.by_key
         taken = {
             one.unique.key: Hold(one.task_id, float("inf"))
             for one in publications
@@ -80,7 +80,8 @@ class LooksBeforeItPublishes(MemoryTransport):
     async def publish(self, publications):
         store = self._store
         free = [
-            one.task_id not in store._live and not (one.unique and one.unique.key in store._holds)
+            one.task_id not in store._live
+            and not (one.unique and one.unique.key in store._holds.by_key)
             for one in publications
         ]
         await another_request()
@@ -418,7 +419,7 @@ class PromisesTheImpossible(MemoryTransport):
 @caught_by("test_a_new_heartbeat_replaces_the_one_before")
 class KeepsTheFirstHeartbeat(MemoryTransport):
     async def beat(self, record, ttl):
-        if record.worker_id not in self._store._workers:
+        if record.worker_id not in self._store.heartbeats.by_worker:
             await super().beat(record, ttl)
 
 

@@ -3,8 +3,9 @@
 from faults import caught_by
 from msgspec.structs import replace
 
+from chicory.testing.holds import Hold
 from chicory.testing.line import HeldLease, Place
-from chicory.testing.store import Hold, Store
+from chicory.testing.store import Store
 from chicory.transport import (
     Accepted,
     Cancelled,
@@ -60,9 +61,8 @@ class DoesNotExtendLeases(Store):
 @caught_by("test_renewing_one_lease_extends_no_other")
 class ExtendsAllLeases(Store):
     def renew(self, receipt, now):
-        for leases in self._leases.values():
-            for held in leases:
-                held.expires = now + held.seconds
+        for held in self._leases:
+            held.expires = now + held.seconds
         return super().renew(receipt, now)
 
 
@@ -71,8 +71,8 @@ class ExtendsAllLeases(Store):
     "test_it_is_held_again_where_another_message_was_taken",
 )
 class ForgetsLeasesThatRanOut(Store):
-    def _put_back(self, message):
-        super()._put_back(message)
+    def _make_ready(self, message):
+        super()._make_ready(message)
         message.held = None
 
 
@@ -103,9 +103,9 @@ class RescuesTooEarly(Store):
 
 @caught_by("test_an_orphan_keeps_its_place", "test_what_was_released_keeps_its_place")
 class PutsOrphansLast(Store):
-    def _put_back(self, message):
+    def _make_ready(self, message):
         message.position = self._next()
-        super()._put_back(message)
+        super()._make_ready(message)
 
 
 @caught_by("test_a_retry_goes_to_the_end")
@@ -224,8 +224,8 @@ class IgnoresKeys(Store):
 class TakesKeysForDuplicates(Store):
     def publish(self, publication, now):
         answer = super().publish(publication, now)
-        if publication.unique and publication.unique.key not in self._holds:
-            self._holds[publication.unique.key] = Hold(publication.task_id, now + 1e6)
+        if publication.unique and publication.unique.key not in self._holds.by_key:
+            self._holds.by_key[publication.unique.key] = Hold(publication.task_id, now + 1e6)
         return answer
 
 
@@ -242,14 +242,14 @@ class KeepsKeys(Store):
 class FreesKeysOnRetry(Store):
     def settle(self, settlement, now):
         if isinstance(settlement, Retry):
-            self._holds.pop(settlement.receipt.message.key, None)
+            self._holds.by_key.pop(settlement.receipt.message.key, None)
         return super().settle(settlement, now)
 
 
 @caught_by("test_it_is_held_while_leased_orphaned_released_or_delayed")
 class FreesKeysOnRelease(Store):
     def _give_back(self, message, not_before, now):
-        self._holds.pop(message.key, None)
+        self._holds.by_key.pop(message.key, None)
         super()._give_back(message, not_before, now)
 
 
@@ -257,14 +257,14 @@ class FreesKeysOnRelease(Store):
 class FreesKeysOfOthers(Store):
     def _finish(self, message):
         super()._finish(message)
-        self._holds.pop(message.key, None)
+        self._holds.by_key.pop(message.key, None)
 
 
 @caught_by("test_it_is_free_when_its_ttl_is_over")
 class KeepsKeysBeyondTheirTime(Store):
     def publish(self, publication, now):
         answer = super().publish(publication, now)
-        for hold in self._holds.values():
+        for hold in self._holds.by_key.values():
             hold.until = now + 1e6
         return answer
 
@@ -343,8 +343,8 @@ class CancelsLeasedMessages(Store):
 
 @caught_by("test_the_next_worker_is_told_where_the_first_one_vanished")
 class ForgetsCancelsOfOrphans(Store):
-    def _put_back(self, message):
-        super()._put_back(message)
+    def _make_ready(self, message):
+        super()._make_ready(message)
         message.cancelled = False
 
 
@@ -544,14 +544,17 @@ class ReadsQueueNamesLoosely(Store):
 
 @caught_by("test_a_worker_that_stopped_beating_is_gone_or_expired")
 class ForgetsNoWorker(Store):
-    def beat(self, record, ttl, now):
-        super().beat(record, ttl and ttl + 1e6, now)
+    def __init__(self):
+        super().__init__()
+        beat = self.heartbeats.beat
+        self.heartbeats.beat = lambda record, ttl, now: beat(record, ttl and ttl + 1e6, now)
 
 
 @caught_by("test_workers_are_listed_by_id")
 class ListsWorkersByAge(Store):
-    def workers(self, now):
-        return list(self._workers.values())
+    def __init__(self):
+        super().__init__()
+        self.heartbeats.alive = lambda _: list(self.heartbeats.by_worker.values())
 
 
 @caught_by("test_pages_of_one_queue_hold_that_queue_only")
@@ -621,7 +624,7 @@ class FreesKeysOfWhatIsAskedToStop(Store):
     def cancel(self, record, now):
         message = self._live.get(record.task_id)
         if message is not None and message.key is not None:
-            self._holds.pop(message.key, None)
+            self._holds.by_key.pop(message.key, None)
         return super().cancel(record, now)
 
 
