@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping
-from types import MappingProxyType, TracebackType
-from typing import Any, ParamSpec, Self, TypeVar, cast, overload
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 
 from msgspec import UNSET, UnsetType
 
@@ -14,23 +13,22 @@ from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.bulk import Bulk, enqueue_batches
 from chicory.clock import Clock, Following, SystemClock
-from chicory.codec import PLAIN, Codec
+from chicory.codec import Codec
 from chicory.config import ChicoryConfig
-from chicory.discovery import open_transport
-from chicory.errors import BackendNotConfiguredError, ConfigurationError, TaskNotFoundError
+from chicory.errors import BackendNotConfiguredError, ConfigurationError
 from chicory.hooks import Hook
+from chicory.keywords import TaskKeywords
+from chicory.links import link
 from chicory.masking import mask
 from chicory.names import check_name
-from chicory.options import Executor, TaskOptions, UniqueKey
-from chicory.record import StoredResult
+from chicory.options import TaskOptions
+from chicory.registry import Registry
 from chicory.result import NO_BACKEND, AsyncResult, Completed, Source, collect
-from chicory.retry import RetryPolicy
 from chicory.seal import Seal
 from chicory.sender import Call
 from chicory.session import Link
 from chicory.states import BackendType, BrokerType, DeliveryMode, ValidationMode
-from chicory.task import AsyncTask, SyncTask, Task, TaskDecorator, default_name
-from chicory.transport import Priority, TransportSettings
+from chicory.task import Surroundings, Task, TaskDecorator, make_task
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -76,17 +74,14 @@ class Chicory:
         self.validation_mode = validation_mode or self.config.validation_mode
         self.delivery_mode = delivery_mode or self.config.delivery_mode
         self.clock: Clock = clock or SystemClock()
-        self._create = create
         self.broker_url = addresses.of_broker(self.config, broker)
         self.backend_url = addresses.of_backend(self.config, backend, self.broker_url)
-        self.broker_link = self._link(self.broker_url)
-        self.backend_link = (
-            self.broker_link
-            if self.backend_url == self.broker_url
-            else self._link(self.backend_url)
-            if self.backend_url is not None
-            else None
-        )
+        self.broker_link = link(self.broker_url, self.config, self.clock, create=create)
+        self.backend_link: Link | None = self.broker_link
+        if self.backend_url is None:
+            self.backend_link = None
+        elif self.backend_url != self.broker_url:
+            self.backend_link = link(self.backend_url, self.config, self.clock, create=create)
         self.codec = Codec()
         self.seal = Seal(self.config.signing_keys, required=self.config.signing_required)
         self.broker = Broker(
@@ -100,20 +95,17 @@ class Chicory:
         self._backend = self.backend_link and Backend(
             self.backend_link, self.result_ttl, self.codec
         )
-        self._tasks: dict[str, Task[..., Any]] = {}
+        self._surroundings = Surroundings(
+            self.broker,
+            self._backend,
+            Following(self),
+            self.config.result_default_timeout,
+            self.codec,
+        )
+        self._registry = Registry()
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({mask(self.broker_url)!r}, {len(self._tasks)} tasks)"
-
-    def _link(self, url: str) -> Link:
-        settings = TransportSettings(
-            url=url,
-            namespace=self.config.namespace,
-            lease=self.config.lease,
-            clock=self.clock,
-            create=self._create,
-        )
-        return Link(open_transport(settings), self.clock, settings.lease)
+        return f"{type(self).__name__}({mask(self.broker_url)!r}, {len(self.tasks)} tasks)"
 
     @property
     def backend(self) -> Backend:
@@ -132,30 +124,9 @@ class Chicory:
     @property
     def tasks(self) -> Mapping[str, Task[..., Any]]:
         """The registered tasks by name."""
-        return MappingProxyType(self._tasks)
+        return self._registry.by_name
 
-    def task(
-        self,
-        function: None = None,
-        /,
-        *,
-        name: str | None = None,
-        retry_policy: RetryPolicy | None = None,
-        ignore_result: bool = False,
-        validation_mode: ValidationMode | None = None,
-        delivery_mode: DeliveryMode | None = None,
-        queue: str = "default",
-        priority: Priority | int = Priority.NORMAL,
-        timeout: float | None = None,
-        expires: float | None = None,
-        delay: float | None = None,
-        unique: UniqueKey | None = None,
-        unique_ttl: float | None = None,
-        headers: Mapping[str, str] | None = None,
-        executor: Executor | None = None,
-        max_concurrency: int | None = None,
-        max_memory: int | None = None,
-    ) -> TaskDecorator:
+    def task(self, function: None = None, /, **options: Unpack[TaskKeywords]) -> TaskDecorator:
         """Register a function as a task; see ``TaskOptions`` for the arguments.
 
         A parameter annotated ``TaskContext`` is given by the worker; callers leave it out.
@@ -166,64 +137,19 @@ class Chicory:
         """
         if function is not None:
             raise ConfigurationError("write @app.task(), with parentheses")
-        options = TaskOptions(
-            name=name,
-            retry_policy=retry_policy,
-            delivery_mode=delivery_mode or self.delivery_mode,
-            ignore_result=ignore_result,
-            validation_mode=validation_mode or self.validation_mode,
-            queue=queue,
-            priority=cast("Priority", priority),  # checked there
-            timeout=timeout,
-            expires=expires,
-            delay=delay,
-            unique=unique,
-            unique_ttl=unique_ttl,
-            headers=headers or {},
-            executor=executor,
-            max_concurrency=max_concurrency,
-            max_memory=max_memory,
-        )
+        modes = {"delivery_mode": self.delivery_mode, "validation_mode": self.validation_mode}
+        settings = TaskOptions.of(options, modes)
 
         def register(function: Callable[..., Any]) -> Any:
-            return self._register(function, options)
+            task = make_task(function, settings, self._surroundings)
+            self._registry.add(task)
+            return task
 
         return register
 
-    def _register(self, function: Callable[..., Any], options: TaskOptions) -> Task[..., Any]:
-        if isinstance(function, Task):  # one function may be several tasks, or of several apps
-            function = function.function
-        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
-            raise ConfigurationError(
-                f"task {default_name(function)!r} is a generator: a task returns its one result"
-            )
-        kind = cast(
-            "type[Task[..., Any]]",
-            AsyncTask if inspect.iscoroutinefunction(function) else SyncTask,
-        )
-        task = kind(
-            function,
-            options,
-            self.broker,
-            self._backend,
-            Following(self),
-            self.config.result_default_timeout,
-            self.codec,
-        )
-        if task.name in self._tasks:
-            raise ConfigurationError(
-                f"two tasks are named {task.name!r}: give one of them another name"
-            )
-        self._tasks[task.name] = task
-        return task
-
     def get_task(self, name: str) -> Task[..., Any]:
         """The task of that name. Raises ``TaskNotFoundError``."""
-        task = self._tasks.get(name)
-        if task is None:
-            known = ", ".join(sorted(self._tasks)) or "none"
-            raise TaskNotFoundError(f"no task is named {name!r}: known are {known}")
-        return task
+        return self._registry.get(name)
 
     @overload
     def register_type(
@@ -294,12 +220,9 @@ class Chicory:
         Raises ``ValidationError`` for what cannot be an id.
         """
         check_name(task_id, "task id")
-        source = Source(self.broker, self._backend, self._read, self.config.result_default_timeout)
+        timeout = self.config.result_default_timeout
+        source = Source(self.broker, self._backend, self._registry.read, timeout)
         return AsyncResult(task_id, source)
-
-    def _read(self, stored: StoredResult) -> Any:
-        task = self._tasks.get(stored.name)
-        return task.signature.decode_result(stored.result) if task else _plain(stored)
 
     def as_completed(self, results: Iterable[AsyncResult[R]]) -> Completed[R]:
         """Iterate (``async for``) over handles as their calls come to an end."""
@@ -372,7 +295,3 @@ class Chicory:
         trace: TracebackType | None,
     ) -> None:
         await self.disconnect()
-
-
-def _plain(stored: StoredResult) -> Any:
-    return PLAIN.decoder(Any).decode(stored.result)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, Optional, cast
+from functools import cache
+from typing import Annotated, Any, Literal, Self, cast, get_type_hints
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -22,57 +23,54 @@ UniqueKey = str | Callable[..., str | None]
 Executor = Literal["async", "thread", "process"]
 """What runs a task: the worker's event loop, a thread, or a process that runs nothing else."""
 
-_NAME = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
-_SOME = Annotated[int, Meta(ge=1)]
-_ABOVE_ZERO = Annotated[float, Meta(gt=0)]
-_SPAN = Annotated[float, Meta(gt=0, le=LONGEST_DELAY)]
-_KINDS: dict[str, Any] = {
-    "name": Optional[_NAME],  # noqa: UP045  (pyright knows no | of Annotated)
-    "delivery_mode": DeliveryMode,
-    "ignore_result": bool,
-    "validation_mode": ValidationMode,
-    "queue": _NAME,
-    "timeout": Optional[_ABOVE_ZERO],  # noqa: UP045
-    "expires": Optional[_SPAN],  # noqa: UP045
-    "unique_ttl": Optional[_SPAN],  # noqa: UP045
-    "delay": Optional[Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]],  # noqa: UP045
-    "executor": Optional[Executor],  # noqa: UP045
-    "max_concurrency": Optional[_SOME],  # noqa: UP045
-    "max_memory": Optional[_SOME],  # noqa: UP045
-}
+_Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
+_Number = Annotated[int, Meta(ge=1)]
+_Limit = Annotated[float, Meta(gt=0)]
+_Span = Annotated[float, Meta(gt=0, le=LONGEST_DELAY)]
+_Delay = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
 _SHOWN = 40
 
 
-class CallOptions(Struct, frozen=True, kw_only=True):
-    """Settings of one call. What is not said here is as the task has it in the worker.
+class SharedOptions(Struct, frozen=True, kw_only=True):
+    """Settings of a task, and of one call of it.
 
     Attributes:
-        queue: where the call is published.
+        queue: where calls are published.
         priority: level within the queue.
-        delay: seconds from publishing until it may begin; ``None`` for at once.
-        eta: when it may begin, in place of ``delay``.
+        delay: seconds from publishing until a call may begin; ``None`` for at once.
         expires: seconds after that from which it is not begun any more; ``None`` for never.
         unique: at most one call of the task with this key waits or runs.
         unique_ttl: seconds after it may begin for which the key is held at most; ``None``: until
             the call is settled, however long that takes.
         headers: notes that travel with the call.
+    """
+
+    queue: _Name = "default"
+    priority: Priority = Priority.NORMAL
+    delay: _Delay | None = None
+    expires: _Span | None = None
+    unique: UniqueKey | None = None
+    unique_ttl: _Span | None = None
+    headers: Mapping[str, str] = {}
+
+
+class CallOptions(SharedOptions, frozen=True, kw_only=True):
+    """Settings of one call. What is not said here is as the task has it in the worker.
+
+    Attributes:
+        eta: when it may begin, in place of ``delay``.
         timeout: seconds an attempt may take; ``None`` for no limit.
         retry_policy: ``None`` for no retries.
     """
 
-    queue: str = "default"
-    priority: Priority = Priority.NORMAL
-    delay: float | None = None
     eta: datetime | None = None
-    expires: float | None = None
-    unique: UniqueKey | None = None
-    unique_ttl: float | None = None
-    headers: Mapping[str, str] = {}
     timeout: float | UnsetType | None = UNSET
     retry_policy: RetryPolicy | UnsetType | None = UNSET
 
     def altered(self, changes: Mapping[str, Any]) -> CallOptions:
         """These options but for ``changes``; headers are added. Raises ``ConfigurationError``."""
+        for name in changes.keys() - set(self.__struct_fields__):
+            raise TypeError(f"options() got an unexpected keyword argument {name!r}")
         given: dict[str, Any] = {
             name: _checked(name, value, "options") for name, value in changes.items()
         }
@@ -85,7 +83,7 @@ class CallOptions(Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, **given)
 
 
-class TaskOptions(Struct, frozen=True, kw_only=True):
+class TaskOptions(SharedOptions, frozen=True, kw_only=True):
     """Settings of one task.
 
     Attributes:
@@ -94,35 +92,21 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
         delivery_mode: what a dying worker means for the call.
         ignore_result: store neither results nor failures.
         validation_mode: what is checked against the signature.
-        queue: where calls are published.
-        priority: level within the queue.
         timeout: seconds an attempt may take; ``None`` for no limit.
-        expires: seconds after a call may begin from which it is not begun any more.
-        delay: seconds from publishing until a call may begin; ``None`` for at once.
-        unique: at most one call of the task with this key waits or runs.
-        unique_ttl: seconds for which the key is held at most; see ``CallOptions``.
-        headers: notes that travel with each call.
         executor: what runs it; ``None``: the event loop if it is ``async def``, else a thread.
         max_concurrency: how many run at once in one worker; ``None`` for as many as it has slots.
         max_memory: MiB that its process may have; ``None`` for what the worker says.
     """
 
-    name: str | None = None
+    name: _Name | None = None
     retry_policy: RetryPolicy | None = None
     delivery_mode: DeliveryMode = DeliveryMode.AT_LEAST_ONCE
     ignore_result: bool = False
     validation_mode: ValidationMode = ValidationMode.INPUTS
-    queue: str = "default"
-    priority: Priority = Priority.NORMAL
-    timeout: float | None = None
-    expires: float | None = None
-    delay: float | None = None
-    unique: UniqueKey | None = None
-    unique_ttl: float | None = None
-    headers: Mapping[str, str] = {}
+    timeout: _Limit | None = None
     executor: Executor | None = None
-    max_concurrency: int | None = None
-    max_memory: int | None = None
+    max_concurrency: _Number | None = None
+    max_memory: _Number | None = None
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
@@ -134,6 +118,12 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
                 'own: use executor="process"'
             )
 
+    @classmethod
+    def of(cls, given: Mapping[str, Any], otherwise: Mapping[str, Any]) -> Self:
+        """Those given, and ``otherwise`` for what is not, or is ``None``. Raises as options do."""
+        instead = {name: value for name, value in otherwise.items() if given.get(name) is None}
+        return cls(**{**given, **instead})
+
     @property
     def policy(self) -> RetryPolicy:
         """The retry policy in force."""
@@ -142,15 +132,8 @@ class TaskOptions(Struct, frozen=True, kw_only=True):
     @property
     def of_calls(self) -> CallOptions:
         """The options of a call that brings none of its own."""
-        return CallOptions(
-            queue=self.queue,
-            priority=self.priority,
-            delay=self.delay,
-            expires=self.expires,
-            unique=self.unique,
-            unique_ttl=self.unique_ttl,
-            headers=self.headers,
-        )
+        shared = SharedOptions.__struct_fields__
+        return CallOptions(**{name: getattr(self, name) for name in shared})
 
 
 def check_unique(mode: DeliveryMode, unique: UniqueKey | None, where: str) -> None:
@@ -168,10 +151,16 @@ def _checked(name: str, value: Any, where: str) -> Any:
     check = _CHECKS.get(name)
     if check is not None:
         return check(value, shown)
-    accepted = accept(value, _KINDS[name], shown)
+    accepted = accept(value, _kinds()[name], shown)
     if isinstance(accepted, str) and not is_plain(accepted):
         raise ConfigurationError(f"{shown}: must be without control characters")
     return accepted
+
+
+@cache
+def _kinds() -> Mapping[str, Any]:
+    """What is accepted for each option, as it is annotated."""
+    return get_type_hints(TaskOptions, include_extras=True)
 
 
 def _priority(value: Any, shown: str) -> Priority:
@@ -202,7 +191,7 @@ def _eta(value: Any, shown: str) -> datetime | None:
 def _unique(value: Any, shown: str) -> UniqueKey | None:
     if value is None or callable(value):
         return cast("UniqueKey | None", value)
-    return accept(value, _NAME, shown)
+    return accept(value, _Name, shown)
 
 
 def _headers(value: Any, shown: str) -> Mapping[str, str]:

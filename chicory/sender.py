@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from datetime import datetime
-from typing import Any, Generic, ParamSpec, TypeVar
-
-from msgspec import UNSET, UnsetType
+from collections.abc import Mapping
+from typing import Any, Generic, ParamSpec, TypeVar, Unpack
 
 from chicory import portal
 from chicory.broker import Broker
 from chicory.call import begin
 from chicory.clock import Clock
 from chicory.errors import ConfigurationError
+from chicory.keywords import CallKeywords
 from chicory.options import CallOptions, TaskOptions, check_unique
 from chicory.result import AsyncResult, Source
-from chicory.retry import RetryPolicy
 from chicory.signature import Signature
 from chicory.template import Template
-from chicory.transport import Duplicate, Priority, Publication, PublishOutcome
+from chicory.transport import Duplicate, Publication, PublishOutcome
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -96,20 +93,7 @@ class Sender(ABC, Generic[P, R]):
         """A call to be sent with others: see ``Chicory.enqueue_many``. Checked when it is sent."""
         return Call(self, args, kwargs)
 
-    def options(
-        self,
-        *,
-        delay: float | UnsetType | None = UNSET,
-        eta: datetime | UnsetType | None = UNSET,
-        priority: Priority | int | UnsetType = UNSET,
-        queue: str | UnsetType = UNSET,
-        unique: str | Callable[P, str | None] | UnsetType | None = UNSET,
-        unique_ttl: float | UnsetType | None = UNSET,
-        expires: float | UnsetType | None = UNSET,
-        timeout: float | UnsetType | None = UNSET,
-        retry_policy: RetryPolicy | UnsetType | None = UNSET,
-        headers: Mapping[str, str] | UnsetType = UNSET,
-    ) -> Variant[P, R]:
+    def options(self, **options: Unpack[CallKeywords[P]]) -> Variant[P, R]:
         """The same task, for calls with options of their own; see ``CallOptions``.
 
         What is not given is as it is here; ``None`` is what ``CallOptions`` says of it, whatever
@@ -117,19 +101,7 @@ class Sender(ABC, Generic[P, R]):
 
         Raises ``ConfigurationError`` for a value that makes no sense; nothing is published then.
         """
-        given = {
-            "delay": delay,
-            "eta": eta,
-            "priority": priority,
-            "queue": queue,
-            "unique": unique,
-            "unique_ttl": unique_ttl,
-            "expires": expires,
-            "timeout": timeout,
-            "retry_policy": retry_policy,
-            "headers": headers,
-        }
-        altered = self._options.altered({k: v for k, v in given.items() if v is not UNSET})
+        altered = self._options.altered(options)
         check_unique(self.settings.delivery_mode, altered.unique, "options")
         begin(altered, self._clock.now())  # an eta beyond reason
         return Variant(self, altered, self._broker, self._clock)

@@ -8,10 +8,12 @@ from collections.abc import Callable, Coroutine
 from functools import update_wrapper
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
+from msgspec import Struct
+
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.clock import Clock
-from chicory.codec import PLAIN, Codec
+from chicory.codec import Codec
 from chicory.context import TaskContext
 from chicory.errors import ConfigurationError
 from chicory.message import new_id
@@ -23,6 +25,24 @@ from chicory.signature import Signature
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+
+class Surroundings(Struct, frozen=True):
+    """What all tasks of an app share.
+
+    Attributes:
+        broker: where calls are published.
+        backend: where results will be; ``None`` for nowhere.
+        clock: the time.
+        result_timeout: seconds that ``get`` waits where it is not told.
+        codec: what encodes arguments and results.
+    """
+
+    broker: Broker
+    backend: Backend | None
+    clock: Clock
+    result_timeout: float | None
+    codec: Codec
 
 
 class Task(Sender[P, R]):
@@ -40,16 +60,12 @@ class Task(Sender[P, R]):
         self,
         function: Callable[..., Any],
         settings: TaskOptions,
-        broker: Broker,
-        backend: Backend | None,
-        clock: Clock,
-        result_timeout: float | None = None,
-        codec: Codec = PLAIN,
+        surroundings: Surroundings,
     ) -> None:
         update_wrapper(cast("Any", self), function)  # first: a function may have any attributes
         for name in [name for name in vars(self) if name[0] != "_" and hasattr(Task, name)]:
             del vars(self)[name]
-        super().__init__(broker, clock, settings.of_calls)
+        super().__init__(surroundings.broker, surroundings.clock, settings.of_calls)
         self.name = settings.name or default_name(function)
         self.function = function
         self.settings = settings
@@ -57,13 +73,13 @@ class Task(Sender[P, R]):
         self.executor = _executor(self.name, function, settings.executor, is_async=self.is_async)
         ignored = f"task {self.name} stores no results: it has ignore_result=True"
         self.source = Source(
-            broker,
-            None if settings.ignore_result else backend,
+            surroundings.broker,
+            None if settings.ignore_result else surroundings.backend,
             self._read,
-            result_timeout,
+            surroundings.result_timeout,
             ignored if settings.ignore_result else NO_BACKEND,
         )
-        self._codec = codec
+        self._codec = surroundings.codec
         self._signature: Signature | None = None
 
     def __repr__(self) -> str:
@@ -105,6 +121,23 @@ class SyncTask(Task[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it in place, without a broker."""
         return cast("R", self.run(*args, **kwargs))
+
+
+def make_task(
+    function: Callable[..., Any], settings: TaskOptions, surroundings: Surroundings
+) -> Task[..., Any]:
+    """The task of a function. Raises ``ConfigurationError`` where there can be none."""
+    if isinstance(function, Task):  # one function may be several tasks, or of several apps
+        function = function.function
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise ConfigurationError(
+            f"task {default_name(function)!r} is a generator: a task returns its one result"
+        )
+    kind = cast(
+        "type[Task[..., Any]]",
+        AsyncTask if inspect.iscoroutinefunction(function) else SyncTask,
+    )
+    return kind(function, settings, surroundings)
 
 
 class TaskDecorator(Protocol):
