@@ -45,6 +45,7 @@ on_a_disk = pytest.mark.skipif(not Disk.possible(), reason="to mount a disk need
     [
         ("redis-everysec", "broker killed"),
         ("redis-sentinel", "primary killed"),
+        ("redis-sentinel", "primary stands still"),
         ("redis-cluster", "node killed"),
         ("nats-cluster", "leader killed"),
         ("nats-cluster", "follower killed"),

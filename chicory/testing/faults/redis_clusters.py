@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Literal
 
 from anyio import to_thread
 
@@ -16,22 +18,30 @@ LAG = 2.0
 """Seconds by which a replica may be behind its primary: what a failover may lose."""
 DOWN = 2000
 """Milliseconds of silence after which a primary counts as dead: more than a crowded machine's."""
+SILENCE = "answer_timeout=3&connect_timeout=1"
+"""When a worker asks elsewhere: a server that stands still still takes connections."""
+STALE = 1.0
+"""Seconds for which a primary that stood still does not know that it is none any more."""
 SERVICE = "chicory"
 SLOTS = 16384
 _BUS = 10000
 
 
 class RedisSentinelStage(Stage):
-    """A primary, a replica, and a sentinel that has it take over."""
+    """A primary, two replicas, and a sentinel that has one of these take over.
+
+    Who has no replica that keeps up takes no writes. So a primary that stood still, and does not
+    know yet that another one has taken over, accepts nothing that would be lost with it.
+    """
 
     forgets = LAG
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
         self.software = str(program())
-        self._ports = [free_port(), free_port()]
+        self._ports = [free_port() for _ in range(3)]
         self._nodes: list[Server] = []
-        self._primary = 0
+        self._primary = self._gone = 0
         self._sentinel_port = free_port()
         settings = folder / "sentinel.conf"
         settings.write_text(
@@ -50,54 +60,77 @@ class RedisSentinelStage(Stage):
     def url(self, port: int | None) -> str:
         """The sentinel."""
         assert port is None
-        return f"redis+sentinel://127.0.0.1:{self._sentinel_port}/{SERVICE}"
+        server = f"127.0.0.1:{self._sentinel_port}"
+        return f"redis+sentinel://{server}/{SERVICE}?{SILENCE}"
 
     def start(self) -> None:
-        """Start all three, and have them know each other."""
-        self._nodes = [self._node(0), self._node(1, self._ports[0])]
+        """Start all, and have them know each other."""
+        self._nodes = [self._node(number, self._ports[0]) for number in range(3)]
         for each in (*self._nodes, self._sentinel):
             each.start()
-        self._await_replica()
+        ask(self._ports[0], "REPLICAOF", "NO", "ONE")
+        for number in (1, 2):
+            self._await_replica(number)
 
     def kill(self) -> None:
-        """Kill all three."""
+        """Kill all."""
         for each in (*self._nodes, self._sentinel):
             each.kill()
 
     def deaths(self) -> Mapping[str, Death]:
-        """The primary's."""
+        """The primary's; and that it stands still, and goes on as if it were the primary."""
         return {
             "primary killed": Death(
-                partial(to_thread.run_sync, self._fail_over),
+                partial(to_thread.run_sync, partial(self._fail_over, "kill")),
                 partial(to_thread.run_sync, self._rejoin),
-            )
+            ),
+            "primary stands still": Death(
+                partial(to_thread.run_sync, partial(self._fail_over, "stop")),
+                partial(to_thread.run_sync, self._come_to),
+            ),
         }
 
-    def _node(self, number: int, primary: int | None = None) -> Server:
+    def _node(self, number: int, primary: int) -> Server:
         home = self.folder / str(number)
         home.mkdir(exist_ok=True)
-        options = () if primary is None else ("--replicaof", "127.0.0.1", str(primary))
+        options = ("--min-replicas-to-write", "1", "--replicaof", "127.0.0.1", str(primary))
         return server(home, self._ports[number], *options)
 
-    def _fail_over(self) -> None:
-        self._nodes[self._primary].kill()
-        heir = 1 - self._primary
-        await_that(
-            lambda: b"role:master" in _replication(self._ports[heir]), "no replica takes over"
-        )
-        self._primary = heir
+    def _fail_over(self, how: Literal["kill", "stop"]) -> None:
+        self._gone = self._primary
+        primary = self._nodes[self._gone]
+        primary.kill() if how == "kill" else primary.stop()
+        await_that(self._finds_heir, "no replica takes over")
+
+    def _finds_heir(self) -> bool:
+        for number, port in enumerate(self._ports):
+            if number != self._gone:
+                said = _replication(port)
+                if b"role:master" in said and b"min_slaves_good_slaves:0" not in said:
+                    self._primary = number
+                    return True
+        return False
 
     def _rejoin(self) -> None:
-        old = 1 - self._primary
-        self._nodes[old] = self._node(old, self._ports[self._primary])
-        self._nodes[old].start()
-        self._await_replica()
+        self._nodes[self._gone] = self._node(self._gone, self._ports[self._primary])
+        self._nodes[self._gone].start()
+        self._await_replica(self._gone)
 
-    def _await_replica(self) -> None:
-        replica, known = self._ports[1 - self._primary], b"master-link-status\r\n$2\r\nok"
-        await_that(lambda: b"link_status:up" in _replication(replica), "the replica gets no data")
+    def _come_to(self) -> None:
+        """Go on; be told after a while, as a sentinel does, who the primary is now."""
+        self._nodes[self._gone].resume()
+        time.sleep(STALE)
+        ask(self._ports[self._gone], "REPLICAOF", "127.0.0.1", str(self._ports[self._primary]))
+        self._await_replica(self._gone)
+
+    def _await_replica(self, number: int) -> None:
+        port = self._ports[number]
+        known = f"{port}\r\n".encode(), b"master-link-status\r\n$2\r\nok"
+        await_that(lambda: b"link_status:up" in _replication(port), "the replica gets no data")
         await_that(
-            lambda: known in ask(self._sentinel_port, "SENTINEL", "REPLICAS", SERVICE),
+            lambda: all(
+                part in ask(self._sentinel_port, "SENTINEL", "REPLICAS", SERVICE) for part in known
+            ),
             "the sentinel does not know the replica",
         )
 
