@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import random
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ import pytest
 sys.path.append(str(Path(__file__).parent))
 
 from fleet import Fleet
+from program import Gate
 from servers.brokers import broker, nats_url, no_settings, redis_url
 
 __all__ = ["broker", "nats_url", "no_settings", "redis_url"]  # fixtures
@@ -33,6 +34,14 @@ def chance() -> random.Random:
     seed = int(os.environ.get("CHICORY_FAULTS_SEED") or random.SystemRandom().randrange(2**32))
     print(f"CHICORY_FAULTS_SEED={seed}")  # noqa: T201  (shown where the test fails)
     return random.Random(seed)
+
+
+@pytest.fixture
+def gate(tmp_path) -> Iterator[Gate]:
+    """What calls hold at until a test opens it."""
+    made = Gate(tmp_path / "gate")
+    yield made
+    made.open()
 
 
 @pytest.fixture

@@ -11,6 +11,8 @@ import signal
 import sys
 import threading
 import time
+from io import FileIO
+from pathlib import Path
 
 import anyio
 
@@ -30,6 +32,44 @@ class Notes(logging.Handler):
 
     def emit(self, record):
         self.note("logged", record.getMessage().splitlines()[0][:200].replace("\t", " "))
+
+
+class Gate:
+    """What calls wait for until it is opened: a pipe with a name, of which they await the end.
+
+    Attributes:
+        path: where it is.
+    """
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.path = str(path)
+        self._writing = os.open(path, os.O_RDWR)  # to write alone would wait for a reader
+
+    def open(self) -> None:
+        """Let all pass, also those who come later."""
+        if self._writing >= 0:
+            os.close(self._writing)
+            self._writing = -1
+
+
+def _come_to(gate: str) -> FileIO:
+    # who comes when it is open would wait for a writer for ever
+    return FileIO(os.open(gate, os.O_RDONLY | os.O_NONBLOCK))
+
+
+async def wait_at(gate: str) -> None:
+    """Wait until a gate is open."""
+    with _come_to(gate) as pipe:
+        while pipe.read(1) is None:  # nobody writes: at the end it is empty
+            await anyio.wait_readable(pipe)
+
+
+def block_at(gate: str) -> None:
+    """Block this thread until a gate is open."""
+    with _come_to(gate) as pipe:
+        os.set_blocking(pipe.fileno(), True)
+        pipe.read(1)
 
 
 def make_app(url: str, note) -> Chicory:
@@ -68,8 +108,7 @@ def _add_troubles(app: Chicory, note) -> None:
     async def hold(key: str, gate: str) -> int:
         note("started", key)
         try:
-            while not os.path.exists(gate):  # noqa: ASYNC110, ASYNC240, PTH110
-                await anyio.sleep(0.01)
+            await wait_at(gate)
         except BaseException:
             note("cancelled", key)
             raise
@@ -79,8 +118,7 @@ def _add_troubles(app: Chicory, note) -> None:
     @app.task(name="hold_in_thread")
     def hold_in_thread(key: str, gate: str) -> int:
         note("started", key)
-        while not os.path.exists(gate):  # noqa: PTH110
-            time.sleep(0.01)
+        block_at(gate)
         note("finished", key)
         return os.getpid()
 
@@ -94,8 +132,7 @@ def _add_troubles(app: Chicory, note) -> None:
     @app.task(name="hold_the_loop")
     async def hold_the_loop(key: str, gate: str) -> int:
         note("started", key)
-        while not os.path.exists(gate):  # noqa: ASYNC240, PTH110
-            time.sleep(0.01)  # noqa: ASYNC251  (to block is what it is for)
+        block_at(gate)
         note("finished", key)
         return os.getpid()
 

@@ -27,16 +27,15 @@ STOPS = [
 
 @pytest.mark.parametrize(("broker", "kind", "number"), STOPS, indirect=["broker"])
 async def test_a_worker_told_to_stop_finishes_what_runs_and_leaves_the_rest(
-    fleet, tmp_path, kind, number
+    fleet, gate, kind, number
 ):
-    gate = tmp_path / "gate"
     with anyio.fail_after(60):
-        handles = [await fleet.task(kind).delay(str(n), str(gate)) for n in range(20)]
+        handles = [await fleet.task(kind).delay(str(n), gate.path) for n in range(20)]
         (worker,) = fleet.start(worker_concurrency=3)
         await fleet.ledger.has("started", 3)
         worker.send_signal(number)
         await fleet.ledger.has("logged", text=f"{number.name}: stopping; 3 running tasks")
-        gate.touch()
+        gate.open()
         code = await exit_code(worker)
         counts = (await fleet.app.broker.counts(["default"]))["default"]
         states = [await handle.state() for handle in handles]
@@ -48,10 +47,10 @@ async def test_a_worker_told_to_stop_finishes_what_runs_and_leaves_the_rest(
 
 
 @on_each_broker
-async def test_a_second_signal_gives_back_at_once_what_runs(fleet, tmp_path):
+async def test_a_second_signal_gives_back_at_once_what_runs(fleet, gate):
     with anyio.fail_after(60):
         for number in range(5):
-            await fleet.task("hold").send(str(number), str(tmp_path / "never"))
+            await fleet.task("hold").send(str(number), gate.path)
         (worker,) = fleet.start(worker_concurrency=3, worker_shutdown_timeout=1000)
         await fleet.ledger.has("started", 3)
         worker.terminate()
@@ -69,17 +68,16 @@ async def test_a_second_signal_gives_back_at_once_what_runs(fleet, tmp_path):
 
 
 @on_each_broker
-async def test_what_outlasts_the_shutdown_timeout_is_given_back(fleet, tmp_path):
-    gate = tmp_path / "gate"
+async def test_what_outlasts_the_shutdown_timeout_is_given_back(fleet, gate):
     with anyio.fail_after(60):
-        handle = await fleet.task("hold").delay("it", str(gate))
+        handle = await fleet.task("hold").delay("it", gate.path)
         (worker,) = fleet.start(worker_shutdown_timeout=0.1)
         await fleet.ledger.has("started")
         worker.terminate()
         code = await exit_code(worker)
         (other,) = fleet.start()
         await fleet.ledger.has("started", pid=other.pid)
-        gate.touch()
+        gate.open()
         pid = await handle.get()
 
     assert code == 0

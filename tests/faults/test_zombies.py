@@ -12,17 +12,16 @@ from chicory import TaskState
 
 @pytest.mark.parametrize("kind", ["hold", "hold_in_thread"])
 async def test_the_outcome_of_a_worker_that_was_stopped_and_comes_back_does_not_count(
-    fleet, tmp_path, kind
+    fleet, gate, kind
 ):
-    gate = tmp_path / "gate"
     with anyio.fail_after(60):
         (zombie,) = fleet.start()
-        handle = await fleet.task(kind).delay("it", str(gate))
+        handle = await fleet.task(kind).delay("it", gate.path)
         await fleet.ledger.has("started", pid=zombie.pid)
         fleet.stop(zombie)
         (heir,) = fleet.start()
         await fleet.ledger.has("started", pid=heir.pid)
-        gate.touch()
+        gate.open()
         pid = await handle.get()
         first = await fleet.app.backend.get_result(handle.task_id)
         zombie.send_signal(signal.SIGCONT)
@@ -54,16 +53,15 @@ async def test_an_event_loop_blocked_for_longer_than_its_lease_has_its_task_to_i
     assert any("by task block (" in entry.key for entry in fleet.ledger.of("logged"))
 
 
-async def test_a_loop_blocked_past_its_limit_gives_its_task_to_another_worker(fleet, tmp_path):
-    gate = tmp_path / "gate"
+async def test_a_loop_blocked_past_its_limit_gives_its_task_to_another_worker(fleet, gate):
     with anyio.fail_after(60):
         (blocked,) = fleet.start(worker_blocked_loop_warning=0.1, worker_blocked_loop_limit=0.5)
         await fleet.ready(blocked)
-        handle = await fleet.task("hold_the_loop").delay("it", str(gate))
+        handle = await fleet.task("hold_the_loop").delay("it", gate.path)
         await fleet.ledger.has("started", pid=blocked.pid)
         (other,) = fleet.start(worker_blocked_loop_limit=60)
         await fleet.ledger.has("started", pid=other.pid)
-        gate.touch()
+        gate.open()
         pid = await handle.get()
         await fleet.ledger.has("logged", text="the event loop answers again", pid=blocked.pid)
 
