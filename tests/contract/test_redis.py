@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import anyio
 import pytest
-from servers.redis import RedisServer, binaries
+from servers.redis import RedisServer, binaries, every_version
 
 from chicory.testing.contract import Harness, TransportContract
 from chicory.testing.contract.harness import RealTimeHarness
@@ -38,7 +38,7 @@ class RedisHarness(RealTimeHarness):
         return sum(transport.calls for transport in self._made)
 
 
-@pytest.fixture(scope="session", params=list(binaries()))
+@pytest.fixture(scope="session", params=every_version())
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[RedisServer]:

