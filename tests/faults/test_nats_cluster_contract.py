@@ -8,17 +8,16 @@ from contextlib import suppress
 
 import nats
 import pytest
-from anyio import fail_after, sleep
+from anyio import fail_after
 from anyio.to_thread import run_sync
 from servers.nats import NatsCluster
+from servers.nats_harness import NatsHarness
 
-import chicory_nats.client
 from chicory.errors import BrokerConnectionError
 from chicory.testing.contract import Harness
 from chicory.testing.contract.dead_letters import DeadLettersContract
 from chicory.testing.contract.delay import DelayContract
 from chicory.testing.contract.fetch import FetchContract
-from chicory.testing.contract.harness import RealTimeHarness
 from chicory.testing.contract.lease import LeaseContract
 from chicory.testing.contract.order import OrderContract
 from chicory.testing.contract.publish import PublishContract
@@ -28,27 +27,20 @@ from chicory.testing.contract.retry import RetryContract
 from chicory.testing.contract.settle import SettleContract
 from chicory.testing.contract.unique import UniqueContract
 from chicory.testing.contract.watch import WatchContract
-from chicory.transport import TransportSettings
-from chicory_nats import NatsTransport
 
 
-class ClusterHarness(RealTimeHarness):
-    """Three servers shared by the tests; each has namespaces of its own."""
+class ClusterHarness(NatsHarness):
+    """Three servers, of which each takes its time to hear what the others have stored."""
 
     lease = 2.0
     moment = 0.8
     lateness = 0.6
     patience = 40.0
-    reconnects = True
+    glance = 0.5
 
     def __init__(self, cluster: NatsCluster) -> None:
-        super().__init__()
-        self.url = f"nats://{cluster.hosts}?replicas=3"
-        self.written = 0
+        super().__init__(f"nats://{cluster.hosts}?replicas=3")
         self._cluster = cluster
-
-    def make(self, settings: TransportSettings) -> NatsTransport:
-        return NatsTransport(settings)
 
     async def restart(self) -> None:
         for server in self._cluster.servers:
@@ -65,15 +57,6 @@ class ClusterHarness(RealTimeHarness):
                 async with self.make(self.settings()) as transport:
                     await transport.look_up(["nobody"])
                     return
-
-    async def settle_down(self) -> None:
-        seen = -1
-        while seen != self.written:
-            seen = self.written
-            await sleep(0.5)
-
-    def round_trips(self) -> int:
-        return self.written
 
 
 def delete_streams(cluster: NatsCluster) -> None:
@@ -117,13 +100,7 @@ class TestNatsCluster(
         self, cluster: NatsCluster, monkeypatch: pytest.MonkeyPatch
     ) -> AsyncIterator[Harness]:
         harness = ClusterHarness(cluster)
-        write = chicory_nats.client.Client.write
-
-        async def write_and_count(client: chicory_nats.client.Client, commands: bytes) -> None:
-            harness.written += 1
-            await write(client, commands)
-
-        monkeypatch.setattr(chicory_nats.client.Client, "write", write_and_count)
+        harness.count_writes(monkeypatch)
         async with harness:
             yield harness
         await run_sync(delete_streams, cluster)

@@ -9,11 +9,13 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
-from servers.brokers import broker, nats_url, no_settings, redis_url
+from servers.brokers import BROKERS, broker, nats_url, no_settings, redis_url
 
 from chicory.cli import main
+from chicory.testing.memory import forget
 
 __all__ = ["broker", "nats_url", "no_settings", "redis_url"]  # fixtures
 
@@ -78,6 +80,20 @@ async def linger(path: str) -> str:
     await anyio.sleep_forever()
     return path
 """
+
+
+@pytest.fixture(params=["memory", *BROKERS])
+def url(request: pytest.FixtureRequest, tmp_path: Path, no_settings: None) -> Iterator[str]:
+    """Of a broker on each transport, for an app with a namespace of its own."""
+    match request.param:
+        case "memory":
+            name = uuid4().hex
+            yield f"memory://{name}"
+            forget(name)
+        case "sqlite":
+            yield f"sqlite:///{tmp_path / 'app.db'}"
+        case server:
+            yield request.getfixturevalue(f"{server}_url")
 
 
 @pytest.fixture

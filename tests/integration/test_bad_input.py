@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import anyio
@@ -14,24 +13,10 @@ import pytest
 from chicory import Chicory, ChicoryConfig, Refused, RetryPolicy, TaskError, Worker, WorkerConfig
 from chicory.errors import ChicoryError, ConfigurationError, ValidationError
 from chicory.message import TaskMessage
-from chicory.testing.memory import forget
 
 PATIENCE = 60
 LONG = "k" * 10_240
 LATER = datetime.now(UTC) + timedelta(days=36_500)
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, no_settings: None) -> Iterator[str]:
-    match request.param:
-        case "memory":
-            name = uuid4().hex
-            yield f"memory://{name}"
-            forget(name)
-        case "sqlite":
-            yield f"sqlite:///{tmp_path / 'input.db'}"
-        case server:
-            yield request.getfixturevalue(f"{server}_url")
 
 
 @pytest.fixture

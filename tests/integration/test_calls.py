@@ -7,10 +7,9 @@ pushed. What is a matter of the port alone is in the contract.
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from uuid import uuid4
 
 import anyio
@@ -30,23 +29,9 @@ from chicory import (
     Worker,
     WorkerConfig,
 )
-from chicory.testing.memory import forget
 
 LEASE = 600.0
 PATIENCE = 60
-
-
-@pytest.fixture(params=["memory", "sqlite", "redis", "nats"])
-def url(request: pytest.FixtureRequest, tmp_path: Path, no_settings: None) -> Iterator[str]:
-    match request.param:
-        case "memory":
-            name = uuid4().hex
-            yield f"memory://{name}"
-            forget(name)
-        case "sqlite":
-            yield f"sqlite:///{tmp_path / 'calls.db'}"
-        case server:
-            yield request.getfixturevalue(f"{server}_url")
 
 
 @pytest.fixture

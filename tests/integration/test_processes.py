@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from servers.brokers import BROKERS
+from vital import is_gone
 
 CRUNCH = """
 import os, re, signal, logging
@@ -42,14 +43,6 @@ def stuck(path: str) -> None:
     re.match("(a+)+$", "a" * 64 + "b")  # for ever, and never lets go of the GIL
 """
 PATIENCE = 90
-
-
-def is_gone(pid: int) -> bool:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-    return stat.rpartition(")")[2].split()[0] == "Z"
 
 
 def wait_for(met) -> None:

@@ -64,3 +64,8 @@ def test_the_identity_of_a_first_message_is_read_quickly():
 )
 def test_what_says_more_is_not_read_quickly(block):
     assert call_of_first(block) is None
+
+
+def test_what_is_delayed_does_not_say_that_it_is_the_first():
+    # the server takes off what delayed it, and then it would say no more
+    assert FIRST not in _stored(Publication("q", "id", b"body", not_before=9e9))

@@ -114,7 +114,15 @@ def test_that_the_server_speaks_is_heard_by_messages_only():
 
 
 @pytest.mark.parametrize(
-    "nonsense", [b"MSG a 1 x\r\n\r\n", b"HMSG a 1 3\r\nabc\r\n", b"MSG\r\n", b"\r\n", b"WHAT 1\r\n"]
+    "nonsense",
+    [
+        b"MSG a 1 x\r\n\r\n",
+        b"MSG a 1 x\r\nPING\r\n",
+        b"HMSG a 1 3\r\nabc\r\n",
+        b"MSG\r\n",
+        b"\r\n",
+        b"WHAT 1\r\n",
+    ],
 )
 def test_what_is_no_protocol_ends_the_connection(nonsense):
     parser = _own(_Listener())
@@ -137,3 +145,14 @@ def test_a_message_that_cannot_be_handled_does_not_hold_up_the_next_one(caplog):
 
     assert heard == [b"bad", b"good"]
     assert "could not be handled" in caplog.text
+
+
+def test_a_message_for_a_subscription_that_has_ended_is_passed_over_without_a_word(caplog):
+    heard: list[bytes] = []
+    parser = Parser(_Listener(), {1: lambda subject, *_: heard.append(subject)}, lambda: None)
+
+    with caplog.at_level(logging.ERROR, "chicory.nats"):
+        asyncio.run(_feed(parser, [b"MSG gone 2 0\r\n\r\nMSG a 1 0\r\n\r\n"]))
+
+    assert heard == [b"a"]
+    assert not caplog.records

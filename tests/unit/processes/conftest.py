@@ -5,47 +5,23 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from importlib import import_module
 from pathlib import Path
 from uuid import uuid4
 
-import anyio
 import pytest
+from unit.log import Log, logged
+from unit.working import at_work
 
 from chicory import Worker, WorkerConfig
-from chicory.clock import SystemClock
-from chicory.signal import Signal
 from chicory.testing.memory import forget
 
 sys.path.append(str(Path(__file__).parent))
 
 PATIENCE = 120
 SOURCE = Path(__file__).with_name("crafts.py")
-
-
-class Log(logging.Handler):
-    """What is logged, and the means to wait for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.records: list[logging.LogRecord] = []
-        self._signal = Signal(SystemClock())
-
-    def emit(self, record):
-        self.records.append(record)
-        self._signal.notify()
-
-    def find(self, text: str) -> list[logging.LogRecord]:
-        return [record for record in self.records if text in record.getMessage()]
-
-    async def heard(self, text: str, times: int = 1) -> list[str]:
-        """The words of the line in which this is said for that time."""
-        while True:
-            seen = self._signal.version
-            if len(found := self.find(text)) >= times:
-                return found[times - 1].getMessage().split()
-            await self._signal.wait(seen)
 
 
 class Gate:
@@ -66,14 +42,9 @@ class Gate:
 
 
 @pytest.fixture
-def log():
-    handler, logger = Log(), logging.getLogger("chicory")
-    logger.addHandler(handler)
-    before = logger.level
-    logger.setLevel(logging.INFO)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(before)
+def log() -> Iterator[Log]:
+    with logged(logging.INFO) as log:
+        yield log
 
 
 @pytest.fixture
@@ -99,15 +70,8 @@ async def crafts(tmp_path, monkeypatch):
 def working(crafts):
     """``async with working(processes=1) as worker``; stopped at the end, without waiting."""
 
-    @asynccontextmanager
-    async def working(**settings):
-        worker = Worker(crafts.app, WorkerConfig(**{"processes": 2, "concurrency": 4} | settings))
-        with anyio.fail_after(PATIENCE):
-            await worker.start()
-            try:
-                yield worker
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await worker.stop(timeout=0)
+    def working(**settings) -> AbstractAsyncContextManager:
+        config = WorkerConfig(**{"processes": 2, "concurrency": 4} | settings)
+        return at_work(Worker(crafts.app, config), PATIENCE)
 
     return working

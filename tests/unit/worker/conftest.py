@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from uuid import uuid4
 
-import anyio
 import pytest
+from unit.log import Log, logged
+from unit.working import at_work
 
 from chicory import Chicory, Worker, WorkerConfig
-from chicory.clock import SystemClock
-from chicory.signal import Signal
 from chicory.testing.clock import ManualClock
 from chicory.testing.memory import forget
 
@@ -25,38 +24,10 @@ from cable import Cable, CabledTransport
 PATIENCE = 60
 
 
-class Log(logging.Handler):
-    """What chicory logs, and the means to wait for it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.lines: list[str] = []
-        self._signal = Signal(SystemClock())
-
-    def emit(self, record):
-        self.lines.append(record.getMessage())
-        self._signal.notify()
-
-    def count(self, text: str) -> int:
-        return sum(text in line for line in self.lines)
-
-    async def heard(self, text: str, times: int = 1) -> None:
-        while True:
-            seen = self._signal.version
-            if self.count(text) >= times:
-                return
-            await self._signal.wait(seen)
-
-
 @pytest.fixture
-def log():
-    handler, logger = Log(), logging.getLogger("chicory")
-    logger.addHandler(handler)
-    before = logger.level
-    logger.setLevel(logging.DEBUG)
-    yield handler
-    logger.removeHandler(handler)
-    logger.setLevel(before)
+def log() -> Iterator[Log]:
+    with logged(logging.DEBUG) as log:
+        yield log
 
 
 @pytest.fixture
@@ -91,15 +62,7 @@ async def cable(app) -> AsyncIterator[Cable]:
 def working(app):
     """``async with working(concurrency=2) as worker``; stopped at the end, without waiting."""
 
-    @asynccontextmanager
-    async def working(*, on: Chicory = app, queues=None, **settings) -> AsyncIterator[Worker]:
-        worker = Worker(on, WorkerConfig(**settings), queues=queues)
-        with anyio.fail_after(PATIENCE):
-            await worker.start()
-            try:
-                yield worker
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await worker.stop(timeout=0)
+    def working(*, on: Chicory = app, queues=None, **settings) -> AbstractAsyncContextManager:
+        return at_work(Worker(on, WorkerConfig(**settings), queues=queues), PATIENCE)
 
     return working

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 from anyio import Event, to_thread
+from unit.working import at_work
 
 from chicory import Worker, WorkerConfig
 from chicory.endpoint import Endpoint
@@ -62,15 +63,10 @@ def working(app, asked):
     @asynccontextmanager
     async def working(*, ready=True, **settings):
         worker = Worker(app, WorkerConfig(**settings), endpoint=asked)
-        with anyio.fail_after(PATIENCE):
-            await worker.start()
+        async with at_work(worker, PATIENCE):
             if ready:
                 await asked.until("/ready", 200)
-            try:
-                yield worker
-            finally:
-                with anyio.CancelScope(shield=True):
-                    await worker.stop(timeout=0)
+            yield worker
 
     return working
 
