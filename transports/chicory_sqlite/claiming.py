@@ -85,7 +85,8 @@ def _standing(ticket: Ticket, found: tuple[int, int] | None) -> Lease:
 
 
 def _promote(session: Session) -> None:
-    session.run(_SQL["promote"], (session.ns, session.now(), _PROMOTED))
+    parameters = {"ns": session.ns, "now": session.now(), "limit": _PROMOTED}
+    session.run(_SQL["promote"], parameters)
 
 
 def _serveable(session: Session, queues: Sequence[str]) -> tuple[Sequence[tuple[str, int]], float]:

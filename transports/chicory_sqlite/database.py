@@ -14,7 +14,7 @@ from chicory_sqlite.mounts import network_filesystem_of
 from chicory_sqlite.statements import load
 from chicory_sqlite.translation import is_busy
 
-SCHEMA = 2
+SCHEMA = 3
 """The version of the tables that this chicory reads and writes."""
 
 _OLDEST = (3, 35, 0)
@@ -163,6 +163,7 @@ def _create_tables(db: sqlite3.Connection, address: Address) -> None:
             db.execute(statement)
         if before == 1:
             db.execute(_SQL["letters_of_schema_1"])
+        db.execute(_SQL["timer_of_schema_2"])
         db.execute(_SQL["set_version"], (SCHEMA,))
         db.execute("COMMIT")
     except BaseException:

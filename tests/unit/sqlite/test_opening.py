@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -76,7 +77,7 @@ async def test_a_newer_schema_is_refused_and_left_untouched(make, path):
     db.close()
     before = path.read_bytes()
 
-    with pytest.raises(ConfigurationError, match=r"newer chicory \(schema 7; this one knows 2\)"):
+    with pytest.raises(ConfigurationError, match=r"newer chicory \(schema 7; this one knows 3\)"):
         await make().open()
 
     assert path.read_bytes() == before
@@ -104,6 +105,28 @@ async def test_letters_of_schema_1_are_read_and_are_followed_by_others(make, pat
     assert [each.error_type for each in letters] == ["", "shop.NoLuckError"]
     async with make():
         pass  # the column is there already
+
+
+async def test_delayed_messages_of_schema_2_are_fetched_and_its_index_is_gone(make, path, clock):
+    async with make() as transport:
+        await transport.publish([Publication("q", "1", b"", not_before=clock.now() + 10)])
+    with closing(sqlite3.connect(path)) as db:
+        for name in ("delayed", "leased"):
+            db.execute(f"DROP INDEX chicory_message_{name}")
+        db.execute(
+            "CREATE INDEX chicory_message_timer ON chicory_message (ns, due) WHERE state > 0"
+        )
+        db.execute("UPDATE chicory_meta SET value = 2 WHERE key = 'schema'")
+        db.commit()
+
+    async with make() as transport:
+        clock.advance(10)
+        assert ids(await take(transport, queues=["q"])) == ["1"]
+
+    with closing(sqlite3.connect(path)) as db:
+        names = {name for (name,) in db.execute("SELECT name FROM sqlite_schema")}
+    assert names >= {"chicory_message_delayed", "chicory_message_leased"}
+    assert "chicory_message_timer" not in names
 
 
 async def test_a_file_that_is_no_database_is_refused(path):

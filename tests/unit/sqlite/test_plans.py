@@ -41,12 +41,15 @@ def test_no_table_of_ours_is_scanned_or_sorted(db, noun, name):
     ("noun", "name", "index"),
     [
         ("messages", "ready", "chicory_message_ready"),
-        ("messages", "promote", "chicory_message_timer"),
+        ("messages", "promote", "COVERING INDEX chicory_message_delayed"),
+        ("messages", "promote", "COVERING INDEX chicory_message_leased"),
         ("messages", "glance", "COVERING INDEX chicory_message_ready"),
-        ("messages", "glance", "COVERING INDEX chicory_message_timer"),
+        ("messages", "glance", "COVERING INDEX chicory_message_delayed"),
+        ("messages", "glance", "COVERING INDEX chicory_message_leased"),
         ("messages", "find", "chicory_message_id"),
         ("records", "prune", "COVERING INDEX chicory_record_expiry"),
-        ("queues", "timed", "COVERING INDEX chicory_message_timer"),
+        ("queues", "timed", "COVERING INDEX chicory_message_delayed"),
+        ("queues", "timed", "COVERING INDEX chicory_message_leased"),
         ("queues", "ready", "COVERING INDEX chicory_message_ready"),
     ],
 )

@@ -58,16 +58,26 @@ SELECT
             AND EXISTS (SELECT 1 FROM chicory_message AS m WHERE m.state = 0 AND m.queue = q.id)
     ),
     (
-        SELECT t.due FROM chicory_message AS t
-        WHERE t.state > 0 AND t.ns = :ns ORDER BY t.due LIMIT 1
+        SELECT min(due) FROM (
+            SELECT min(t.due) AS due FROM chicory_message AS t WHERE t.state = 1 AND t.ns = :ns
+            UNION ALL
+            SELECT min(t.due) FROM chicory_message AS t WHERE t.state = 2 AND t.ns = :ns
+        )
     );
 
 -- name: promote
--- Make ready what is due, in the order in which it fell due.
+-- Make ready what is due, of the delayed and of the leased those that fell due first.
 UPDATE chicory_message SET state = 0, due = 0
 WHERE seq IN (
-    SELECT seq FROM chicory_message
-    WHERE state > 0 AND ns = ? AND due <= ? ORDER BY due LIMIT ?
+    SELECT seq FROM (
+        SELECT seq FROM chicory_message
+        WHERE state = 1 AND ns = :ns AND due <= :now ORDER BY due LIMIT :limit
+    )
+    UNION ALL
+    SELECT seq FROM (
+        SELECT seq FROM chicory_message
+        WHERE state = 2 AND ns = :ns AND due <= :now ORDER BY due LIMIT :limit
+    )
 );
 
 -- name: ready

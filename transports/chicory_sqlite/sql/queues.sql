@@ -23,4 +23,8 @@ SELECT
     sum(due <= :now),
     sum(state = 1 AND due > :now),
     sum(state = 2 AND due > :now)
-FROM chicory_message WHERE state > 0 AND ns = :ns GROUP BY queue;
+FROM (
+    SELECT queue, state, due FROM chicory_message WHERE state = 1 AND ns = :ns
+    UNION ALL
+    SELECT queue, state, due FROM chicory_message WHERE state = 2 AND ns = :ns
+) GROUP BY queue;

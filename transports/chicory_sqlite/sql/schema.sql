@@ -1,4 +1,4 @@
--- The tables of schema 2. Created in one transaction, idempotently; other tables are left alone.
+-- The tables of schema 3. Created in one transaction, idempotently; other tables are left alone.
 -- Every point in time is seconds since the epoch, given by the transport's clock.
 
 -- name: meta
@@ -53,10 +53,16 @@ CREATE UNIQUE INDEX IF NOT EXISTS chicory_message_id ON chicory_message (ns, tas
 CREATE INDEX IF NOT EXISTS chicory_message_ready ON chicory_message (queue, state, priority DESC)
 WHERE state = 0;
 
--- name: message_timer
+-- name: message_delayed
 -- What becomes ready by itself, soonest first; covers the counting of it.
-CREATE INDEX IF NOT EXISTS chicory_message_timer ON chicory_message (ns, due, state, queue)
-WHERE state > 0;
+CREATE INDEX IF NOT EXISTS chicory_message_delayed ON chicory_message (ns, due, state, queue)
+WHERE state = 1;
+
+-- name: message_leased
+-- The same of leases. Each task comes here and goes: among millions that are delayed, in front of
+-- whom it would stand, that moved others about.
+CREATE INDEX IF NOT EXISTS chicory_message_leased ON chicory_message (ns, due, state, queue)
+WHERE state = 2;
 
 -- name: lock
 -- The holder of a unique key.

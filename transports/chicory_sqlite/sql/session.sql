@@ -17,6 +17,10 @@ ON CONFLICT DO UPDATE SET value = excluded.value WHERE key = 'schema';
 -- Give letters the column that they have since schema 2; where it is empty it is not known.
 ALTER TABLE chicory_letter ADD COLUMN error_type TEXT NOT NULL DEFAULT '';
 
+-- name: timer_of_schema_2
+-- Drop the index that leased and delayed messages shared.
+DROP INDEX IF EXISTS chicory_message_timer;
+
 -- name: add_namespace
 -- Give a namespace its number, once.
 INSERT INTO chicory_namespace (name) VALUES (?) ON CONFLICT DO NOTHING;
