@@ -51,9 +51,15 @@ class Coalescer(Generic[T, R]):
         self._flush = flush
         self._limit = limit
         self._waiting: deque[_Call[T, R]] = deque()
+        self._under_way = 0
         self._busy = False
         self._are_many = False
         self._turns: Callable[[], Turn] | None = None
+
+    @property
+    def calls(self) -> int:
+        """How many wait, or are under way."""
+        return len(self._waiting) + self._under_way
 
     async def submit(self, item: T) -> R:
         """The answer to this item; errors of the round trip are raised to each of its callers.
@@ -99,7 +105,8 @@ class Coalescer(Generic[T, R]):
     async def _lead(self) -> None:
         self._busy = True
         batch = [self._waiting.popleft() for _ in range(min(self._limit, len(self._waiting)))]
-        self._are_many = len(batch) > 1
+        self._under_way = len(batch)
+        self._are_many = self._under_way > 1
         for call in batch:
             call.sent = True
         try:
@@ -116,6 +123,7 @@ class Coalescer(Generic[T, R]):
             for call in batch:
                 call.error = error
         finally:
+            self._under_way = 0
             for call in batch:
                 if call.sent and call.turn is not None:
                     call.turn.come()

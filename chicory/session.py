@@ -11,6 +11,7 @@ from chicory import portal, record
 from chicory.clock import Clock
 from chicory.coalescer import Coalescer
 from chicory.errors import BrokerConnectionError, ChicoryError, MessageError
+from chicory.lanes import Lanes
 from chicory.loop import Loop, current_loop
 from chicory.record import StoredResult
 from chicory.transport import DEFAULT_LEASE, Publication, PublishOutcome, Transport
@@ -29,8 +30,9 @@ class Session:
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
         self.results = ResultWatch(transport)
-        self._publications = Coalescer[Publication, PublishOutcome](transport.publish, MAX_BATCH)
-        self.publish = self._publications.submit
+        together = transport.abilities.publishing
+        lanes = Lanes[Publication, PublishOutcome](transport.publish, MAX_BATCH, together)
+        self.publish = lanes.submit
 
     async def publish_all(
         self, publications: Sequence[Publication]

@@ -16,6 +16,7 @@ class Abilities(Struct, frozen=True):
         durable: messages survive a crash of the process and of the broker.
         together: settlements of a worker that are better under way together than one after the
             other.
+        publishing: batches of what is published at the same time, likewise.
         bulk: messages that are best published in one call, where there are many.
         max_size: bytes of a body or record that the broker takes; where it is the server that
             says so, this is known of an instance once it is open.
@@ -25,5 +26,6 @@ class Abilities(Struct, frozen=True):
     cross_process: bool
     durable: bool
     together: int = 1
+    publishing: int = 1
     bulk: int = 256
     max_size: int = sys.maxsize

@@ -9,6 +9,7 @@ from anyio import CancelScope
 from redis.exceptions import MovedError, RedisError
 
 from chicory_redis.address import Node
+from chicory_redis.memos import Memos
 from chicory_redis.operations import Operations
 from chicory_redis.resending import Resending
 from chicory_redis.scripts import load
@@ -41,7 +42,7 @@ class Server:
         self._group = group
         self.address = wire.address
         self._turn = 0
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._memos: dict[str, Memos] = {}
 
     async def run(self, name: str, *args: Any) -> Any:
         """Run a script that may be run twice."""
@@ -58,20 +59,29 @@ class Server:
         Cancelled, it has been done or was not begun. What all goes well with needs no task of its
         own for that: who is cancelled, as who gets no answer, asks for the answer again.
         """
-        lock = self._locks.get(name) or self._locks.setdefault(name, asyncio.Lock())
-        async with lock:  # one memo for each script
-            self._turn += 1
-            call = (f"{self.client}:{name}", self._turn)
-            if not self.wire.is_connected:
-                return await self._operations.run(self._insist(name, call, 0, args))
+        memos = self._memos.get(name) or self._memos.setdefault(
+            name, Memos(f"{self.client}:{name}")
+        )
+        async with memos.turn:
+            memo = memos.free.pop()
             try:
-                return await self.attempt(name, *call, 0, *args)
-            except _FAILURES as error:
-                return await self._operations.run(self._insist(name, call, 1, args, error))
-            except asyncio.CancelledError:
-                with CancelScope(shield=True):
-                    await self._operations.begin(self._insist(name, call, 1, args)).outlast()
-                raise
+                return await self._run_once(name, memo, args)
+            finally:
+                memos.free.append(memo)
+
+    async def _run_once(self, name: str, memo: str, args: tuple[Any, ...]) -> Any:
+        self._turn += 1
+        call = (memo, self._turn)
+        if not self.wire.is_connected:
+            return await self._operations.run(self._insist(name, call, 0, args))
+        try:
+            return await self.attempt(name, *call, 0, *args)
+        except _FAILURES as error:
+            return await self._operations.run(self._insist(name, call, 1, args, error))
+        except asyncio.CancelledError:
+            with CancelScope(shield=True):
+                await self._operations.begin(self._insist(name, call, 1, args)).outlast()
+            raise
 
     async def _insist(
         self,

@@ -33,6 +33,7 @@ from chicory_redis import queues as whole_queues
 from chicory_redis import records as recording
 from chicory_redis.address import parse
 from chicory_redis.client import Client
+from chicory_redis.memos import TOGETHER
 from chicory_redis.watching import Sinks
 
 T = TypeVar("T")
@@ -43,7 +44,9 @@ _PING_TIMEOUT = 4.5
 class RedisTransport:
     """Queues on a Redis server, or one that speaks its protocol."""
 
-    abilities: Abilities = Abilities(shared=True, cross_process=True, durable=True)
+    abilities: Abilities = Abilities(
+        shared=True, cross_process=True, durable=True, publishing=TOGETHER
+    )
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings

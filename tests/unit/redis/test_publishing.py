@@ -3,10 +3,12 @@
 import asyncio
 
 import pytest
+from anyio import create_task_group, fail_after
 
 from chicory.testing.contract.steps import QUEUE, count, done, message, take
 from chicory.transport import Accepted, Counts, Duplicate
 from chicory_redis.publishing import encode
+from chicory_redis.translation import Lost
 
 
 @pytest.fixture
@@ -94,3 +96,34 @@ async def _publish_and_be_cancelled(client) -> list[tuple[int, int]]:
         await sender
     client._server.attempt = attempt
     return turns
+
+
+async def test_two_calls_whose_answers_are_lost_get_each_its_own(make):
+    async with make() as transport:
+        await transport._bridge.run(_lose_the_first_answers, transport._client)
+        outcomes: dict[str, object] = {}
+
+        async def publish(name: str) -> None:
+            (outcomes[name],) = await transport.publish([message(name)])
+
+        with fail_after(60):
+            async with create_task_group() as group:
+                group.start_soon(publish, "1")
+                group.start_soon(publish, "2")
+
+        assert outcomes == {"1": Accepted(), "2": Accepted()}
+        assert await count(transport) == Counts(ready=2)
+
+
+async def _lose_the_first_answers(client) -> None:
+    """Both calls are executed before either hears that the connection is gone."""
+    attempt, executed = client._server.attempt, asyncio.Barrier(2)
+
+    async def lossy(name, *args):
+        answers = await attempt(name, *args)
+        if name == "publish" and args[2] == 0:  # not sent again
+            await executed.wait()
+            raise Lost(ConnectionError("cut"))
+        return answers
+
+    client._server.attempt = lossy
