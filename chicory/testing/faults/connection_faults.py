@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from math import inf
 from random import Random
 
@@ -77,28 +78,37 @@ class HalfOpen(Fault):
         await until_consumed(scene)
 
 
-class Delayed(Fault):
+class _Slowed(Fault):
+    """The network is slow for half a lease."""
+
+    async def run(self, scene: Scene) -> None:
+        self._slow(_proxy(scene))
+        await anyio.sleep(scene.lease * 0.5)
+        _proxy(scene).delay(0)
+        _proxy(scene).throttle(inf)
+        await until_consumed(scene)
+
+    @abstractmethod
+    def _slow(self, proxy: Proxy) -> None:
+        """Make it slow."""
+
+
+class Delayed(_Slowed):
     """The network is slow to pass things on."""
 
     name = "connections delayed"
 
-    async def run(self, scene: Scene) -> None:
-        _proxy(scene).delay(self.chance.uniform(0.02, 0.2))
-        await anyio.sleep(scene.lease * 0.5)
-        _proxy(scene).delay(0)
-        await until_consumed(scene)
+    def _slow(self, proxy: Proxy) -> None:
+        proxy.delay(self.chance.uniform(0.02, 0.2))
 
 
-class Throttled(Fault):
+class Throttled(_Slowed):
     """The network passes on little at a time."""
 
     name = "connections throttled"
 
-    async def run(self, scene: Scene) -> None:
-        _proxy(scene).throttle(self.chance.uniform(2e4, 2e5))
-        await anyio.sleep(scene.lease * 0.5)
-        _proxy(scene).throttle(inf)
-        await until_consumed(scene)
+    def _slow(self, proxy: Proxy) -> None:
+        proxy.throttle(self.chance.uniform(2e4, 2e5))
 
 
 def _proxy(scene: Scene) -> Proxy:
