@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 import time
+from urllib.parse import urlsplit
 
 import anyio
 from anyio import CancelScope, to_thread
 
+from benchmarks import floor
 from benchmarks.footprint import resident
 from benchmarks.job import Figures, Job
 from benchmarks.processor import Span
@@ -32,12 +34,18 @@ async def enqueue(job: Job) -> Figures:
         span = Span(job.server)
         bulk = await load.send_many(job, 16 * job.count)
         span.end()
-    return {
+        batch = load.app.broker.bulk
+    figures = {
         "enqueue single": job.count / single,
         "enqueue 32": 4 * job.count / several,
         "enqueue bulk": 16 * job.count / bulk,
+        "bulk to single": 16 * single / bulk,
+        "bulk to 32": 4 * several / bulk,
         **span.costs(16 * job.count, "enqueue cpu", "enqueue server cpu"),
     }
+    if job.url.startswith("sqlite"):
+        figures |= floor.insert_again(urlsplit(job.url).path[1:], batch)
+    return figures
 
 
 async def drain(job: Job) -> Figures:

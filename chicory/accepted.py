@@ -10,12 +10,19 @@ import msgspec
 
 from chicory.errors import ConfigurationError
 
+_LONGEST = 40
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
 def is_plain(name: str) -> bool:
     """Whether a name has no control characters, which steer terminals and forge lines of logs."""
     return not _CONTROL.search(name)
+
+
+def brief(value: object) -> str:
+    """The value as a program has it, cut off where that is long."""
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 def accept(value: Any, kind: Any, shown: str, *, strict: bool = True) -> Any:

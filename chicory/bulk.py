@@ -59,8 +59,9 @@ class BulkError(ChicoryError):
 
     def __str__(self) -> str:
         first, total = self.refused[0], len(self.enqueued) + len(self.refused)
+        others = ", the others were" if self.enqueued else ""
         return (
-            f"{len(self.refused)} of {total} calls were not enqueued, the others were; "
+            f"{len(self.refused)} of {total} calls were not enqueued{others}; "
             f"the first, number {first.index} of task {first.call.name}: {first.error}"
         )
 

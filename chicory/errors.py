@@ -101,6 +101,9 @@ class TaskError(ChicoryError):
 class TaskCancelledError(TaskError):
     """The call was cancelled before it came to a result."""
 
+    def __str__(self) -> str:
+        return f"{self.message} (task {self.task_id})"
+
 
 class ProcessDiedError(ChicoryError):
     """The process that ran a task ended before the task did; the message says of what.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chicory.accepted import is_plain
+from chicory.accepted import brief, is_plain
 from chicory.errors import ValidationError
 from chicory.transport import MAX_NAME
 
@@ -13,7 +13,7 @@ def check_name(name: object, what: str) -> None:
     A name that cannot be sent must not fail the batch, or the connection, that it would be on.
     """
     if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not _is_text(name):
-        raise ValidationError(f"{what} {name!r:.40}: must be text of 1 to {MAX_NAME} characters")
+        raise ValidationError(f"{what} {brief(name)}: must be text of 1 to {MAX_NAME} characters")
 
 
 def check_plain(name: str, what: str) -> None:

@@ -11,7 +11,7 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import force_setattr
 
-from chicory.accepted import accept, is_plain
+from chicory.accepted import accept, brief, is_plain
 from chicory.errors import ConfigurationError
 from chicory.retry import LONGEST_DELAY, NO_RETRIES, RetryPolicy
 from chicory.states import DeliveryMode, ValidationMode
@@ -28,7 +28,6 @@ _Number = Annotated[int, Meta(ge=1)]
 _Limit = Annotated[float, Meta(gt=0)]
 _Span = Annotated[float, Meta(gt=0, le=LONGEST_DELAY)]
 _Delay = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
-_SHOWN = 40
 
 
 class SharedOptions(Struct, frozen=True, kw_only=True):
@@ -147,7 +146,7 @@ def check_unique(mode: DeliveryMode, unique: UniqueKey | None, where: str) -> No
 
 def _checked(name: str, value: Any, where: str) -> Any:
     """An option as it is kept. Raises ``ConfigurationError`` that names it and what is accepted."""
-    shown = f"{where}({name}={repr(value)[:_SHOWN]})"
+    shown = f"{where}({name}={brief(value)})"
     check = _CHECKS.get(name)
     if check is not None:
         return check(value, shown)

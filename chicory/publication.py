@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from chicory import message as messages
+from chicory.accepted import brief
 from chicory.errors import MessageTooLargeError, ValidationError
 from chicory.message import TaskMessage
 from chicory.names import check_name, check_plain
@@ -53,4 +54,4 @@ def level(priority: int | None) -> Priority:
 def _check_unique(unique: Unique) -> None:
     check_name(unique.key, "unique key")
     if not 0 < unique.ttl < math.inf:
-        raise ValidationError(f"unique key {unique.key!r:.40}: ttl={unique.ttl!r} is no time")
+        raise ValidationError(f"unique key {brief(unique.key)}: ttl={unique.ttl!r} is no time")

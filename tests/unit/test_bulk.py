@@ -191,6 +191,11 @@ async def test_what_cannot_be_sent_is_refused_alone(app, task):
     )
 
 
+async def test_where_all_are_refused_no_others_are_told_of(app, task):
+    with pytest.raises(BulkError, match=r"^1 of 1 calls were not enqueued; the first, number 0 "):
+        await app.enqueue_many([task.call("one")])
+
+
 async def test_what_the_broker_refuses_takes_no_other_with_it(app, task, server):
     server.hated.update({b"\x03bad", b"\x03sad"})
     words = ["good"] * 100

@@ -28,7 +28,7 @@ async def test_a_call_that_waits_is_removed_and_ends_as_cancelled(app, task, clo
     result = await app.backend.get_result(handle.task_id)
     assert (result.error_type, result.error) == ("cancelled", "cancelled on request")
     assert result.finished_at == clock.now()
-    with pytest.raises(TaskCancelledError, match=f"cancelled on request .task {handle.task_id}"):
+    with pytest.raises(TaskCancelledError, match=f"^cancelled on request .task {handle.task_id}"):
         await handle.get()
 
 

@@ -93,9 +93,22 @@ def test_a_delay_and_a_moment_are_one_too_many(app):
         app.task(name="t")(work).options(delay=1, eta=datetime.now(UTC))
 
 
-def test_an_unknown_option_is_refused(app):
-    with pytest.raises(TypeError, match="'dealy'"):
-        app.task(name="t")(work).options(dealy=1)
+@pytest.mark.parametrize("name", ["dealy", "executor"])
+def test_an_unknown_option_is_refused(app, name):
+    with pytest.raises(TypeError, match=f"'{name}'"):
+        app.task(name="t")(work).options(**{name: "thread"})
+
+
+def test_an_unknown_option_of_a_task_is_refused(app):
+    with pytest.raises(TypeError, match="'nmae'"):
+        app.task(nmae="t")
+
+
+def test_a_long_value_is_cut_off(app):
+    cut = f"'{'x' * 39}..."
+
+    with pytest.raises(ConfigurationError, match=rf"^options\(queue={cut}\): must be"):
+        app.task(name="t")(work).options(queue="x" * 256)
 
 
 def test_a_key_needs_a_task_that_is_settled_after_it_ran(app):
