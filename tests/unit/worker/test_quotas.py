@@ -39,15 +39,25 @@ class Holding:
 
 
 @pytest.fixture
-def patient(monkeypatch):
-    """What waits aside waits for as long as it takes."""
-    monkeypatch.setattr("chicory.worker.quotas.HOARDING", 1000)
+def waits(monkeypatch):
+    """``waits(hoarding=0.001, next=1000)``: for how many seconds calls wait aside."""
+
+    def waits(**seconds: float) -> None:
+        for name, value in seconds.items():
+            monkeypatch.setattr(f"chicory.worker.quotas.{name.upper()}", value)
+
+    return waits
 
 
 @pytest.fixture
-def impatient(monkeypatch):
-    monkeypatch.setattr("chicory.worker.quotas.HOARDING", 0.001)
-    monkeypatch.setattr("chicory.worker.quotas.NEXT", 1000)
+def patient(waits):
+    """What waits aside waits for as long as it takes."""
+    waits(hoarding=1000)
+
+
+@pytest.fixture
+def impatient(waits):
+    waits(hoarding=0.001, next=1000)
 
 
 async def settle_down(worker: Worker, aside: int) -> None:
@@ -136,7 +146,7 @@ async def test_a_limit_that_cannot_be_reached_costs_nothing(app, working):
 
 
 async def test_those_that_will_not_run_soon_go_back_to_the_queue_for_others(
-    app, working, impatient, clock
+    app, working, impatient, waits, clock
 ):
     holding = Holding(app, max_concurrency=1)
     async with working(concurrency=8) as worker:
@@ -146,6 +156,7 @@ async def test_those_that_will_not_run_soon_go_back_to_the_queue_for_others(
             await anyio.lowlevel.checkpoint()
         pending = await app.broker.get_pending_count()
         assert worker.get_stats().tasks_processed == 0
+        waits(hoarding=1000)  # the clock is moved once: who goes back again would stay there
         holding.gate.set()
         clock.advance(2)
         for handle in handles:
@@ -156,16 +167,14 @@ async def test_those_that_will_not_run_soon_go_back_to_the_queue_for_others(
     assert holding.most == 1
 
 
-async def test_the_next_one_goes_back_too_when_it_has_waited_for_long(
-    app, working, monkeypatch, clock
-):
-    monkeypatch.setattr("chicory.worker.quotas.HOARDING", 0.001)
-    monkeypatch.setattr("chicory.worker.quotas.NEXT", 0.001)
+async def test_the_next_one_goes_back_too_when_it_has_waited_for_long(app, working, waits, clock):
+    waits(hoarding=0.001, next=0.001)
     holding = Holding(app, max_concurrency=1)
     async with working(concurrency=8):
         handles = [await holding.task.delay() for _ in range(2)]
         while not (await app.broker.counts(["default"]))["default"].delayed:
             await anyio.lowlevel.checkpoint()
+        waits(next=1000)  # likewise
         holding.gate.set()
         clock.advance(2)
         for handle in handles:
