@@ -16,21 +16,21 @@ from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import anyio.lowlevel
-from anyio import CancelScope, Event
+from anyio import CancelScope
 from anyio.abc import TaskGroup
 
 from chicory.logs import current
-from chicory.loop import cancellations
+from chicory.loop import Turn, cancellations, turns
 from chicory.outcome import GivenBack, Raised, Returned
 from chicory.worker.attempt import Attempt, timed_out
 
 FAIRNESS = 0.005
 """Seconds that calls which never wait may keep the event loop from everybody else, all together."""
 SPREAD = 2
-"""Parked slots that are woken at once; each wakes as many in turn while there is work.
+"""Parked slots that are woken at once where calls wait; each wakes as many while there is work.
 
-So all are awake after five turns of the event loop, but where calls end at once, one slot does
-the work of all, and waking the others would cost more than the calls.
+So all are awake after six turns of the event loop. But where calls end at once, one slot does the
+work of all, one more stands by, and waking the others would cost more than the calls.
 """
 
 
@@ -56,7 +56,8 @@ class Slots:
         self._begin = begin
         self._finish = finish
         self._context = contextvars.copy_context()
-        self._parked: list[Event] = []
+        self._turn = turns()
+        self._parked: list[Turn] = []
         self._alive = 0
         self._turn_began = 0.0
         self._giving_way = False
@@ -72,7 +73,11 @@ class Slots:
         self.queue.extend(attempts)
         self._turn_began = time.monotonic()
         everybody = self._alive >= self.limit
-        self._wake(min(SPREAD, len(attempts)) if everybody else len(attempts))
+        self._wake(min(self._spread, len(attempts)) if everybody else len(attempts))
+
+    @property
+    def _spread(self) -> int:
+        return SPREAD if self.running else 1
 
     def resume(self, attempt: Attempt) -> None:
         """Run one that has waited for its turn elsewhere, before all others."""
@@ -88,7 +93,7 @@ class Slots:
 
     def _wake(self, count: int) -> None:
         while count and self._parked:
-            self._parked.pop().set()
+            self._parked.pop().come()
             count -= 1
         while count and self._alive < self.limit:
             self._alive += 1
@@ -145,14 +150,14 @@ class Slots:
                 await self._give_way()
 
     async def _park(self) -> None:
-        event = Event()
-        self._parked.append(event)
+        turn = self._turn()
+        self._parked.append(turn)
         try:
-            await event.wait()
+            await turn.wait()
         finally:
-            if event in self._parked:
-                self._parked.remove(event)
-        self._wake(max(0, min(SPREAD, len(self.queue) - 1)))
+            if turn in self._parked:
+                self._parked.remove(turn)
+        self._wake(max(0, min(self._spread, len(self.queue) - 1)))
 
     async def _give_way(self) -> None:
         """Let everybody else run.

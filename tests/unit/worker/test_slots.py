@@ -72,6 +72,55 @@ async def test_a_thousand_calls_leave_nothing_behind():
     assert after == (0, 0)
 
 
+async def test_of_slots_with_nothing_to_do_one_runs_what_ends_at_once_and_one_stands_by(
+    monkeypatch,
+):
+    finished, parked = anyio.Event(), []
+    park = Slots._park
+
+    async def note(self) -> None:
+        parked.append(self)
+        await park(self)
+
+    async def run(each: Attempt) -> None:
+        each.ending = Returned(Raw())
+        if each.delivery.task_id == "last":
+            finished.set()
+
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            slots = Slots(group, 8, run, lambda _: None)
+            slots.push([attempt() for _ in range(8)])
+            await anyio.wait_all_tasks_blocked()
+            monkeypatch.setattr(Slots, "_park", note)
+            slots.push([*(attempt() for _ in range(100)), attempt("last")])
+            await finished.wait()
+            await anyio.wait_all_tasks_blocked()
+            group.cancel_scope.cancel()
+
+    assert len(parked) == 2
+
+
+async def test_slots_with_nothing_to_do_all_begin_within_a_few_turns_where_calls_wait():
+    async def run(each: Attempt) -> None:
+        if each.delivery.task_id == "wait":
+            await anyio.sleep_forever()
+        each.ending = Returned(Raw())
+
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            slots = Slots(group, 32, run, lambda _: None)
+            slots.push([attempt() for _ in range(32)])
+            await anyio.wait_all_tasks_blocked()
+            slots.push([attempt("wait") for _ in range(40)])
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+            running = len(slots.running)
+            group.cancel_scope.cancel()
+
+    assert running == 32
+
+
 async def test_slots_that_are_cancelled_make_no_new_ones():
     begun = anyio.Event()
     ran = []
