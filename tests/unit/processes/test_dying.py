@@ -7,7 +7,7 @@ import signal
 
 import anyio
 import pytest
-from vital import is_gone, until_gone
+from vital import crew_of, is_gone, until_gone
 
 from chicory import TaskError, TaskState
 from chicory.errors import TaskCancelledError
@@ -31,7 +31,7 @@ async def test_a_death_is_one_failed_attempt_that_says_why_and_the_process_is_re
         with pytest.raises(TaskError) as caught:
             await (await crafts.die.delay(how)).get()
         after = await (await crafts.pid.delay()).get()
-        pids = worker._run.shift._crew.pids
+        pids = crew_of(worker).pids
         failed = worker.get_stats().tasks_failed
 
     assert caught.value.type_name == DIED
@@ -156,7 +156,7 @@ async def test_a_process_that_dies_before_it_is_ready_fails_the_attempt(
         with pytest.raises(TaskError, match="exited with status 1 before it was ready"):
             await (await crafts.pid.delay()).get()
         monkeypatch.undo()
-        pids = worker._run.shift._crew.pids
+        pids = crew_of(worker).pids
 
     assert pids == []
 

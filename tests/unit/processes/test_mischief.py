@@ -8,7 +8,7 @@ import anyio
 import msgspec
 import pytest
 from msgspec import Raw
-from vital import until_gone
+from vital import crew_of, until_gone
 
 from chicory import TaskError
 from chicory.processes import wire
@@ -112,7 +112,7 @@ async def test_a_bloated_process_ends_although_a_task_has_left_a_thread_in_it(cr
 
 async def test_a_process_that_was_started_for_a_cancelled_call_is_for_the_next(crafts, working):
     async with working(processes=1) as worker:
-        crew = worker._run.shift._crew
+        crew = crew_of(worker)
         for _ in range(3):
             with anyio.CancelScope() as scope:
                 scope.cancel()
@@ -126,7 +126,7 @@ async def test_a_process_that_was_started_for_a_cancelled_call_is_for_the_next(c
 
 async def test_calls_that_end_while_a_process_starts_do_not_each_start_one(crafts, working):
     async with working(processes=2) as worker:
-        crew = worker._run.shift._crew
+        crew = crew_of(worker)
         child = await crew.hire()
         async with anyio.create_task_group() as group:
             for _ in range(5):

@@ -6,6 +6,7 @@ import os
 
 import anyio
 import pytest
+from vital import crew_of
 
 from chicory import RetryPolicy, TaskError, TaskMessage, TaskState
 from chicory.logs import LABELS
@@ -24,9 +25,9 @@ async def test_a_task_runs_in_a_process_that_is_kept_for_the_next_one(crafts, wo
 async def test_no_process_is_started_before_a_task_needs_one(crafts, working):
     async with working() as worker:
         await (await crafts.here.delay()).get()
-        before = worker._run.shift._crew.pids
+        before = crew_of(worker).pids
         await (await crafts.pid.delay()).get()
-        after = worker._run.shift._crew.pids
+        after = crew_of(worker).pids
 
     assert before == []
     assert len(after) == 1
