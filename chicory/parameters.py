@@ -35,6 +35,7 @@ class Parameters:
         hints = _resolved(name, function)
         parameters = list(inspect.signature(function).parameters.values())
         self._context = _context_position(name, parameters, hints)
+        self.wants_context = self._context is not None
         self._parameters = [p for p in parameters if not _is_context(hints.get(p.name))]
         self._hints = hints
         self._positional = [
@@ -71,11 +72,6 @@ class Parameters:
 
     def _hint(self, parameter: Parameter) -> Any:
         return self._hints.get(parameter.name, Any)
-
-    @property
-    def wants_context(self) -> bool:
-        """Whether the function has a parameter for the context."""
-        return self._context is not None
 
     def inject(
         self, context: TaskContext, args: Sequence[Any], kwargs: dict[str, Any]

@@ -45,6 +45,8 @@ class Signature(Parameters):
         self._args_decoders: dict[int, Decoder[Any]] = {}
         self._sufficient: dict[int, Decoder[Any]] = {}
         """Of as many positional arguments as need no others."""
+        self._whole: Decoder[Any] | None = None
+        """Of all arguments, where none may be left out."""
         self._kwargs_decoders: dict[int, Decoder[Any]] = {}
         returns = self._hints.get("return", Any)
         self._returns = self._decoder(
@@ -109,6 +111,11 @@ class Signature(Parameters):
 
         Raises ``ValidationError`` that names the parameter and the reason.
         """
+        if self._whole is not None and kwargs == _NO_KWARGS:  # as nearly always
+            try:
+                return self._whole.decode(args), {}
+            except Exception:  # noqa: BLE001, S110  (what is wrong is found, and said, below)
+                pass
         try:
             if self._variadic:
                 return self._decode_variadic(args, kwargs)
@@ -140,6 +147,8 @@ class Signature(Parameters):
             self._args_decoders[count] = decoder
             if count >= self._required and not self._keyword_only_required:
                 self._sufficient[count] = decoder
+                if self._required == len(self._positional):
+                    self._whole = decoder
         return decoder
 
     def _kwargs_decoder(self, count: int) -> Decoder[Any]:

@@ -22,6 +22,7 @@ from chicory.record import StoredResult
 from chicory.result import NO_BACKEND, Source
 from chicory.sender import Sender
 from chicory.signature import Signature
+from chicory.states import DeliveryMode
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -54,6 +55,8 @@ class Task(Sender[P, R]):
         settings: the task's settings.
         is_async: whether the function is ``async def``.
         executor: what runs it: ``"async"`` (the event loop), ``"thread"`` or ``"process"``.
+        checks_results: whether what it returns is validated.
+        at_most_once: whether its messages are settled before it runs.
     """
 
     def __init__(
@@ -79,6 +82,8 @@ class Task(Sender[P, R]):
             surroundings.result_timeout,
             ignored if settings.ignore_result else NO_BACKEND,
         )
+        self.checks_results = settings.validation_mode.outputs
+        self.at_most_once = settings.delivery_mode is DeliveryMode.AT_MOST_ONCE
         self._codec = surroundings.codec
         self._signature: Signature | None = None
 

@@ -73,7 +73,7 @@ class Apart:
             task.name,
             envelope.args,
             envelope.kwargs,
-            task.settings.validation_mode.outputs,
+            task.checks_results,
             attempt.labels,
             envelope.id,
             envelope.retries,

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 from anyio import CancelScope, Event
+from msgspec import Struct
 
 from chicory import rules
 from chicory.context import TaskContext
@@ -18,7 +19,7 @@ from chicory.transport import Delivery
 from chicory.worker.quota import Quota
 
 
-class Attempt:
+class Attempt(Struct, eq=False):
     """What is known of an attempt so far; each step fills in its part.
 
     As text it is what log lines call it.
@@ -45,50 +46,30 @@ class Attempt:
         concluded: whether its outcome is decided and on its way; nothing changes it then.
     """
 
-    __slots__ = (
-        "abort",
-        "acknowledged",
-        "args",
-        "aside_since",
-        "concluded",
-        "context",
-        "delivery",
-        "ending",
-        "envelope",
-        "fetched_at",
-        "kwargs",
-        "labels",
-        "name",
-        "noticed",
-        "on_settled",
-        "quotas",
-        "scope",
-        "started_at",
-        "task",
-        "timed",
-    )
+    delivery: Delivery
+    fetched_at: float
+    labels: dict[str, Any] = {}
+    envelope: Envelope | None = None
+    name: str = "?"
+    task: Task[..., Any] | None = None
+    args: Any = ()
+    kwargs: dict[str, Any] = {}
+    context: TaskContext | None = None
+    noticed: bool = False
+    started_at: float = 0.0
+    ending: Ending | None = None
+    acknowledged: bool = False
+    on_settled: Event | None = None
+    timed: bool = False
+    scope: CancelScope | None = None
+    abort: Ending | None = None
+    quotas: Sequence[Quota] = ()
+    aside_since: float = 0.0
+    concluded: bool = False
 
-    def __init__(self, delivery: Delivery, fetched_at: float) -> None:
-        self.delivery = delivery
-        self.fetched_at = fetched_at
-        self.labels: dict[str, Any] = {"task_id": delivery.task_id, "queue": delivery.queue}
-        self.envelope: Envelope | None = None
-        self.name = "?"
-        self.task: Task[..., Any] | None = None
-        self.args: Any = ()
-        self.kwargs: dict[str, Any] = {}
-        self.context: TaskContext | None = None
-        self.noticed = False
-        self.started_at = 0.0
-        self.ending: Ending | None = None
-        self.acknowledged = False
-        self.on_settled: Event | None = None
-        self.timed = False
-        self.scope: CancelScope | None = None
-        self.abort: Ending | None = None
-        self.quotas: Sequence[Quota] = ()
-        self.aside_since = 0.0
-        self.concluded = False
+    def __post_init__(self) -> None:
+        self.labels["task_id"] = self.delivery.task_id
+        self.labels["queue"] = self.delivery.queue
 
     def __str__(self) -> str:
         return f"task {self.name} ({self.delivery.task_id})"

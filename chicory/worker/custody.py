@@ -103,11 +103,12 @@ class Custody:
     # -- answers of the broker ------------------------------------------------------------
 
     def _answered(self, items: Sequence[Item], answers: Sequence[Settled]) -> None:
+        held, fenced = self.held, Settled.FENCED
         for (attempt, _), settled in zip(items, answers, strict=True):
-            self.held.pop(attempt.delivery.receipt, None)
+            held.pop(attempt.delivery.receipt, None)
             if attempt.on_settled is not None:
                 self._acknowledged(attempt, attempt.on_settled, settled)
-            elif settled is Settled.FENCED and not isinstance(attempt.ending, GivenBack):
+            elif settled is fenced and not isinstance(attempt.ending, GivenBack):
                 self.lose(attempt, "its lease was lost meanwhile, its outcome here does not count")
         self._left([attempt for attempt, _ in items])
 

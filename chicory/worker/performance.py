@@ -113,9 +113,8 @@ class Performance:
 
 
 def _result(task: Task[..., Any], value: Any) -> Ending:
-    outputs = task.settings.validation_mode.outputs
     try:
-        return Returned(task.signature.encode_result(value, check=outputs))
+        return Returned(task.signature.encode_result(value, check=task.checks_results))
     except ValidationError as error:
         return Refused(DeathReason.UNUSABLE_RESULT, str(error))
 

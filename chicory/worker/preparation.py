@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+from typing import Any
+
 from chicory import message as messages
 from chicory.errors import (
     ConfigurationError,
@@ -11,8 +14,8 @@ from chicory.errors import (
     ValidationError,
 )
 from chicory.message import Envelope
-from chicory.outcome import DeathReason, Expired, Refused, crashed
-from chicory.states import DeliveryMode
+from chicory.outcome import DeathReason, Ending, Expired, Refused, crashed
+from chicory.task import Task
 from chicory.transport import Delivery
 from chicory.worker.attempt import Attempt
 from chicory.worker.plan import Post
@@ -30,45 +33,41 @@ class Preparation:
         self._max_crashes = post.config.max_crashes
         self._now = post.now
         self._apart = frozenset(post.plan.apart)
-        self._steps = (
-            self._decode,
-            self._count_crashes,
-            self._expire,
-            self._look_up,
-            self._bind,
-        )
 
     def prepare(self, attempt: Attempt) -> None:
         """Decode, look up, validate."""
         if attempt.abort is not None:
-            self._decode(attempt)
-            self._look_up(attempt)
+            with suppress(_Unfit):  # only for what is said of it
+                self._look_up(attempt, self._decode(attempt))
             attempt.ending = attempt.abort
             return
-        for step in self._steps:
-            step(attempt)
-            if attempt.ending is not None:
-                return
+        try:
+            envelope = self._decode(attempt)
+            self._admit(attempt, envelope)
+            self._bind(attempt, envelope, self._look_up(attempt, envelope))
+        except _Unfit as unfit:
+            attempt.ending = unfit.ending
 
     def look_again(self, attempt: Attempt) -> None:
         """What may have changed while a prepared attempt waited for its turn."""
+        assert attempt.envelope is not None
         if attempt.abort is not None:
             attempt.ending = attempt.abort
-        else:
-            self._expire(attempt)
+        elif self._has_expired(attempt.envelope):
+            attempt.ending = Expired()
 
-    def _decode(self, attempt: Attempt) -> None:
+    def _decode(self, attempt: Attempt) -> Envelope:
         try:
             envelope = attempt.envelope = self._read(attempt.delivery)
         except MessageSignatureError as error:
-            attempt.ending = Refused(DeathReason.BAD_SIGNATURE, str(error))
+            raise _Unfit(Refused(DeathReason.BAD_SIGNATURE, str(error))) from error
         except MessageVersionError as error:
-            attempt.ending = Refused(DeathReason.NEWER_VERSION, str(error))
+            raise _Unfit(Refused(DeathReason.NEWER_VERSION, str(error))) from error
         except MessageError as error:
-            attempt.ending = Refused(DeathReason.UNDECODABLE, str(error))
-        else:
-            attempt.name = attempt.labels["task"] = envelope.name
-            attempt.labels["attempt"] = envelope.retries + 1
+            raise _Unfit(Refused(DeathReason.UNDECODABLE, str(error))) from error
+        attempt.name = attempt.labels["task"] = envelope.name
+        attempt.labels["attempt"] = envelope.retries + 1
+        return envelope
 
     def _read(self, delivery: Delivery) -> Envelope:
         envelope = messages.decode(self._seal.open(delivery.body))
@@ -76,43 +75,40 @@ class Preparation:
             raise MessageSignatureError(f"signed as the call {envelope.id!r}, not as this one")
         return envelope
 
-    def _count_crashes(self, attempt: Attempt) -> None:
-        if crashed(attempt.delivery.deliveries, self._max_crashes):
-            attempt.ending = Refused(
-                DeathReason.CRASHED,
+    def _admit(self, attempt: Attempt, envelope: Envelope) -> None:
+        deliveries = attempt.delivery.deliveries
+        if deliveries > 1 and crashed(deliveries, self._max_crashes):
+            why = (
                 f"{attempt.name}: its worker died, or lost its lease, "
-                f"{attempt.delivery.deliveries - 1} times while it held this message",
+                f"{deliveries - 1} times while it held this message"
             )
+            raise _Unfit(Refused(DeathReason.CRASHED, why))
+        if self._has_expired(envelope):
+            raise _Unfit(Expired())
 
-    def _expire(self, attempt: Attempt) -> None:
-        assert attempt.envelope is not None
-        expires_at = attempt.envelope.expires_at
-        if expires_at is not None and self._now() > expires_at:
-            attempt.ending = Expired()
+    def _has_expired(self, envelope: Envelope) -> bool:
+        expires_at = envelope.expires_at
+        return expires_at is not None and self._now() > expires_at
 
-    def _look_up(self, attempt: Attempt) -> None:
-        attempt.task = self._tasks.get(attempt.name)
-        if attempt.task is None:
-            attempt.ending = Refused(
-                DeathReason.UNKNOWN_TASK,
-                f"no task is named {attempt.name!r} in this worker: deploy it, then replay",
-            )
+    def _look_up(self, attempt: Attempt, envelope: Envelope) -> Task[..., Any]:
+        task = attempt.task = self._tasks.get(envelope.name)
+        if task is None:
+            why = f"no task is named {envelope.name!r} in this worker: deploy it, then replay"
+            raise _Unfit(Refused(DeathReason.UNKNOWN_TASK, why))
+        return task
 
-    def _bind(self, attempt: Attempt) -> None:
-        assert attempt.envelope is not None
-        assert attempt.task is not None
-        if attempt.name in self._apart and not at_most_once(attempt):
+    def _bind(self, attempt: Attempt, envelope: Envelope, task: Task[..., Any]) -> None:
+        if self._apart and task.name in self._apart and not task.at_most_once:
             return
         try:
-            signature = attempt.task.signature
-            args, kwargs = signature.decode(attempt.envelope.args, attempt.envelope.kwargs)
+            attempt.args, attempt.kwargs = task.signature.decode(envelope.args, envelope.kwargs)
         except (ValidationError, ConfigurationError) as error:
-            attempt.ending = Refused(DeathReason.INVALID_ARGUMENTS, str(error))
-            return
-        attempt.args, attempt.kwargs = args, kwargs
+            raise _Unfit(Refused(DeathReason.INVALID_ARGUMENTS, str(error))) from error
 
 
-def at_most_once(attempt: Attempt) -> bool:
-    """Whether its message is to be settled before it runs; then it is refused before that."""
-    assert attempt.task is not None
-    return attempt.task.settings.delivery_mode is DeliveryMode.AT_MOST_ONCE
+class _Unfit(Exception):  # noqa: N818  (a message's, not an error)
+    """The message is not to be run."""
+
+    def __init__(self, ending: Ending) -> None:
+        super().__init__()
+        self.ending = ending

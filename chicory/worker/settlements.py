@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 import msgspec
+from msgspec import Raw
 
 from chicory import cancellation, record
 from chicory import message as messages
@@ -26,7 +27,6 @@ from chicory.outcome import (
     too_large,
 )
 from chicory.record import StoredResult
-from chicory.retry import NO_RETRIES
 from chicory.seal import Seal
 from chicory.states import TaskState
 from chicory.transport import (
@@ -41,8 +41,6 @@ from chicory.transport import (
 )
 from chicory.worker.attempt import Attempt
 from chicory.worker.plan import Post
-
-_ANY_TERMS = Terms(0, NO_RETRIES, dead_letters=False)
 
 
 class Clerk:
@@ -60,19 +58,24 @@ class Clerk:
         """What the attempt came to, and the step that settles it; ``now`` in epoch seconds."""
         ending = attempt.ending
         assert ending is not None
-        # on what terms matters only where something went wrong
-        terms = _ANY_TERMS if isinstance(ending, Returned) else self._terms(attempt, now)
-        verdict = decide(ending, terms)
-        if attempt.acknowledged and isinstance(verdict, GiveBack):
-            verdict = Fail(Failure("stopped", "its worker stopped; it runs at most once"))
-        body = self._record(attempt, verdict, now)
-        if isinstance(verdict, Succeed) and body is not None and len(body) > self._max_size:
-            verdict = self._too_large(attempt, len(body))
-            body = self._record(attempt, verdict, now)
-        if attempt.acknowledged and isinstance(verdict, Bury):  # it has left nothing to keep
-            verdict = Fail(verdict.failure)
-            body = self._record(attempt, verdict, now)
-        return verdict, self._settlement(attempt, verdict, self._stored(attempt, body), now)
+        verdict: Verdict
+        if isinstance(ending, Returned):  # as nearly always, and on whatever terms
+            verdict = Succeed(ending.value)
+        else:
+            verdict = self._judged(attempt, decide(ending, self._terms(attempt, now)))
+        settlement = self._settlement(attempt, verdict, now)
+        if isinstance(verdict, Succeed) and (size := _size(settlement)) > self._max_size:
+            verdict = self._judged(attempt, self._too_large(attempt, size))
+            settlement = self._settlement(attempt, verdict, now)
+        return verdict, settlement
+
+    def _judged(self, attempt: Attempt, verdict: Verdict) -> Verdict:
+        """The verdict as it is where the message was settled before: that has left nothing."""
+        if not attempt.acknowledged:
+            return verdict
+        if isinstance(verdict, GiveBack):
+            return Fail(Failure("stopped", "its worker stopped; it runs at most once"))
+        return Fail(verdict.failure) if isinstance(verdict, Bury) else verdict
 
     def _terms(self, attempt: Attempt, now: float) -> Terms:
         envelope = attempt.envelope
@@ -91,14 +94,36 @@ class Clerk:
         )
         return Bury(DeathReason.UNUSABLE_RESULT, failure)
 
-    def _stored(self, attempt: Attempt, body: bytes | None) -> Record | None:
-        return Record(attempt.delivery.task_id, body, self._result_ttl) if body else None
+    def _settlement(self, attempt: Attempt, verdict: Verdict, now: float) -> Settlement:
+        receipt = attempt.delivery.receipt
+        match verdict:
+            case Succeed(value=value):
+                return Done(receipt, self._record(attempt, TaskState.SUCCESS, value, now))
+            case Fail(failure=failure):
+                return Done(receipt, self._record(attempt, TaskState.FAILURE, failure, now))
+            case Cancel():
+                failure = Failure(*cancellation.WHY)
+                return Done(receipt, self._record(attempt, TaskState.CANCELLED, failure, now))
+            case RetryIn() | Postpone():
+                return self._retry(attempt, verdict, now)
+            case Bury(reason=reason, failure=failure):
+                stored = self._record(attempt, TaskState.DEAD_LETTERED, failure, now)
+                return Dead(receipt, _letter(attempt, reason, failure, now), stored)
+            case GiveBack(not_before=not_before):
+                return Release(receipt, not_before)
 
-    def _record(self, attempt: Attempt, verdict: Verdict, now: float) -> bytes | None:
+    def _retry(self, attempt: Attempt, verdict: RetryIn | Postpone, now: float) -> Retry:
+        receipt, delay = attempt.delivery.receipt, verdict.delay
+        if isinstance(verdict, Postpone):
+            return Retry(receipt, _same_attempt(attempt, delay, now))
+        again = next_attempt(attempt, delay, verdict.failure, now, self._max_size, self._seal)
+        stored = self._record(attempt, TaskState.RETRY, verdict.failure, now)
+        return Retry(receipt, again, stored)
+
+    def _record(
+        self, attempt: Attempt, state: TaskState, outcome: Raw | Failure, now: float
+    ) -> Record | None:
         if not self._stores or (attempt.task and attempt.task.settings.ignore_result):
-            return None
-        state, failure = _state(verdict)
-        if state is None:
             return None
         stored = StoredResult(
             task_id=attempt.delivery.task_id,
@@ -109,45 +134,18 @@ class Clerk:
             finished_at=now,
             worker_id=self._worker_id,
         )
-        if isinstance(verdict, Succeed):
-            stored.result = verdict.value
-        if failure is not None:
-            stored.error_type, stored.error = failure.type_name, failure.message
-            stored.traceback = failure.traceback
-        return record.encode(stored)
-
-    def _settlement(
-        self, attempt: Attempt, verdict: Verdict, stored: Record | None, now: float
-    ) -> Settlement:
-        receipt = attempt.delivery.receipt
-        match verdict:
-            case Succeed() | Fail() | Cancel():
-                return Done(receipt, stored)
-            case RetryIn(delay=delay, failure=failure):
-                again = next_attempt(attempt, delay, failure, now, self._max_size, self._seal)
-                return Retry(receipt, again, stored)
-            case Postpone(delay=delay):
-                return Retry(receipt, _same_attempt(attempt, delay, now))
-            case Bury(reason=reason, failure=failure):
-                return Dead(receipt, _letter(attempt, reason, failure, now), stored)
-            case GiveBack(not_before=not_before):
-                return Release(receipt, not_before)
+        if isinstance(outcome, Failure):
+            stored.error_type, stored.error = outcome.type_name, outcome.message
+            stored.traceback = outcome.traceback
+        else:
+            stored.result = outcome
+        return Record(attempt.delivery.task_id, record.encode(stored), self._result_ttl)
 
 
-def _state(verdict: Verdict) -> tuple[TaskState | None, Failure | None]:
-    match verdict:
-        case Succeed():
-            return TaskState.SUCCESS, None
-        case RetryIn(failure=failure):
-            return TaskState.RETRY, failure
-        case Fail(failure=failure):
-            return TaskState.FAILURE, failure
-        case Bury(failure=failure):
-            return TaskState.DEAD_LETTERED, failure
-        case Cancel():
-            return TaskState.CANCELLED, Failure(*cancellation.WHY)
-        case GiveBack() | Postpone():
-            return None, None
+def _size(settlement: Settlement) -> int:
+    """Bytes of the record, 0 where there is none."""
+    stored = None if isinstance(settlement, Release) else settlement.record
+    return 0 if stored is None or stored.body is None else len(stored.body)
 
 
 def next_attempt(

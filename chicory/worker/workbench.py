@@ -13,7 +13,7 @@ from chicory.worker.custody import Custody
 from chicory.worker.motion import Motion
 from chicory.worker.performance import Performance
 from chicory.worker.plan import Post
-from chicory.worker.preparation import Preparation, at_most_once
+from chicory.worker.preparation import Preparation
 from chicory.worker.quarantine import Quarantine
 from chicory.worker.quotas import Quotas
 from chicory.worker.reports import Reports
@@ -100,7 +100,9 @@ class Workbench:
                 return None
         if attempt.ending is not None:
             return None
-        return self._once(attempt) if at_most_once(attempt) else self._performance.perform(attempt)
+        if attempt.task is not None and attempt.task.at_most_once:
+            return self._once(attempt)
+        return self._performance.perform(attempt)
 
     async def _once(self, attempt: Attempt) -> None:
         await self.custody.acknowledge(attempt)
@@ -117,7 +119,8 @@ class Workbench:
         if attempt.concluded:
             return
         self.quarantine.ended(attempt)
-        self.quotas.leave(attempt)
+        if attempt.quotas or attempt.aside_since:
+            self.quotas.leave(attempt)
         self.custody.settle(attempt, ending)
         if self._tally.processed >= self._max_tasks:
             self._retire(f"{self._max_tasks} tasks are done")

@@ -641,3 +641,24 @@ def test_a_result_that_does_not_fit_is_refused_where_asked():
         signature.encode_result("x", check=True)
     with pytest.raises(ValidationError, match=r"^t: return value: builtins\.object cannot be sent"):
         signature.encode_result(object(), check=False)
+
+
+@pytest.mark.parametrize(
+    ("args", "why"),
+    [
+        (b"\x91\x01", "t: argument 'y' is missing"),
+        (b"\x92\x01\xc3", "t: argument 'y': Expected `int`, got `bool`"),
+        (b"\x93\x01\x01\x01", "t: takes 2 positional arguments, got 3"),
+    ],
+)
+def test_what_does_not_fit_is_named_also_after_calls_that_fit(args, why):
+    def add(x: int, y: int) -> None: ...
+
+    signature, nothing = Signature("t", add), Raw(b"\x80")
+    for _ in range(2):
+        assert signature.decode(Raw(b"\x92\x01\x02"), nothing) == ((1, 2), {})
+
+    with pytest.raises(ValidationError) as caught:
+        signature.decode(Raw(args), nothing)
+
+    assert str(caught.value) == why
