@@ -39,6 +39,7 @@ from chicory.transport.publication import (
 from chicory.transport.record import Record, Stage, Standing
 from chicory.transport.settings import DEFAULT_LEASE, TransportSettings
 from chicory.transport.settlement import Dead, Done, Release, Retry, Settled, Settlement
+from chicory.transport.vouching import Vouching
 from chicory.transport.worker import WorkerRecord
 
 __all__ = [
@@ -68,5 +69,6 @@ __all__ = [
     "Transport",
     "TransportSettings",
     "Unique",
+    "Vouching",
     "WorkerRecord",
 ]

@@ -10,7 +10,7 @@ from functools import partial
 import anyio
 
 from chicory.outcome import GivenBack
-from chicory.transport import Receipt
+from chicory.transport import Receipt, Vouching
 from chicory.worker.attempt import Attempt
 from chicory.worker.intake import Intake
 from chicory.worker.plan import Post
@@ -61,10 +61,13 @@ class Shift:
         return self.bench.custody.held
 
     def starving(self, seconds: float) -> tuple[str, ...]:
-        """The queues, if for that long there was room and no fetch was answered."""
+        """The queues, if for that long there was room, and no fetch was answered or vouched for."""
         since = self.intake.hungry_since
-        is_long = since and time.monotonic() - since >= seconds
-        return self._post.plan.rota.names if is_long else ()
+        if not since or time.monotonic() - since < seconds:
+            return ()
+        broker = self._post.transports[0]
+        is_vouched_for = isinstance(broker, Vouching) and broker.vouches()
+        return () if is_vouched_for else self._post.plan.rota.names
 
     # -- the end --------------------------------------------------------------------------
 

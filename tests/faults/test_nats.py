@@ -22,7 +22,7 @@ from servers.proxy import Proxy
 import chicory_nats.boot
 import chicory_nats.connection
 import chicory_nats.exchange
-import chicory_nats.pulls
+import chicory_nats.pull
 import chicory_nats.reading
 import chicory_nats.session
 import chicory_nats.settling
@@ -428,7 +428,7 @@ async def test_what_is_asked_for_at_once_is_not_too_much_and_if_it_was_is_asked_
             for name in names:
                 await transport.publish([message(name, body=bytes(200_000))])
             fetched: list[str] = []
-            monkeypatch.setattr(chicory_nats.pulls, "_BYTES", 1 << 30)
+            monkeypatch.setattr(chicory_nats.pull, "_BYTES", 1 << 30)
             with fail_after(_PATIENCE):
                 async with create_task_group() as group:
                     group.start_soon(_drain, transport, fetched, len(names))

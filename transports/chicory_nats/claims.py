@@ -23,7 +23,7 @@ from chicory_nats.headers import (
     task_id_of,
 )
 from chicory_nats.notes import mark
-from chicory_nats.pulls import Raw
+from chicory_nats.pull import Raw
 from chicory_nats.session import Session
 from chicory_nats.settling import Settler
 from chicory_nats.subjects import Place

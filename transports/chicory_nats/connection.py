@@ -7,11 +7,10 @@ off: there is one way in which a connection heals, whatever ended it.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
@@ -20,20 +19,17 @@ import nats.errors
 from chicory.errors import BrokerConnectionError, ChicoryError
 from chicory_nats.address import Address
 from chicory_nats.client import Client
-from chicory_nats.parser import Hook
-from chicory_nats.translation import connection_error
+from chicory_nats.connecting import connect, end
+from chicory_nats.subscriptions import Subscriptions
 from chicory_nats.wire import version
 
 logger = logging.getLogger("chicory.nats")
 
 TIMEOUT = 10.0
 """Seconds within which every verb that does not wait ends, with an error if need be."""
-_CONNECT_TIMEOUT = 2
-_PING_INTERVAL = 5
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _STABLE = 5.0
 """Seconds after which a connection is no longer one that the server ends as soon as it is made."""
-_UNSENT = 64 << 20
 
 
 class Connection:
@@ -43,6 +39,7 @@ class Connection:
         generation: how many clients there have been.
         max_payload: bytes of a message that the server takes.
         version: of the server; nothing where it is not known.
+        subscriptions: what the server sends, on this connection and those that replace it.
         is_up: whether one is connected and ready for use.
     """
 
@@ -52,9 +49,7 @@ class Connection:
         self.max_payload = 1 << 20
         self.version: tuple[int, ...] = ()
         self._client: Client | None = None
-        self._hooks: dict[int, Hook] = {}
-        self._subjects: dict[int, bytes] = {}
-        self._sids = itertools.count(1)
+        self.subscriptions = Subscriptions(self._write_soon)
         self._on_up: list[Callable[[], Awaitable[None]]] = []
         self._on_down: list[Callable[[], None]] = []
         self._on_missing: Callable[[], Awaitable[None]] | None = None
@@ -117,7 +112,7 @@ class Connection:
         self._lose()
         self._up.set()  # for those who wait: they get an error
         if self._client is not None:
-            await _end(self._client)
+            await end(self._client)
 
     async def wait(self) -> None:
         """Wait until there is a connection. Raises where none is made in time, or ever will be."""
@@ -146,42 +141,6 @@ class Connection:
         reason = f": {self._failure}" if self._failure and not self.is_up else ""
         return BrokerConnectionError(f"{self.address} did not answer in {TIMEOUT:g} s{reason}")
 
-    def subscribe(self, subject: bytes, hook: Hook) -> int:
-        """Have ``hook`` called for messages, on this connection and those that replace it.
-
-        The server is told of it with what is written next.
-        """
-        sid = self.reserve(subject, hook)
-        self.announce([sid])
-        return sid
-
-    def reserve(self, subject: bytes, hook: Hook) -> int:
-        """A subscription that the server is still to be told of."""
-        sid = next(self._sids)
-        self._hooks[sid], self._subjects[sid] = hook, subject
-        return sid
-
-    def announce(self, sids: Iterable[int]) -> None:
-        """Tell the server of subscriptions."""
-        self._write_soon(self._announcement(sids))
-
-    def _announcement(self, sids: Iterable[int]) -> bytes:
-        return b"".join(b"SUB %b  %d\r\n" % (self._subjects[sid], sid) for sid in sids)
-
-    def rehook(self, sid: int, hook: Hook) -> None:
-        """Have another hook called for a subscription."""
-        self._hooks[sid] = hook
-
-    def unsubscribe(self, *sids: int) -> None:
-        """End subscriptions, though messages that are under way may still come."""
-        for sid in sids:
-            self._subjects.pop(sid, None)
-        self._write_soon(b"".join(b"UNSUB %d\r\n" % sid for sid in sids))
-
-    def forget(self, sid: int) -> None:
-        """Take no more messages of a subscription that was ended."""
-        self._hooks.pop(sid, None)
-
     async def ping(self) -> None:
         """One round trip with the server."""
         await self.wait()
@@ -208,46 +167,13 @@ class Connection:
             self._heal()
 
     async def _connect(self) -> None:
-        failure: ChicoryError | None = None
-        for server in self.address.servers:
-            client = Client(self._hooks)
-            try:
-                await client.connect(server, **self._options(client))
-            except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)
-                failure = connection_error(self.address, error)
-                self._failure = error
-                await _end(client)
-                _mind_cancellation()
-                continue
-            except BaseException:
-                client.abort()
-                raise
-            await self._adopt(client)
-            return
-        assert failure is not None
-        raise failure
+        await self._adopt(await connect(self.address, self.subscriptions.hooks, self._note_end))
 
-    def _options(self, client: Client) -> dict[str, Any]:
-        async def closed() -> None:
-            if client is self._client and not self._closed:
-                self._failure = client.last_error or client.failure
-                self._heal()
-
-        async def report(error: Exception) -> None:
-            client.failure = error
-
-        return {
-            "closed_cb": closed,
-            "error_cb": report,
-            "allow_reconnect": False,
-            "connect_timeout": _CONNECT_TIMEOUT,
-            "ping_interval": _PING_INTERVAL,
-            "max_outstanding_pings": 2,
-            "reconnect_time_wait": _FIRST_PAUSE,
-            "skip_subject_validation": True,
-            "pending_size": _UNSENT,
-            **self.address.options(),
-        }
+    def _note_end(self, client: Client) -> None:
+        """A client was closed, by whomever."""
+        if client is self._client and not self._closed:
+            self._failure = client.last_error or client.failure
+            self._heal()
 
     async def _adopt(self, client: Client) -> None:
         self._client = client
@@ -256,7 +182,7 @@ class Connection:
         self.max_payload = int(self._server.get("max_payload") or self.max_payload)
         self.version = version(str(self._server.get("version", "")))
         self.generation += 1
-        await client.write(self._announcement(self._subjects))
+        await client.write(self.subscriptions.all())
         self._up.set()
         if self.generation > 1:
             self._afterwards = asyncio.get_running_loop().create_task(self._act())
@@ -290,7 +216,7 @@ class Connection:
         while not self._closed:
             old, self._client = self._client, None
             if old is not None:
-                await _end(old)
+                await end(old)
             if self._pause:
                 await asyncio.sleep(self._pause)
             self._pause = min(max(self._pause * 2, _FIRST_PAUSE), _LONGEST_PAUSE)
@@ -301,20 +227,3 @@ class Connection:
             else:
                 break
         logger.warning("connected to %s again after %.1f s", self.address, time.monotonic() - begun)
-
-
-def _mind_cancellation() -> None:
-    """Raise a cancellation that was swallowed, as ``asyncio.wait_for`` does until Python 3.11."""
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
-async def _end(client: Client) -> None:
-    """Close a client, whatever is left of it."""
-    try:
-        with suppress(Exception):
-            async with asyncio.timeout(_CONNECT_TIMEOUT):
-                await client.close()
-    finally:
-        client.abort()

@@ -42,7 +42,7 @@ class Exchange:
 
     async def open(self) -> None:
         """Begin to listen."""
-        self._connection.subscribe(self.inbox + b".>", self._receive)
+        self._connection.subscriptions.add(self.inbox + b".>", self._receive)
 
     async def send(self, requests: Sequence[Request]) -> Sequence[bytes]:
         """Send requests; the answers in their order.

@@ -20,13 +20,17 @@ from chicory_nats.acks import Acks
 from chicory_nats.boot import Boot
 from chicory_nats.claims import Claims, Held
 from chicory_nats.consumers import Consumers, name_of, queue_token
-from chicory_nats.pulls import Lanes, Level, Pulls, Raw
+from chicory_nats.lanes import Lanes
+from chicory_nats.pull import Level, Raw
+from chicory_nats.pulls import SILENCE, Pulls
 from chicory_nats.session import Session
 from chicory_nats.subjects import levels
 from chicory_nats.whole import ended
 
-_STANDING = 60.0
-"""Seconds after which a request that waits is made anew."""
+_STANDING = 600.0
+"""Seconds after which a request that waits is made anew; it is known sooner if it is lost."""
+_ENDING = 60.0
+"""Seconds that what goes on in the background may take at the end."""
 _PAUSE = 0.1
 _MOMENT = 0.002
 _REFUSALS = 5
@@ -52,6 +56,7 @@ class Fetcher:
         self._left: dict[str, int] = {}
         self._seen: dict[str, int] = {}
         self._under_way: set[Pulls] = set()
+        self._standing: set[Pulls] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         session.connection.on_down(self._wake)
 
@@ -70,10 +75,15 @@ class Fetcher:
                 names = list(dict.fromkeys(queues))
                 return [_delivery(held, names) for held in found]
 
+    def vouches(self) -> bool:
+        """Whether the consumers say that all fetches which wait are in their mind."""
+        waiting = [pulls.heard_at for pulls in list(self._standing)]
+        return bool(waiting) and time.monotonic() - min(waiting) < SILENCE
+
     async def close(self) -> None:
         """Wait for what goes on in the background; the connection is closed already."""
         if self._tasks:
-            await asyncio.wait(self._tasks, timeout=_STANDING)
+            await asyncio.wait(self._tasks, timeout=_ENDING)
 
     async def _levels(self, queues: Sequence[str]) -> Sequence[Level]:
         names = [queue_token(queue) for queue in dict.fromkeys(queues)]
@@ -185,6 +195,7 @@ class Fetcher:
         """
         pulls = Pulls(self._session, self._lanes, ranked, 1)
         self._under_way.add(pulls)
+        self._standing.add(pulls)
         try:
             await pulls.stand(wait)
             if not pulls.came:
@@ -194,6 +205,7 @@ class Fetcher:
             raise
         finally:
             self._under_way.discard(pulls)
+            self._standing.discard(pulls)
         came = pulls.came
         withdrawn = self._spawn(self._withdraw(pulls, came, _TURNS))
         found = self._claims.accept_certain(came, limit)

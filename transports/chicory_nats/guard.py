@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from chicory_nats.pulls import Raw
+from chicory_nats.pull import Raw
 from chicory_nats.thread import Thread
 
 

@@ -3,172 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from secrets import token_hex
 
-import msgspec
-from msgspec import Struct
-
-from chicory_nats.acks import Acks
-from chicory_nats.headers import parse, status
-from chicory_nats.parser import Hook
+from chicory_nats.headers import status
+from chicory_nats.lanes import Lane, Lanes
+from chicory_nats.pull import Level, Pull, Raw
 from chicory_nats.session import Session
-from chicory_nats.wire import Outgoing, publish
 
 _BEAT = b"100"
-_EMPTY = frozenset({b"404", b"408"})
-_PENDING = b"Requests Pending"
-_MISSING = b"Nats-Pending-Messages"
-"""Of the word that a request brings no more: how many of those asked for were not sent."""
-_TOO_MANY_BYTES = b"Exceeds MaxBytes"
-_BYTES = 4 << 20
-"""Asked for at once. The server ends a connection that takes in its answers too slowly."""
 _PATIENCE = 5.0
-_LATE = 10.0
-_HEARTBEAT = 5.0
-_SILENCE = 13.0
+SILENCE = 13.0
 """Seconds without a word after which a consumer that was asked is asked again."""
-
-
-class Level(Struct, frozen=True):
-    """One level of one queue, and its rank among those that are fetched from."""
-
-    rank: int
-    queue: bytes
-    level: int
-    consumer: str
-
-
-class Raw(Struct, frozen=True):
-    """A message as JetStream delivered it.
-
-    Attributes:
-        level: where it was fetched from.
-        subject: its subject.
-        seq: its sequence number.
-        delivered: how often the server knows that it was delivered.
-        ack: where its acknowledgement goes.
-        headers: its block of headers.
-        body: the bytes published.
-    """
-
-    level: Level
-    subject: bytes
-    seq: int
-    delivered: int
-    ack: bytes
-    headers: bytes | None
-    body: bytes
-
-
-class Pull:
-    """One request to one consumer for messages.
-
-    Attributes:
-        came: what it brought.
-        left: messages that the consumer still had behind the last one.
-        over: it brings nothing more.
-        failed: the consumer did not answer as it should.
-        refused: it has messages, and other requests that are about to get them, or went astray.
-        full: it has more messages, and they would be too many bytes.
-    """
-
-    def __init__(self, level: Level, limit: int) -> None:
-        self.level = level
-        self.came: list[Raw] = []
-        self.left = 0
-        self.over = False
-        self.failed = False
-        self.refused = False
-        self.full = False
-        self._limit = self._due = limit
-        self._ended = False
-
-    def take(self, raw: Raw, left: int) -> None:
-        """Take a message; ``left``: how many the consumer has behind it."""
-        self.left = left
-        self.came.append(raw)
-        self.over = self.over or len(self.came) >= self._due
-
-    def end(self, code: bytes, headers: bytes | None) -> None:
-        """Take the word that there are no more than were sent.
-
-        In a cluster it overtakes messages, for these are sent when the replicas know of it.
-        """
-        if self.over or self._ended:
-            return  # a request that has brought all says so once more
-        self._ended = True
-        missing = parse(headers).get(_MISSING)
-        self._due = len(self.came) if missing is None else self._limit - int(missing)
-        self.over = len(self.came) >= self._due
-        self.full = headers is not None and _TOO_MANY_BYTES in headers
-        self.failed = code not in _EMPTY and not self.full
-        self.refused = headers is not None and _PENDING in headers
-
-    def command(self, session: Session, inbox: bytes, wait: float, *, no_wait: bool) -> bytes:
-        """Ask for what comes within ``wait`` seconds, or, with ``no_wait``, for all there is.
-
-        Without ``wait`` the consumer answers by what it knows, which may lag behind the stream.
-        """
-        how: dict[str, object] = {}
-        if no_wait:
-            how["no_wait"] = True
-            how["max_bytes"] = max(_BYTES, 2 * session.connection.max_payload)
-        if wait:
-            how["expires"] = round(wait * 1e9)
-        if wait > 2 * _HEARTBEAT:
-            how["idle_heartbeat"] = round(_HEARTBEAT * 1e9)
-        body = msgspec.json.encode({"batch": self._limit, **how})
-        return publish(Outgoing(session.pull(self.level.consumer), b"", body), inbox)
-
-
-class Lane(Struct):
-    """An inbox that messages can be asked to come to; used by one caller at a time.
-
-    Attributes:
-        inbox: the first tokens of the subjects that are heard.
-        sid: the subscription.
-        asked: how many requests were made: each one is answered under its own number.
-    """
-
-    inbox: bytes
-    sid: int
-    asked: int = 0
-
-
-class Lanes:
-    """Keeps inboxes for use again."""
-
-    def __init__(self, session: Session, acks: Acks) -> None:
-        self._session = session
-        self._acks = acks
-        self._free: list[Lane] = []
-
-    def take(self, hook: Hook) -> Lane:
-        """Have an inbox."""
-        connection = self._session.connection
-        if self._free:
-            lane = self._free.pop()
-            connection.rehook(lane.sid, hook)
-            return lane
-        inbox = b"_INBOX.%b" % token_hex(12).encode()
-        return Lane(inbox, connection.subscribe(inbox + b".*", hook))
-
-    def give_back(self, lane: Lane) -> None:
-        """Have an inbox used again: nothing more comes to it."""
-        self._free.append(lane)
-
-    async def drop(self, lane: Lane, consumers: Iterable[str]) -> None:
-        """End an inbox: what these consumers have sent to it is here, and they keep the rest.
-
-        In a cluster some may come even later, for a message is sent when the replicas know of it.
-        """
-        connection = self._session.connection
-        connection.unsubscribe(lane.sid)
-        await self._acks.barrier(consumers)
-        asyncio.get_running_loop().call_later(_LATE, connection.forget, lane.sid)
 
 
 class Pulls:
@@ -176,6 +24,7 @@ class Pulls:
 
     Attributes:
         pulls: one request for each level.
+        heard_at: when all consumers had said, for the last time, that the requests wait there.
     """
 
     def __init__(self, session: Session, lanes: Lanes, levels: Sequence[Level], limit: int) -> None:
@@ -187,8 +36,9 @@ class Pulls:
         self._first = 0
         self._late: Callable[[Raw], None] | None = None
         self._changed = asyncio.Event()
-        self._beats = 0
+        self._beats: set[int] = set()
         self._generation = session.connection.generation
+        self.heard_at = -math.inf
 
     @property
     def came(self) -> list[Raw]:
@@ -216,15 +66,16 @@ class Pulls:
         end = time.monotonic() + wait + _PATIENCE
         with suppress(TimeoutError):
             while time.monotonic() < end and not any(pull.over for pull in self.pulls):
-                self._beats = 0
-                async with asyncio.timeout(_SILENCE):
-                    await self._until(
-                        lambda: (
-                            self._beats >= len(self.pulls) or any(pull.over for pull in self.pulls)
-                        )
-                    )
+                self._beats.clear()
+                async with asyncio.timeout(SILENCE):
+                    await self._until(self._is_news)
                 if self._broken:
                     return
+                self.heard_at = time.monotonic()
+
+    def _is_news(self) -> bool:
+        """Whether a pull is over, or all consumers have said that they have it in mind."""
+        return len(self._beats) >= len(self.pulls) or any(pull.over for pull in self.pulls)
 
     async def end(self, late: Callable[[Raw], None]) -> None:
         """Take no more; whatever comes after this is given to ``late``.
@@ -272,11 +123,17 @@ class Pulls:
     def _receive(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
         if reply:
             self._take(subject, reply, headers, body)
-        elif (code := status(headers)) == _BEAT:
-            self._beats += 1
-        elif code and (number := int(subject.rpartition(b".")[2]) - self._first) >= 0:
-            self.pulls[number].end(code, headers)
+        elif (number := int(subject.rpartition(b".")[2]) - self._first) >= 0:
+            self._hear(number, headers)
         self._changed.set()
+
+    def _hear(self, number: int, headers: bytes | None) -> None:
+        """Take a word on one of the requests."""
+        code = status(headers)
+        if code == _BEAT:
+            self._beats.add(number)
+        elif code:
+            self.pulls[number].end(code, headers)
 
     def _take(self, subject: bytes, reply: bytes, headers: bytes | None, body: bytes) -> None:
         """Take a message: it comes under its own subject, and its answer names the consumer."""

@@ -87,4 +87,4 @@ class Space:
         """Call the sinks of these ids no more."""
         sids = self.watcher.unwatch(task_ids)
         if sids:
-            self.session.connection.unsubscribe(*sids)
+            self.session.connection.subscriptions.end(*sids)

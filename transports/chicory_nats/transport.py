@@ -90,6 +90,11 @@ class NatsTransport:
         """Lease messages, waiting for the first one."""
         return await self._bridge.run(self._open.fetcher.fetch, queues, limit, wait)
 
+    def vouches(self) -> bool:
+        """Whether the server has all fetches in mind that wait."""
+        space = self._space
+        return space is not None and space.fetcher.vouches()
+
     async def renew(self, receipts: Sequence[Receipt]) -> Sequence[Lease]:
         """Extend leases."""
         # a receipt is opaque to the port, and this transport gave it out

@@ -48,14 +48,14 @@ class Watcher:
         for call, task_id in calls.items():
             known = self._watched.get(call)
             if known is None:
-                sid = self._session.connection.reserve(
+                sid = self._session.connection.subscriptions.reserve(
                     self._session.subjects.pushed(call), self._receive
                 )
                 self._watched[call] = _Watched(task_id, sink, sid)
                 fresh.append(call)
             else:
                 self._watched[call] = _Watched(task_id, sink, known.sid)
-        self._session.connection.announce([self._watched[call].sid for call in fresh])
+        self._session.connection.subscriptions.announce([self._watched[call].sid for call in fresh])
         await self._look(list(calls))
 
     def unwatch(self, task_ids: Collection[str]) -> list[int]:
@@ -63,7 +63,7 @@ class Watcher:
         calls = [token(task_id).encode() for task_id in task_ids]
         gone = [self._watched.pop(call) for call in calls if call in self._watched]
         for watched in gone:
-            self._session.connection.forget(watched.sid)
+            self._session.connection.subscriptions.forget(watched.sid)
         return [watched.sid for watched in gone]
 
     async def look_again(self) -> None:

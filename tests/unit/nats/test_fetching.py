@@ -7,13 +7,16 @@ import math
 
 import pytest
 from anyio import Event, create_task_group, fail_after
+from anyio.lowlevel import checkpoint
 
 from chicory.errors import BrokerConnectionError
 from chicory.testing.contract.steps import done, message
 from chicory.transport import TransportSettings
 from chicory_nats.address import parse
 from chicory_nats.client import Client
-from chicory_nats.pulls import Level
+from chicory_nats.headers import status
+from chicory_nats.pull import Level
+from chicory_nats.pulls import Pulls
 from chicory_nats.space import Space
 
 _LEVEL = Level(0, b"q", 1, "q_1")
@@ -60,3 +63,47 @@ async def test_what_is_waited_for_is_settled_before_the_wait_is_taken_back(conne
 
     commands = b"".join(written)
     assert commands.index(b".m.e.~.~.1 ") < commands.index(b"UNSUB ")
+
+
+async def test_a_fetch_is_vouched_for_while_all_consumers_say_that_it_waits(connect, monkeypatch):
+    monkeypatch.setattr("chicory_nats.pull._HEARTBEAT", 0.05)
+    worker, publisher = await connect(), await connect()
+    assert not worker.vouches()
+
+    with fail_after(_PATIENCE):
+        async with create_task_group() as group:
+            group.start_soon(worker.fetch, ["q"], 1, math.inf)
+            while not worker.vouches():
+                await checkpoint()
+            with monkeypatch.context() as later:
+                later.setattr("chicory_nats.fetching.SILENCE", 0.0)
+                assert not worker.vouches()
+            await publisher.publish([message("1")])
+
+    assert not worker.vouches()
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_fetch_of_which_one_consumer_says_nothing_is_not_vouched_for(connect, monkeypatch):
+    monkeypatch.setattr("chicory_nats.pull._HEARTBEAT", 0.05)
+    others: list[int] = []
+    enough = Event()
+    hear = Pulls._hear
+
+    def hear_others(pulls, number, headers):
+        if status(headers) != b"100":
+            hear(pulls, number, headers)
+        elif number:
+            hear(pulls, number, headers)
+            others.append(number)
+            if min(others.count(1), others.count(2)) > 1:
+                enough.set()
+
+    monkeypatch.setattr(Pulls, "_hear", hear_others)
+    worker, publisher = await connect(), await connect()
+    with fail_after(_PATIENCE):
+        async with create_task_group() as group:
+            group.start_soon(worker.fetch, ["q"], 1, math.inf)
+            await enough.wait()
+            assert not worker.vouches()
+            await publisher.publish([message("1")])

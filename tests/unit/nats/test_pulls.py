@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chicory_nats.pulls import Level, Pull, Raw
+from chicory_nats.pull import Level, Pull, Raw
 
 _LEVEL = Level(0, b"q", 1, "q_1")
 _END = b"NATS/1.0 408 Request Timeout\r\nNats-Pending-Messages: 7\r\nNats-Pending-Bytes: 0\r\n\r\n"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chicory_nats.guard import Verdict, judge
-from chicory_nats.pulls import Level, Raw
+from chicory_nats.pull import Level, Raw
 from chicory_nats.reading import Stored
 from chicory_nats.subjects import Kind
 from chicory_nats.thread import Thread, threads

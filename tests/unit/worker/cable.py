@@ -35,6 +35,7 @@ class Cable:
         late: verbs that are carried out, and whose answers wait until they are freed.
         refused: verbs that are refused for good, and the error.
         calls: how often each verb was called.
+        vouches: what its transports say of the fetches that wait.
     """
 
     def __init__(self) -> None:
@@ -44,6 +45,7 @@ class Cable:
         self.late: set[str] = set()
         self.refused: dict[str, Exception] = {}
         self.calls: Counter[str] = Counter()
+        self.vouches = False
         self.pulled = False
         self.connections: list[CabledTransport] = []
         self._signal = Signal(SystemClock())
@@ -102,6 +104,11 @@ class CabledTransport(MemoryTransport):
 
     def clone(self) -> Self:
         return self.over(self, self.cable)
+
+    def vouches(self) -> bool:
+        self.cable.calls["vouches"] += 1
+        self.cable._signal.notify()
+        return self.cable.vouches
 
     def _enter(self):
         if self.cable.pulled:

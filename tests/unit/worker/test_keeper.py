@@ -200,6 +200,21 @@ async def test_a_deaf_fetch_is_replaced(app, working, cable, log, monkeypatch):
     assert cable.calls["fetch"] >= 2
 
 
+async def test_nobody_looks_after_a_fetch_that_the_transport_vouches_for(
+    working, cable, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.keeper.DEAF_AFTER", 0.01)
+    monkeypatch.setattr("chicory.worker.keeper.DEAF_FOR", 0.01)
+    cable.vouches = True
+
+    async with working():
+        await cable.called("vouches", 3)
+        assert not cable.calls["counts"]
+
+        cable.vouches = False
+        await cable.called("counts", 1)
+
+
 async def test_a_fetch_that_waits_for_a_paused_or_empty_queue_is_left_in_peace(
     app, working, cable, log, monkeypatch
 ):

@@ -1,0 +1,84 @@
+"""Making a client, and ending it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from chicory.errors import ChicoryError
+from chicory_nats.address import Address
+from chicory_nats.client import Client
+from chicory_nats.parser import Hook
+from chicory_nats.translation import connection_error
+
+_TIMEOUT = 2
+_PING_INTERVAL = 5
+_PAUSE = 0.05
+_UNSENT = 64 << 20
+
+
+async def connect(
+    address: Address, hooks: dict[int, Hook], on_end: Callable[[Client], None]
+) -> Client:
+    """A client of the first server that takes it, in the order given.
+
+    ``on_end(client)`` is called once it is closed, by whomever.
+
+    Raises a ``ChicoryError`` that says why no server does.
+    """
+    failure: ChicoryError | None = None
+    for server in address.servers:
+        client = Client(hooks)
+        try:
+            await client.connect(server, **_options(address, client, on_end))
+        except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)
+            failure = connection_error(address, error)
+            await end(client)
+            _mind_cancellation()
+        except BaseException:
+            client.abort()
+            raise
+        else:
+            return client
+    assert failure is not None
+    raise failure
+
+
+async def end(client: Client) -> None:
+    """Close a client, whatever is left of it."""
+    try:
+        with suppress(Exception):
+            async with asyncio.timeout(_TIMEOUT):
+                await client.close()
+    finally:
+        client.abort()
+
+
+def _options(address: Address, client: Client, on_end: Callable[[Client], None]) -> dict[str, Any]:
+    async def closed() -> None:
+        on_end(client)
+
+    async def report(error: Exception) -> None:
+        client.failure = error
+
+    return {
+        "closed_cb": closed,
+        "error_cb": report,
+        "allow_reconnect": False,
+        "connect_timeout": _TIMEOUT,
+        "ping_interval": _PING_INTERVAL,
+        "max_outstanding_pings": 2,
+        "reconnect_time_wait": _PAUSE,
+        "skip_subject_validation": True,
+        "pending_size": _UNSENT,
+        **address.options(),
+    }
+
+
+def _mind_cancellation() -> None:
+    """Raise a cancellation that was swallowed, as ``asyncio.wait_for`` does until Python 3.11."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
