@@ -33,13 +33,6 @@ def test_what_the_demo_prints_next_works_as_it_is_printed(folder, monkeypatch):
     assert sorted(path.name for path in folder.glob("*.db")) == ["chicory-demo.db"]
 
 
-@pytest.mark.slow
-def test_under_uv_the_demo_prints_commands_for_uv(folder, monkeypatch):
-    monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", "1")
-
-    assert "  uv run chicory queues chicory.demo " in _run("demo")
-
-
 def test_a_demo_that_cannot_start_says_why(folder):
     (folder / "chicory-demo.db").write_text("no database at all, but text enough to look like one")
 

@@ -37,3 +37,17 @@ def test_the_demos_own_database_need_not_be_told():
     print_next(Console(file=said), NOTHING, "sqlite:///chicory-demo.db")
 
     assert "export" not in said.getvalue()
+
+
+@pytest.mark.parametrize(("depth", "start"), [("", "  chicory"), ("1", "  uv run chicory")])
+def test_under_uv_the_commands_are_for_uv(monkeypatch, depth, start):
+    monkeypatch.delenv("UV_RUN_RECURSION_DEPTH", raising=False)
+    if depth:
+        monkeypatch.setenv("UV_RUN_RECURSION_DEPTH", depth)
+    said = StringIO()
+
+    print_next(Console(file=said), NOTHING, "sqlite:///chicory-demo.db")
+
+    commands = [line for line in said.getvalue().splitlines() if "chicory.demo" in line]
+    assert len(commands) == 2
+    assert all(line.startswith(f"{start} ") for line in commands)
