@@ -63,6 +63,7 @@ async def test_dead_letters_that_are_too_large_for_one_answer_are_found(connect)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])  # the server names as many on either loop
 async def test_more_is_counted_than_the_server_names_at_once(connect, monkeypatch):
     monkeypatch.setattr(chicory_nats.reading, "_PAGES", (99,))
     transport = await connect()
