@@ -102,7 +102,7 @@ class TaskCancelledError(TaskError):
     """The call was cancelled before it came to a result."""
 
     def __str__(self) -> str:
-        return f"{self.message} (task {self.task_id})"
+        return f"{self.message or self.type_name} (task {self.task_id})"
 
 
 class ProcessDiedError(ChicoryError):
