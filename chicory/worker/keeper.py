@@ -11,20 +11,20 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
 from chicory.memory import resident
 from chicory.transport import Lease, Receipt, Settled, Transport, WorkerRecord
 from chicory.worker.farewell import Farewell
+from chicory.worker.insistence import Insistence, together
 from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.orders import Orders
-from chicory.worker.patience import Patience
 from chicory.worker.settler import Item, Settler
 
 logger = logging.getLogger("chicory.worker")
@@ -37,8 +37,6 @@ DEAF_AFTER = 5.0
 """Seconds between looks at whether a fetch that waits overlooks ready messages."""
 DEAF_FOR = 1.0
 """Seconds that a fetch must have overlooked them."""
-SHORTEST_LIMIT = 2.0
-"""Seconds that a duty may always take; beyond, half a lease: a renewal must not come too late."""
 LATE = 1.0
 """Seconds that the keeper may be late to notice that an answer is."""
 LAST_WORDS = 5.0
@@ -164,22 +162,23 @@ class Keeper:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        duties = asyncio.create_task(_together(self._keep(), self._watch.run()))
+        duties = asyncio.create_task(together(self._keep(), self._watch.run()))
         await self._stop.wait()
         duties.cancel()
         await asyncio.wait([duties], timeout=LAST_WORDS)
         await self._leave()
 
     async def _keep(self) -> None:
+        insistence = Insistence(self._tick * 2)  # a renewal must not come too late
         for transport in self._transports:
-            await self._insist(transport.open, "the keeper's connecting")
+            await insistence.once(transport.open, "the keeper's connecting")
         self._is_connected = True
-        await _together(
-            self._every(self._tick, self._renew, "renewing leases"),
-            self._every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
-            self._every(DEAF_AFTER, self._listen, "looking at the queue"),
-            self._every(WEIGH_EVERY, self._weigh, "looking at the memory"),
-            self._insist(self._heed, "listening for cancellations"),
+        await together(
+            insistence.every(self._tick, self._renew, "renewing leases"),
+            insistence.every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
+            insistence.every(DEAF_AFTER, self._listen, "looking at the queue"),
+            insistence.every(WEIGH_EVERY, self._weigh, "looking at the memory"),
+            insistence.once(self._heed, "listening for cancellations"),
         )
 
     async def _leave(self) -> None:
@@ -201,30 +200,6 @@ class Keeper:
     async def _last_beat(self, transport: Transport, record: WorkerRecord) -> None:
         await transport.beat(record, self._config.heartbeat_ttl)
         logger.info("worker %s: last heartbeat sent: stopped", record.worker_id)
-
-    async def _every(self, seconds: float, duty: Callable[[], Awaitable[None]], name: str) -> None:
-        while True:
-            await self._insist(duty, name)
-            await asyncio.sleep(seconds)
-
-    async def _insist(self, duty: Callable[[], Awaitable[None]], name: str) -> None:
-        patience = Patience(name)
-        while True:
-            try:
-                await self._in_time(duty)
-            except Exception as error:  # noqa: BLE001  (no duty ends as long as the worker lives)
-                await patience.after(error)
-            else:
-                patience.over()
-                return
-
-    async def _in_time(self, duty: Callable[[], Awaitable[None]]) -> None:
-        limit = max(self._tick * 2, SHORTEST_LIMIT)
-        try:
-            async with asyncio.timeout(limit):
-                await duty()
-        except TimeoutError:
-            raise BrokerConnectionError(f"no answer within {limit:g} s") from None
 
     # -- leases ---------------------------------------------------------------------------
 
@@ -290,18 +265,3 @@ class Keeper:
             return False
         counts = await self._transports[0].counts(queues)
         return any(count.ready and not count.paused for count in counts.values())
-
-
-async def _together(*duties: Coroutine[Any, Any, None]) -> None:
-    """Do these; cancelled, it is over when all of them are.
-
-    ``gather`` would be over with the first one, while another still connects: what is closed
-    then is open after all when that ends.
-    """
-    tasks = [asyncio.create_task(duty) for duty in duties]
-    try:
-        await asyncio.wait(tasks)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.wait(tasks)

@@ -18,6 +18,7 @@ from unit.working import at_work
 from chicory import Worker, WorkerConfig
 from chicory.endpoint import Endpoint
 from chicory.errors import ConfigurationError
+from chicory.worker.insistence import Insistence
 from chicory.worker.keeper import Keeper
 
 PATIENCE = 60
@@ -101,14 +102,14 @@ async def test_a_broker_that_does_not_answer_in_time_keeps_it_from_being_ready(
 async def test_a_keeper_that_is_not_connected_yet_keeps_it_from_being_ready(
     working, asked, monkeypatch
 ):
-    insist, gate = Keeper._insist, asyncio.Event()
+    insist, gate = Insistence.once, asyncio.Event()
 
     async def insist_later(self, duty, name):
         if name == "the keeper's connecting":
             await gate.wait()
         await insist(self, duty, name)
 
-    monkeypatch.setattr(Keeper, "_insist", insist_later)
+    monkeypatch.setattr(Insistence, "once", insist_later)
     async with working(ready=False):
         assert await asked.heard("/ready") == (
             503,

@@ -236,7 +236,7 @@ async def test_a_fetch_that_waits_for_a_paused_or_empty_queue_is_left_in_peace(
 async def test_a_renewal_that_gets_no_answer_is_made_again_before_it_is_too_late(
     app, working, cable, log, monkeypatch
 ):
-    monkeypatch.setattr("chicory.worker.keeper.SHORTEST_LIMIT", 0.0)
+    monkeypatch.setattr("chicory.worker.insistence.SHORTEST_LIMIT", 0.0)
     begun, gate = Event(), Event()
 
     @app.task(name="hold")
