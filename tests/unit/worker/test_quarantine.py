@@ -19,7 +19,7 @@ def quarantine() -> Quarantine:
     assert made.admit(running)
     assert not made.admit(refused)
     made.pause(0)
-    assert made.left(refused)
+    assert made.left([refused])
     assert made.begin(0) == (running,)
     return made
 
