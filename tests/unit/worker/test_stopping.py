@@ -443,7 +443,8 @@ async def test_stop_while_it_starts_ends_the_start(app, cable):
 async def test_run_cancelled_in_any_verb_gives_everything_back(
     app, cable, holding, verb, monkeypatch
 ):
-    monkeypatch.setattr("chicory.worker.shift.FAREWELL", 0.1)
+    if verb == "settle":  # else a busy machine may need longer to answer
+        monkeypatch.setattr("chicory.worker.shift.FAREWELL", 0.1)
     monkeypatch.setattr("chicory.worker.connections.FAREWELL", 0.1)
     monkeypatch.setattr("chicory.worker.keeper.LAST_WORDS", 0.1)
     worker = Worker(app)
