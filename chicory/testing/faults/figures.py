@@ -158,6 +158,10 @@ def _taken_up(life: Sequence[Entry], death: float, troubles: Troubles) -> float 
 
 def _recoveries(entries: Sequence[Entry], troubles: Troubles) -> Sequence[float]:
     signs = [entry.at for entry in entries if entry.event in {Event.STARTED, Event.SETTLED}]
-    ends = [span.end for span in troubles.outages]
-    found = [next((at - end for at in signs if at > end), None) for end in ends]
-    return [seconds for seconds in found if seconds is not None]
+    found: list[float] = []
+    for span in troubles.outages:
+        at = next((at for at in signs if at > span.end), None)
+        # where it went away again before that, its next return counts
+        if at is not None and not any(span.end < other.begin < at for other in troubles.outages):
+            found.append(at - span.end)
+    return found

@@ -103,3 +103,15 @@ def test_a_rescue_for_which_no_worker_was_there_is_not_a_calm_one():
 
     assert measure(entries, max_crashes=3).calm == []
     assert measure(with_another, max_crashes=3).calm == [17]
+
+
+def test_a_broker_that_goes_away_again_has_come_back_when_it_does_so_for_the_last_time():
+    entries = [
+        Entry(Event.AWAY, 1),
+        Entry(Event.BACK, 2),
+        Entry(Event.AWAY, 3),
+        Entry(Event.BACK, 13),
+        Entry(Event.STARTED, 14, 11, "next"),
+    ]
+
+    assert measure(entries, max_crashes=3).recoveries == [1]
