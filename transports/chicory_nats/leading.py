@@ -18,15 +18,6 @@ from chicory_nats.reading import Page, Stored, count_named
 from chicory_nats.subjects import Kind
 from chicory_nats.wire import Outgoing
 
-_KINDS = (
-    Kind.QUEUED,
-    Kind.SCHEDULED,
-    Kind.MARK,
-    Kind.RECORD,
-    Kind.END,
-    Kind.RENEWAL,
-    Kind.REQUEST,
-)
 _THREAD = b".m.*.*.*."
 
 
@@ -86,7 +77,7 @@ class LeaderReader:
 def _by_kind(subject: bytes) -> Sequence[bytes]:
     if _THREAD not in subject:
         return [subject]
-    return [subject.replace(_THREAD, b".m.%b.*.*." % kind) for kind in _KINDS]
+    return [subject.replace(_THREAD, b".m.%b.*.*." % kind) for kind in Kind.OF_THREADS]
 
 
 def _stored(answer: bytes) -> Stored | None:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from itertools import compress
 
+from chicory.errors import BrokerConnectionError
 from chicory.transport import Accepted, Duplicate, Publication, PublishOutcome
 from chicory_nats.intents import Intent, intent
 from chicory_nats.keys import Holder, Keys
@@ -14,6 +15,9 @@ from chicory_nats.messages import published
 from chicory_nats.queues import Registry
 from chicory_nats.session import RESERVE, Session
 from chicory_nats.thread import Thread
+
+_ROUNDS = 100
+"""Reads of a thread after which something else is wrong than that another one was quicker."""
 
 
 class Publisher:
@@ -65,7 +69,9 @@ class Publisher:
 
         ``ending``: the identity of a message whose end is part of the same step.
         """
-        while intents:
+        if not intents:
+            return []
+        for _ in range(_ROUNDS):
             found, holders = await asyncio.gather(
                 self._session.look(one.place.call for one in intents), self._keys.find(intents)
             )
@@ -75,7 +81,10 @@ class Publisher:
             named = [holders[key] for one in wanted if (key := _key(one)) in holders]
             if await self._keys.free(named, wanted):
                 return judged
-        return []
+        raise BrokerConnectionError(
+            f"{self._session.address}: call {intents[0].publication.task_id} was not enqueued: "
+            "whenever it was read it had changed before the next step"
+        )
 
 
 def _judge(

@@ -34,6 +34,7 @@ class Kind:
         REQUEST: somebody asks for the call to be cancelled.
         BAR: nothing, but that the thread has changed.
         DEAD: a dead letter.
+        OF_THREADS: those that are part of a thread.
     """
 
     QUEUED = b"q"
@@ -45,6 +46,8 @@ class Kind:
     REQUEST = b"x"
     BAR = b"v"
     DEAD = b"d"
+
+    OF_THREADS = (QUEUED, SCHEDULED, MARK, RECORD, END, RENEWAL, REQUEST, BAR)
 
 
 class Place(Struct, frozen=True):

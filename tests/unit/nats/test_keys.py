@@ -13,9 +13,22 @@ from chicory.transport import Accepted, Duplicate, PublishOutcome
 from chicory_nats import NatsTransport
 from chicory_nats.intents import Intent
 from chicory_nats.keys import Keys
+from chicory_nats.leading import LeaderReader
+from chicory_nats.session import Session
 
 _KEY = "key"
 _PATIENCE = 30.0
+
+
+@pytest.fixture(params=["any server", "the leader"], autouse=True)
+def asked(request, monkeypatch) -> None:
+    """Who is asked for what is stored: with replicas it is the leader, one kind after the other."""
+
+    def reader(session: Session) -> LeaderReader:
+        return LeaderReader(session.exchange, session.subjects.stream, session.call)
+
+    if request.param == "the leader":
+        monkeypatch.setattr(Session, "_reader", reader)
 
 
 @pytest.fixture
@@ -74,6 +87,18 @@ async def test_who_is_slow_to_store_a_message_has_lost_its_key_to_who_came_after
     assert await _publish(here, "1") == Duplicate("2")
     assert overtaking == [Accepted()]
     assert ids(await take(here)) == ["2"]
+
+
+async def test_a_call_that_lost_its_key_gets_it_once_it_is_free(connect, after_taking):
+    here, there = await connect(), await connect()
+    after_taking(_die)
+    with pytest.raises(BrokerConnectionError, match="killed"):
+        await _publish(here, "1")
+    assert await _publish(there, "2") == Accepted()
+    await there.settle([done(one) for one in await take(there)])
+
+    assert await _publish(here, "1") == Accepted()
+    assert ids(await take(here)) == ["1"]
 
 
 async def test_a_follow_up_gets_a_key_whose_holder_died_before_its_message_was_stored(

@@ -23,6 +23,12 @@ def _thread(*stored: Stored) -> Thread:
 _MESSAGE = _stored(Kind.QUEUED, 10, Call="a")
 
 
+def test_every_kind_but_a_dead_letter_is_part_of_a_thread():
+    kinds = {kind for kind in vars(Kind).values() if isinstance(kind, bytes)}
+
+    assert {*Kind.OF_THREADS} == kinds - {Kind.DEAD}
+
+
 def test_an_empty_thread_is_no_live_call():
     empty = _thread()
 
