@@ -28,6 +28,7 @@ from chicory.testing.faults.process import Process
 from chicory.testing.faults.scene import RunError, Scene
 from chicory.testing.faults.stage import Stage
 from chicory.testing.faults.stages import STAGES
+from chicory_nats import subjects as names
 
 TTL = 10.0
 """Seconds for which results are kept."""
@@ -40,6 +41,8 @@ CALM = 12.0
 """Seconds without a change after which a broker's leftovers are what stays: SQLite removes what has
 expired whenever a worker's heart beats."""
 EVERY = 2.0
+_ORDERS = names.place_of("", 0, cancellation.ORDERS).call
+ORDERS = names.Subjects("chicory").about(names.Kind.RECORD, _ORDERS).decode()
 
 
 class Size(NamedTuple):
@@ -61,24 +64,27 @@ class Size(NamedTuple):
         )
 
 
-# -- what a broker holds -------------------------------------------------------------------------
+# -- what a broker holds, but for the record of what was cancelled in the last minute --------------
 
 
 def rows(stage: Stage) -> dict[str, int]:
     with closing(sqlite3.connect(stage.folder / "chicory.db")) as database:
         tables = database.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-        return {
+        found = {
             name: database.execute(f'SELECT COUNT(*) FROM "{name}"').fetchone()[0]
             for (name,) in tables
         }
+        orders = "SELECT COUNT(*) FROM chicory_record WHERE task_id = ?"
+        found["chicory_record"] -= database.execute(orders, [cancellation.ORDERS]).fetchone()[0]
+        return found
 
 
 def keys(stage: Stage) -> dict[str, int]:
     with redis.Redis(port=stage.port, protocol=2) as client:
-        # which calls were cancelled lately is one record, kept for a minute
         keys = [key.decode().partition("}:")[2] for key in client.scan_iter(count=1000)]
         names = [key.split(":")[0] for key in keys if key != f"r:{cancellation.ORDERS}"]
-        found = {f"keys {kind}": names.count(kind) for kind in sorted(set(names))}
+        # of the last answers to a client there are two for each script at most, and none for long
+        found = {f"keys {kind}": names.count(kind) for kind in sorted(set(names) - {"o"})}
         return found | {"clients": client.info("clients")["connected_clients"] - 1}
 
 
@@ -86,13 +92,15 @@ def subjects(stage: Stage) -> dict[str, int]:
     async def ask() -> dict[str, int]:
         client = await nats.connect(stage.url(None))
         try:
-            answer = await client.request("$JS.API.STREAM.INFO.CHICORY_chicory", b"", timeout=5)
+            request = json.dumps({"subjects_filter": ORDERS}).encode()
+            answer = await client.request("$JS.API.STREAM.INFO.CHICORY_chicory", request, timeout=5)
         finally:
             await client.close()
         state = json.loads(answer.data)["state"]
+        orders = len(state.get("subjects") or {})
         return {
-            "messages": state["messages"],
-            "subjects": state.get("num_subjects", 0),
+            "messages": state["messages"] - orders,
+            "subjects": state.get("num_subjects", 0) - orders,
             "consumers": state["consumer_count"],
         }
 
