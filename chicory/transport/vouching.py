@@ -14,7 +14,7 @@ class Vouching(Protocol):
     """
 
     def vouches(self) -> bool:
-        """Whether the broker itself has said of late that every fetch which waits will be answered.
+        """Whether the broker itself has said of late that it knows of every fetch which waits.
 
         Of late is within 15 seconds. ``False`` where that is not known, or nothing waits. That
         there is a connection is not enough: it can be there, and the fetch forgotten. To be called

@@ -27,8 +27,9 @@ from chicory_nats.session import Session
 from chicory_nats.subjects import levels
 from chicory_nats.whole import ended
 
-_STANDING = 600.0
-"""Seconds after which a request that waits is made anew; it is known sooner if it is lost."""
+_STANDING = 60.0
+"""Seconds after which a request that waits is made anew. It is known sooner if it is lost; but a
+consumer that beats may still deliver nothing, until something comes in: this does."""
 _ENDING = 60.0
 """Seconds that what goes on in the background may take at the end."""
 _PAUSE = 0.1

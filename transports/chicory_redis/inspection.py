@@ -63,10 +63,12 @@ def check_policy(address: Address, policy: str, maxmemory: str) -> None:
 
 async def _check_layout(server: Server) -> None:
     """Refuse messages whose ids would not be found, so that one could be live twice."""
-    if await server.command("EXISTS", keys.old_index(server.base)):
+    index = keys.old_index(server.base)
+    if await server.command("EXISTS", index):
         raise ConfigurationError(
             f"{server.address} holds messages under {server.base} as an older chicory kept them: "
-            "let its workers finish those, or use another namespace"
+            "let its workers finish those, or use another namespace; "
+            f"once nothing waits there and no older worker runs, delete the key {index}"
         )
 
 
