@@ -58,10 +58,14 @@ class Holder(Struct, frozen=True):
             and self.identity != ending
         )
 
-    def may_come(self, now: float) -> bool:
-        """Whether its message may be about to be stored."""
-        is_known = self.thread.live or self.identity in self.thread.ended
-        return self._is_in_time(now) and not is_known
+    def may_come(self, now: float, *, at_once: bool) -> bool:
+        """Whether its message may be about to be stored, or may be there all the same.
+
+        ``at_once``: the thread was read at one moment; else what seems to have ended may have been
+        continued meanwhile.
+        """
+        has_ended = at_once and self.identity in self.thread.ended
+        return self._is_in_time(now) and not self.thread.live and not has_ended
 
     def _is_in_time(self, now: float) -> bool:
         return float(self.note.headers.get(UNTIL, b"0")) > now
@@ -100,8 +104,10 @@ class Keys:
 
         Those who are freed may be on their way themselves, as some of ``intents``.
         """
-        now = time.time()
-        doubtful = {_call(one.note): one.thread.top for one in holders if one.may_come(now)}
+        now, at_once = time.time(), self._session.reader.at_once
+        doubtful = {
+            _call(one.note): one.thread.top for one in holders if one.may_come(now, at_once=at_once)
+        }
         if not doubtful:
             return True
         bars = [bar(self._session.subjects, call, top) for call, top in doubtful.items()]

@@ -27,6 +27,8 @@ class LeaderReader:
     ``call(request, body)`` makes a request to JetStream's API.
     """
 
+    at_once = False
+
     def __init__(
         self, exchange: Exchange, stream: str, call: Callable[[str, dict[str, Any]], Outgoing]
     ) -> None:

@@ -55,7 +55,13 @@ class Page(Struct, frozen=True):
 
 
 class Reader:
-    """Reads from the stream; sends a request again where it was not answered."""
+    """Reads from the stream; sends a request again where it was not answered.
+
+    Attributes:
+        at_once: whether all of a thread is read at one moment.
+    """
+
+    at_once = True
 
     def __init__(self, connection: Connection, exchange: Exchange, stream: str, api: bytes) -> None:
         self._connection = connection
