@@ -99,8 +99,13 @@ class Queues:
                 ROLLUP + (line(PAUSED, b"1") if paused else b""),
                 _encode(queue),
             )
-            await self._session.send([note])
+            # who dies in between leaves a queue that is said to be paused, and delivers: better
+            # than one that is said to deliver, and is paused
+            if paused:
+                await self._session.send([note])
             await self._consumers.pause(name, FOREVER if paused else 0)
+            if not paused:
+                await self._session.send([note])
 
     async def purge(self, queue: str) -> int:
         """Delete what is delayed, and what waits to be fetched."""
