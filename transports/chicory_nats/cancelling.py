@@ -171,9 +171,9 @@ class Canceller:
                 removed.append((order, seq))
                 doomed += _remains(order, seq)
         await self._session.delete(doomed)
+        subjects, keep = self._session.subjects, self._session.keep
         await self._session.shorten(
-            self._record(order, expect(seq, self._session.subjects.thread(order.call)), keep)
-            for keep in [self._session.keep]
+            self._record(order, expect(seq, subjects.thread(order.call)), keep)
             for order, seq in removed
             if not order.thread.scheduled and outcomes.outlives(order.record)
         )

@@ -15,7 +15,7 @@ from chicory.transport import TransportSettings
 from chicory_nats.address import parse
 from chicory_nats.client import Client
 from chicory_nats.headers import status
-from chicory_nats.pull import Level
+from chicory_nats.pull import Level, Pull
 from chicory_nats.pulls import Pulls
 from chicory_nats.space import Space
 
@@ -63,6 +63,30 @@ async def test_what_is_waited_for_is_settled_before_the_wait_is_taken_back(conne
 
     commands = b"".join(written)
     assert commands.index(b".m.e.~.~.1 ") < commands.index(b"UNSUB ")
+
+
+async def test_a_consumer_is_asked_anew_within_a_minute_though_it_says_that_a_fetch_waits(
+    connect, monkeypatch
+):
+    waits: list[float] = []
+    command = Pull.command
+
+    def note(pull, session, inbox, wait, *, no_wait):
+        waits.append(wait)
+        return command(pull, session, inbox, wait, no_wait=no_wait)
+
+    monkeypatch.setattr(Pull, "command", note)
+    monkeypatch.setattr("chicory_nats.pull._HEARTBEAT", 0.05)
+    worker, publisher = await connect(), await connect()
+
+    with fail_after(_PATIENCE):
+        async with create_task_group() as group:
+            group.start_soon(worker.fetch, ["q"], 1, math.inf)
+            while not worker.vouches():
+                await checkpoint()
+            await publisher.publish([message("1")])
+
+    assert 0 < max(waits) <= 60
 
 
 async def test_a_fetch_is_vouched_for_while_all_consumers_say_that_it_waits(connect, monkeypatch):

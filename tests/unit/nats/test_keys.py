@@ -134,3 +134,20 @@ async def test_a_follow_up_gets_a_key_whose_holder_died_before_its_message_was_s
 
     assert await _publish(here, "3") == Duplicate("2")
     assert ids(await take(here)) == ["2"]
+
+
+async def test_a_key_that_cannot_be_freed_is_not_tried_for_without_end(
+    connect, after_taking, monkeypatch
+):
+    here = await connect()
+    after_taking(_die)
+    with pytest.raises(BrokerConnectionError, match="killed"):
+        await _publish(here, "1")
+
+    async def free(*_: object) -> bool:
+        return False
+
+    monkeypatch.setattr(Keys, "free", free)
+
+    with pytest.raises(BrokerConnectionError, match="call 2 was not enqueued"):
+        await _publish(here, "2")
