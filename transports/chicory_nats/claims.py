@@ -85,7 +85,8 @@ class Claims:
         claimed, changed = await self._claim(unlikely, ends)
         left = [*changed, *(pair for pair in suspects if pair[0].delivered > 1)]
         while left:
-            found = await self._session.look(ticket.place.call for _, ticket in left)
+            came = {ticket.place.call: raw.seq for raw, ticket in left}
+            found = await self._session.look_after(came)
             free = await self._sort_out(left, found)
             ends = {ticket: found[ticket.place.call].top for _, ticket in free}
             taken, left = await self._claim(free, ends)

@@ -6,12 +6,17 @@ oneself could be missing. The leader answers for one message at a time.
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import msgspec
+from msgspec import Struct
 
+from chicory.errors import BrokerConnectionError
+from chicory_nats.connection import TIMEOUT
 from chicory_nats.exchange import Exchange
 from chicory_nats.headers import parse
 from chicory_nats.reading import Page, Stored, count_named
@@ -19,6 +24,20 @@ from chicory_nats.subjects import Kind
 from chicory_nats.wire import Outgoing
 
 _THREAD = b".m.*.*.*."
+_PAUSE = 0.01
+
+
+class _State(Struct, frozen=True):
+    last_seq: int = 0
+
+
+class _Cluster(Struct, frozen=True):
+    leader: str = ""
+
+
+class _Position(Struct, frozen=True):
+    state: _State = _State()
+    cluster: _Cluster = _Cluster()
 
 
 class LeaderReader:
@@ -35,6 +54,25 @@ class LeaderReader:
         self._exchange = exchange
         self._stream = stream
         self._call = call
+
+    async def reach(self, seq: int) -> str:
+        """Wait until the leader has stored a message that was delivered; the leader's name.
+
+        The consumer may have another leader, and a replica can be ahead of its stream's leader:
+        what a consumer delivers can be news to that one for a moment.
+
+        Raises:
+            BrokerConnectionError: it did not come to that in time.
+        """
+        end = time.monotonic() + TIMEOUT
+        while (position := await self._position()).state.last_seq < seq:
+            if time.monotonic() > end:
+                raise BrokerConnectionError(
+                    f"the leader of stream {self._stream} has not stored message {seq}, which "
+                    f"a consumer delivered {TIMEOUT:g} s ago: see the log of nats-server"
+                )
+            await asyncio.sleep(_PAUSE)
+        return position.cluster.leader
 
     async def last(self, subjects: Sequence[bytes]) -> Sequence[Stored]:
         """The last message of each subject; of a thread that of each kind."""
@@ -69,6 +107,10 @@ class LeaderReader:
         """How many messages there are."""
         info = self._call(f"STREAM.INFO.{self._stream}", {}).subject
         return await count_named(self._exchange, info, subjects)
+
+    async def _position(self) -> _Position:
+        asked = self._call(f"STREAM.INFO.{self._stream}", {})
+        return msgspec.json.decode(await self._exchange.ask(asked), type=_Position)
 
     async def _get(self, requests: Sequence[dict[str, Any]]) -> Sequence[Stored | None]:
         name = f"STREAM.MSG.GET.{self._stream}"

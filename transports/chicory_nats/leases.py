@@ -48,7 +48,8 @@ class Leases:
 
     async def _ends(self, tickets: Sequence[Ticket]) -> dict[Ticket, int]:
         """Where threads end now; of those tickets only whose lease still counts."""
-        found = await self._session.look(ticket.place.call for ticket in tickets)
+        leased = {ticket.place.call: ticket.basis for ticket in tickets}
+        found = await self._session.look_after(leased)
         ends: dict[Ticket, int] = {}
         for ticket in tickets:
             thread = found[ticket.place.call]

@@ -119,6 +119,21 @@ class Session:
         stored = await self.reader.last([self.subjects.thread(call) for call in wanted])
         return threads(stored, wanted)
 
+    async def look_after(self, seqs: Mapping[bytes, int]) -> dict[bytes, Thread]:
+        """The threads of calls, by call the sequence number of a message that is in them.
+
+        Who may have been delivered a message before the leader of the stream stored it must not
+        take it for one that is there no more.
+        """
+        if not seqs:
+            return {}
+        last = max(seqs.values())
+        while True:
+            leader = await self.reader.reach(last)
+            found = await self.look(seqs)
+            if await self.reader.reach(last) == leader:
+                return found
+
     async def shorten(self, outcomes: Iterable[Outgoing]) -> None:
         """Keep outcomes no longer than others, now that their messages are surely gone.
 

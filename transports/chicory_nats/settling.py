@@ -75,7 +75,8 @@ class Settler:
         """Find out why guards did not hold: the lease is lost, or only something else is new."""
         if not cases:
             return
-        found = await self._session.look(one.ticket.place.call for one in cases)
+        leased = {one.ticket.place.call: one.ticket.basis for one in cases}
+        found = await self._session.look_after(leased)
         for one in cases:
             thread = found[one.ticket.place.call]
             if thread.written_by(one.operation):
