@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from msgspec import Struct
 
-from chicory.testing.faults.ledger import RELEASE, Entry, Event
+from chicory.testing.faults.ledger import RELEASE, Entry, Event, in_order
 from chicory.testing.faults.troubles import Troubles
 
 LONG = 1.0
@@ -81,6 +81,7 @@ def share_of(values: Sequence[float], share: float) -> float:
 
 def measure(entries: Sequence[Entry], max_crashes: int) -> Figures:
     """The figures of a run in which a message is put aside after so many lost leases."""
+    entries = in_order(entries)
     troubles = Troubles(entries)
     stopped = {entry.pid for entry in entries if entry.event is Event.STOPPED}
     stalls = [

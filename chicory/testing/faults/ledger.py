@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Sequence
 from enum import StrEnum
+from operator import attrgetter
 from pathlib import Path
 from sys import intern
 from typing import NamedTuple, Self
@@ -75,6 +76,11 @@ class Entry(NamedTuple):
 DONE, RETRY, DEAD, RELEASE = "done", "retry", "dead", "release"
 WAYS = (DONE, RETRY, DEAD, RELEASE)
 """Ways to settle, as they stand in ``detail``: ``dead:failed`` has its reason."""
+
+
+def in_order(entries: Iterable[Entry]) -> list[Entry]:
+    """Entries as they happened: who looked at the clock may be stopped before it writes."""
+    return sorted(entries, key=attrgetter("at"))
 
 
 class Note(Struct, frozen=True):

@@ -6,8 +6,10 @@ import json
 import socket
 from collections.abc import Mapping, Sequence
 from functools import partial
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 from anyio import to_thread
 
@@ -16,7 +18,7 @@ from chicory.testing.faults.servers import Server, await_that, free_port
 from chicory.testing.faults.stage import Death, Harm, Stage
 from chicory.testing.programs import Program, newest
 
-_STREAM = "STREAM.INFO.CHICORY_chicory"
+_STREAM = "CHICORY_chicory"
 _TIMEOUT = 3.0
 """Seconds; where nobody leads, nobody answers."""
 
@@ -115,6 +117,7 @@ class NatsClusterStage(Stage):
         super().__init__(folder)
         self.software = str(program())
         self._ports = [free_port() for _ in range(size)]
+        self._monitors = [free_port() for _ in range(size)]
         own = [free_port() for _ in range(size)]
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in own)
         self._servers: list[Server] = []
@@ -123,6 +126,7 @@ class NatsClusterStage(Stage):
             home.mkdir()
             more = (
                 f"server_name: n{number}\n"
+                f'http: "127.0.0.1:{self._monitors[number]}"\n'
                 f'cluster {{ name: c, listen: "127.0.0.1:{own[number]}", routes: [{routes}] }}\n'
             )
             self._servers.append(server(home, port, more))
@@ -162,8 +166,7 @@ class NatsClusterStage(Stage):
         leader = int(self._leader(self._ports[0])[1:])
         self._dead = (leader + after) % len(self._servers)
         self._servers[self._dead].kill()
-        alive, gone = self._ports[self._dead - 1], f"n{self._dead}"
-        await_that(lambda: self._leader(alive) not in {"", gone}, "nobody leads the stream")
+        await_that(self._all_lead, "nobody leads the stream, or one of its consumers")
 
     def _rejoin(self) -> None:
         self._servers[self._dead].start()
@@ -172,15 +175,37 @@ class NatsClusterStage(Stage):
     def _answers(self) -> bool:
         return "error" not in ask(self._ports[0], "INFO")
 
+    def _all_lead(self) -> bool:
+        """Whether the stream and all its consumers have a leader that is not dead."""
+        alive, gone = self._ports[self._dead - 1], f"n{self._dead}"
+        if self._leader(alive) in {"", gone}:
+            return False
+        consumers = ask(alive, f"CONSUMER.LIST.{_STREAM}")
+        known: list[dict[str, Any]] = consumers.get("consumers") or []
+        leaders = [each.get("cluster", {}).get("leader", "") for each in known]
+        return len(known) == consumers.get("total") and not {"", gone} & set(leaders)
+
     def _leader(self, port: int) -> str:
         return self._group(port).get("leader", "")
 
     def _is_whole(self) -> bool:
+        """Whether the one that is back has all that the others have.
+
+        Its leader calls a replica current that has noted what there is and has yet to fetch it;
+        what the replica says of its own health is what counts.
+        """
         replicas = self._group(self._ports[self._dead]).get("replicas", [])
-        return len(replicas) == len(self._ports) - 1 and all(
-            each["current"] and not each.get("offline") for each in replicas
+        return (
+            len(replicas) == len(self._ports) - 1
+            and all(each["current"] and not each.get("offline") for each in replicas)
+            and self._is_healthy()
         )
+
+    def _is_healthy(self) -> bool:
+        address = f"http://127.0.0.1:{self._monitors[self._dead]}/healthz"
+        with urlopen(address, timeout=_TIMEOUT) as answer:
+            return answer.status == HTTPStatus.OK
 
     @staticmethod
     def _group(port: int) -> dict[str, Any]:
-        return ask(port, _STREAM).get("cluster") or {}
+        return ask(port, f"STREAM.INFO.{_STREAM}").get("cluster") or {}

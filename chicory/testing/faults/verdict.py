@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from chicory.states import TaskState
 from chicory.testing.faults.case import Breach, Broken, Case, Terms
-from chicory.testing.faults.ledger import Entry
+from chicory.testing.faults.ledger import Entry, in_order
 from chicory.testing.faults.troubles import Troubles
 
 
@@ -49,6 +49,7 @@ class Finding(Struct, frozen=True):
 
 def judge(entries: Sequence[Entry], left: Left, terms: Terms) -> Finding:
     """Whether what was promised was held."""
+    entries = in_order(entries)
     troubles = Troubles(entries)
     letters: defaultdict[str, list[str]] = defaultdict(list)
     for key, reason in left.letters:

@@ -124,6 +124,17 @@ def test_a_repeat_because_of_a_death_is_counted_as_excused():
     assert story.judged().excused == 1
 
 
+def test_what_was_noted_late_by_a_process_that_was_stopped_had_happened_before():
+    story = Story().enqueued().tell(Event.FETCHED, ONE, key=KEY)
+    looked_at_the_clock = story.now + 0.5
+    story.tell(Event.STOPPED, ONE).passed(5).begun(TWO).tell(Event.RESUMED, ONE)
+    story.entries.append(Entry(Event.STARTED, looked_at_the_clock, ONE, KEY))
+    story.ended(TWO).stored()
+
+    assert story.broken == set()
+    assert story.judged().excused == 1
+
+
 # -- what is lost --------------------------------------------------------------------------------
 
 

@@ -114,5 +114,7 @@ async def test_a_leader_that_never_stores_what_was_delivered_is_an_error_that_sa
         raw, _ = await _next(here._space)
         await _fetch(here._space, raw)
 
-    with pytest.raises(BrokerConnectionError, match=r"has not stored message \d+, which a consumer"):
+    with pytest.raises(
+        BrokerConnectionError, match=r"has not stored message \d+, which a consumer"
+    ):
         await here._bridge.run(deliver)
