@@ -14,11 +14,9 @@ from contextlib import suppress
 from itertools import count, islice
 from typing import Any
 
-from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import ResponseError
-
 from chicory.errors import BrokerConnectionError
-from chicory_redis.connecting import Connector, hang_up
+from chicory_redis.connecting import Connector
+from chicory_redis.exchange import Exchange
 from chicory_redis.translation import CLIENT_ERRORS, Lost
 
 _AT_ONCE = 500
@@ -52,7 +50,7 @@ class Listener:
         self._connected = connected
         self._channel = channel
         self._channels: dict[str, None] = {channel: None}
-        self._connection: AbstractConnection | None = None
+        self._exchange: Exchange | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._leave = asyncio.Event()
@@ -69,7 +67,7 @@ class Listener:
     @property
     def is_connected(self) -> bool:
         """Whether something may have been said that is not heard yet: sooner than it is up."""
-        return self._connection is not None
+        return self._exchange is not None
 
     async def ready(self) -> None:
         """Wait until it is connected; ``Lost`` where it cannot be for a while."""
@@ -94,9 +92,8 @@ class Listener:
         """Hear these no more."""
         for channel in channels:
             self._channels.pop(channel, None)
-        if self._connection is not None:
-            parts = [("UNSUBSCRIBE", *part) for part in _parts(channels)]
-            await _send(self._connection, *parts)
+        if self._exchange is not None:
+            _send(self._exchange, *[("UNSUBSCRIBE", *part) for part in _parts(channels)])
 
     async def barrier(self) -> None:
         """Wait until all that was said by now is heard."""
@@ -104,12 +101,12 @@ class Listener:
 
     async def _pass(self, *commands: Sequence[Any]) -> None:
         """Send these, and wait until all that was said before they were executed is heard."""
-        connection = self._connection
-        if connection is None:
+        exchange = self._exchange
+        if exchange is None:
             raise Lost(self._failure)
         token = b"%d" % next(self._numbers)
         passed = self._barriers[token] = asyncio.get_running_loop().create_future()
-        await _send(connection, *commands, ("PING", token))
+        _send(exchange, *commands, ("PING", token))
         await passed
 
     def reconnect(self) -> None:
@@ -144,22 +141,21 @@ class Listener:
 
     async def _live(self) -> None:
         self._leave.clear()  # before connecting: who says to leave now means where that leads
-        connection = await self._connector.connect()
+        exchange = Exchange(await self._connector.connect(), self._receive)
         begin = probe = None
         loop = asyncio.get_running_loop()
         try:
             # at once, for a PING of who is no subscriber is answered otherwise
-            self._connection = connection
-            await _send(connection, ("SUBSCRIBE", self._channel))
+            self._exchange = exchange
+            _send(exchange, ("SUBSCRIBE", self._channel))
             begin = loop.create_task(self._begin())
-            probe = loop.create_task(self._probe(connection))
-            while True:
-                self._receive(await connection.read_response(disconnect_on_error=False))
+            probe = loop.create_task(self._probe(exchange))
+            raise await exchange.lost
         finally:
             for task in (begin, probe):
                 if task is not None:
                     task.cancel()
-            await hang_up(connection)
+            await exchange.close()
 
     async def _begin(self) -> None:
         try:
@@ -169,13 +165,13 @@ class Listener:
         self._up.set()
         self._connected()
 
-    async def _probe(self, connection: AbstractConnection) -> None:
+    async def _probe(self, exchange: Exchange) -> None:
         """Break the connection when the other end vanished without a word, or when told to."""
         with suppress(TimeoutError, Lost):
             while not await self._is_to_leave(_PROBE_EVERY):
                 async with asyncio.timeout(_PROBE_PATIENCE):
                     await self.barrier()
-        await hang_up(connection)
+        await exchange.close()
 
     async def _is_to_leave(self, seconds: float) -> bool:
         with suppress(TimeoutError):
@@ -184,7 +180,7 @@ class Listener:
         return self._leave.is_set()
 
     def _down(self) -> None:
-        self._connection = None
+        self._exchange = None
         self._up.clear()
         barriers, self._barriers = self._barriers, {}
         for passed in barriers.values():
@@ -193,6 +189,8 @@ class Listener:
                 passed.exception()  # who waits for it has it; nobody needs to
 
     def _receive(self, message: Any) -> None:
+        if isinstance(message, Exception):
+            raise message
         kind = message[0]
         if kind == b"message":
             self._heard(message[1], message[2])
@@ -202,14 +200,12 @@ class Listener:
                 passed.set_result(None)
 
 
-async def _send(connection: AbstractConnection, *commands: Sequence[Any]) -> None:
-    if not connection.is_connected:  # redis-py would connect by itself
-        raise Lost(ConnectionError("the connection is closed"))
+def _send(exchange: Exchange, *commands: Sequence[Any]) -> None:
     # at once: the server would begin with the first one, and have to be woken for the next one
-    packed = [part for command in commands for part in connection.pack_command(*command)]
+    packed = b"".join([exchange.pack(*command) for command in commands])
     try:
-        await connection.send_packed_command(packed, check_health=False)
-    except (*CLIENT_ERRORS, ResponseError) as error:
+        exchange.write(packed)
+    except CLIENT_ERRORS as error:
         raise Lost(error) from error
 
 

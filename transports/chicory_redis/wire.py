@@ -8,23 +8,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Sequence
-from typing import Any, cast
+from collections.abc import Sequence
+from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
-from redis.exceptions import BusyLoadingError, ResponseError
 
 from chicory.errors import BrokerConnectionError
 from chicory_redis.address import Node
 from chicory_redis.connecting import Connector, hang_up
+from chicory_redis.exchange import Exchange
 from chicory_redis.translation import CLIENT_ERRORS, Lost
-
-try:
-    import hiredis
-except ImportError:  # redis-py's own packer does, at ten times the cost
-    _pack: Callable[[Any], bytes] | None = None
-else:
-    _pack = cast("Callable[[Any], bytes]", hiredis.pack_command)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Wire:
@@ -113,22 +106,22 @@ class _Line:
     ) -> None:
         self.is_cut = False
         self._farewells = farewells
-        self._connection = connection
         self._patience = patience
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
-        self._reader = self._loop.create_task(self._read())
+        self._exchange = Exchange(connection, self._heard)
+        self._exchange.lost.add_done_callback(lambda lost: self.cut(lost.result()))
 
     async def call(self, args: tuple[Any, ...]) -> Any:
         # before anything waits for an answer: what cannot be packed is never sent, and gets none
-        packed = _pack(args) if _pack is not None else self._connection.pack_command(*args)
+        packed = self._exchange.pack(*args)
         answer: asyncio.Future[Any] = self._loop.create_future()
         self._waiting.append((answer, self._loop.time()))
         if self._alarm is None:  # one for all: a timer for each call costs as much as the call
             self._alarm = self._loop.call_later(self._patience, self._look)
         try:
-            await self._connection.send_packed_command(packed, check_health=False)
+            self._exchange.write(packed)
         except CLIENT_ERRORS as error:
             self.cut(error)
         return await answer
@@ -147,7 +140,7 @@ class _Line:
         if self.is_cut:
             return
         self.is_cut = True
-        closing = self._loop.create_task(self._hang_up())
+        closing = self._loop.create_task(self._exchange.close())
         self._farewells.add(closing)
         closing.add_done_callback(self._farewells.discard)
         if self._alarm is not None:
@@ -157,26 +150,11 @@ class _Line:
                 answer.set_exception(Lost(cause))
         self._waiting.clear()
 
-    async def _hang_up(self) -> None:
-        self._reader.cancel()
-        await asyncio.wait([self._reader])
-        await hang_up(self._connection)
-
-    async def _read(self) -> None:
-        try:
-            while True:
-                await self._receive()
-        except Exception as error:  # noqa: BLE001  (whatever it is, nobody may wait for it)
-            self.cut(error)
-
-    async def _receive(self) -> None:
-        try:
-            answer = cast("object", await self._connection.read_response(disconnect_on_error=False))
-        except (ResponseError, BusyLoadingError) as error:
-            outcome, _ = self._waiting.popleft()
-            if not outcome.done():
-                outcome.set_exception(error)
+    def _heard(self, answer: object) -> None:
+        outcome, _ = self._waiting.popleft()
+        if outcome.done():
+            return
+        if isinstance(answer, Exception):
+            outcome.set_exception(answer)
         else:
-            outcome, _ = self._waiting.popleft()
-            if not outcome.done():
-                outcome.set_result(answer)
+            outcome.set_result(answer)

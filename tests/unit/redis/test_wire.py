@@ -1,23 +1,23 @@
 """The connection for commands: whatever happens to it, no call is left without an end."""
 
 import pytest
-from redis.asyncio.connection import Connection
 
 from chicory.testing.contract.steps import ids, message, take
 from chicory.transport import Accepted, Counts
+from chicory_redis.exchange import Exchange
 
 
 async def test_a_connection_that_closed_under_a_call_is_made_anew(make, monkeypatch):
     failures = [RuntimeError("the handler is closed"), OSError("broken pipe")]
-    send = Connection.send_packed_command
+    write = Exchange.write
 
-    async def fail_first(connection, *args, **options):
-        if failures and b"EVAL" in args[0]:
+    def fail_first(exchange, packed):
+        if failures and b"EVAL" in packed:
             raise failures.pop()  # as asyncio does, then as uvloop does
-        return await send(connection, *args, **options)
+        write(exchange, packed)
 
     async with make() as transport:
-        monkeypatch.setattr(Connection, "send_packed_command", fail_first)
+        monkeypatch.setattr(Exchange, "write", fail_first)
 
         assert list(await transport.publish([message("1")])) == [Accepted()]
 
@@ -28,18 +28,17 @@ async def test_a_connection_that_closed_under_a_call_is_made_anew(make, monkeypa
 async def test_an_answer_that_cannot_be_read_ends_the_call_and_the_next_one_works(
     make, monkeypatch
 ):
-    failures = [ValueError("not a reply")]
-    read = Connection.read_response
+    failures: list[Exception] = []
+    tell = Exchange._tell
 
-    async def fail_first(connection, *args, **options):
-        answer = await read(connection, *args, **options)
+    def fail_first(exchange, answer):
         if failures and isinstance(answer, list):
             raise failures.pop()
-        return answer
+        tell(exchange, answer)
 
+    monkeypatch.setattr(Exchange, "_tell", fail_first)
     async with make() as transport:
-        monkeypatch.setattr(Connection, "read_response", fail_first)
-        await transport.ping()  # the answer to this one is waited for already
+        failures.append(ValueError("not a reply"))
 
         assert list(await transport.publish([message("1")])) == [Accepted()]
 
