@@ -18,8 +18,9 @@ LAG = 2.0
 """Seconds by which a replica may be behind its primary: what a failover may lose."""
 DOWN = 2000
 """Milliseconds of silence after which a primary counts as dead: more than a crowded machine's."""
-SILENCE = "answer_timeout=3&connect_timeout=1"
-"""When a worker asks elsewhere: a server that stands still still takes connections."""
+SILENCE = "answer_timeout=1.5&connect_timeout=1"
+"""When a worker asks elsewhere: a server that stands still still takes connections. Less than
+``DOWN``: what another server has replaced may not be believed when it comes to."""
 STALE = 1.0
 """Seconds for which a primary that stood still does not know that it is none any more."""
 SERVICE = "chicory"

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 from anyio import create_task_group, fail_after
+from redis.exceptions import ResponseError
 
 from chicory.testing.contract.steps import QUEUE, count, done, message, take
 from chicory.transport import Accepted, Counts, Duplicate
@@ -64,6 +65,21 @@ async def test_what_is_published_again_for_its_answer_gets_the_answer_it_got(mak
             assert answers == [b""]
             assert await count(transport) == Counts(ready=1 - again)
             await transport.settle([done(one) for one in await take(transport)])
+
+
+async def test_a_server_that_takes_no_writes_does_not_repeat_an_answer_either(make, own_server):
+    """It may have carried out, when it came to, what was sent before another one replaced it."""
+    async with make(url=own_server.url) as transport:
+        attempt = transport._client._server.attempt
+        call = ("publish", "memo", 7)
+        await transport._bridge.run(attempt, *call, 0, *encode(message("1")))
+        own_server.command("CONFIG", "SET", "min-replicas-to-write", "1")
+
+        with pytest.raises(ResponseError, match="NOREPLICAS"):
+            await transport._bridge.run(attempt, *call, 1, *encode(message("1")))
+
+        own_server.command("CONFIG", "SET", "min-replicas-to-write", "0")
+        assert await transport._bridge.run(attempt, *call, 1, *encode(message("1"))) == [b""]
 
 
 async def test_a_sender_who_is_cancelled_has_published_when_he_hears_of_it(make):
