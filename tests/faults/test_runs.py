@@ -49,6 +49,7 @@ on_a_disk = pytest.mark.skipif(not Disk.possible(), reason="to mount a disk need
         ("redis-cluster", "node killed"),
         ("nats-cluster", "leader killed"),
         ("nats-cluster", "follower killed"),
+        ("nats-cluster", "leader stands still"),
         pytest.param("redis-disk", "disk full", marks=on_a_disk),
         pytest.param("nats-disk", "disk full", marks=on_a_disk),
         *((transport, "producer killed") for transport in ("sqlite", "redis", "nats")),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 from urllib.request import urlopen
 
 from anyio import to_thread
@@ -17,6 +17,8 @@ from chicory.testing.faults.disk import OnDisk
 from chicory.testing.faults.servers import Server, await_that, free_port
 from chicory.testing.faults.stage import Death, Harm, Stage
 from chicory.testing.programs import Program, newest
+
+_Act: TypeAlias = Callable[[Server], None]
 
 _STREAM = "CHICORY_chicory"
 _TIMEOUT = 3.0
@@ -150,26 +152,29 @@ class NatsClusterStage(Stage):
             each.kill()
 
     def deaths(self) -> Mapping[str, Death]:
-        """That of the server that leads the stream, or of one that follows."""
+        """That of the server that leads the stream, or of one that follows; or a leader's pause."""
         return {
-            "leader killed": Death(partial(self._strike, 0), self._mend),
-            "follower killed": Death(partial(self._strike, 1), self._mend),
+            "leader killed": self._death(0, Server.kill, Server.start),
+            "follower killed": self._death(1, Server.kill, Server.start),
+            "leader stands still": self._death(0, Server.stop, Server.resume),
         }
 
-    async def _strike(self, after: int) -> None:
-        await to_thread.run_sync(self._kill_one, after)
+    def _death(self, after: int, die: _Act, return_: _Act) -> Death:
+        """Of the server so many places after the leader."""
+        strike = partial(self._lose, after, die)
+        return Death(
+            partial(to_thread.run_sync, strike),
+            partial(to_thread.run_sync, partial(self._regain, return_)),
+        )
 
-    async def _mend(self) -> None:
-        await to_thread.run_sync(self._rejoin)
-
-    def _kill_one(self, after: int) -> None:
+    def _lose(self, after: int, die: _Act) -> None:
         leader = int(self._leader(self._ports[0])[1:])
         self._dead = (leader + after) % len(self._servers)
-        self._servers[self._dead].kill()
+        die(self._servers[self._dead])
         await_that(self._all_lead, "nobody leads the stream, or one of its consumers")
 
-    def _rejoin(self) -> None:
-        self._servers[self._dead].start()
+    def _regain(self, return_: _Act) -> None:
+        return_(self._servers[self._dead])
         await_that(self._is_whole, "a server that is back does not catch up")
 
     def _answers(self) -> bool:
