@@ -75,7 +75,7 @@ class Server:
         if not self.wire.is_connected:
             return await self._operations.run(self._insist(name, call, 0, args))
         try:
-            return await self.attempt(name, *call, 0, *args)
+            return await self.attempt(name, *call, 0, *args, last=True)
         except _FAILURES as error:
             return await self._operations.run(self._insist(name, call, 1, args, error))
         except asyncio.CancelledError:
@@ -117,19 +117,22 @@ class Server:
         except _FAILURES as error:
             raise translated(error, self.address) from error
 
-    async def attempt(self, name: str, *args: Any) -> Any:
-        """Run a script, once. Raises ``Lost`` or an error of redis-py."""
+    async def attempt(self, name: str, *args: Any, last: bool = False) -> Any:
+        """Run a script, once. Raises ``Lost`` or an error of redis-py.
+
+        Where the answer is to come ``last``, whoever is told something by the script hears first.
+        """
         script = load(name, self._group)
         try:
-            return await self._call("EVALSHA", script.digest, 1, self.base, *args)
+            return await self._call("EVALSHA", script.digest, 1, self.base, *args, last=last)
         except RedisError as error:
             if not is_unknown_script(error):
                 raise
         return await self._call("EVAL", script.source, 1, self.base, *args)
 
-    async def _call(self, *args: Any) -> Any:
+    async def _call(self, *args: Any, last: bool = False) -> Any:
         try:
-            return await self.wire.call(*args)
+            return await self.wire.call(*args, last=last)
         except MovedError as error:
             host, port = cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]
             self.wire.move(Node(host, port), error)

@@ -19,6 +19,11 @@ from chicory_redis.connecting import Connector, hang_up
 from chicory_redis.exchange import Exchange
 from chicory_redis.translation import CLIENT_ERRORS, Lost
 
+_PING = b"*1\r\n$4\r\nPING\r\n"
+"""Sent before a command whose answer is to come last. A server writes its answers when it has
+nothing left to do, first to whom it had something to say last: who gets this answer, too, is
+behind all whom the command tells something. Waking each of them takes as long as a script."""
+
 
 class Wire:
     """Connects when it is first used, and again whenever it was cut.
@@ -37,8 +42,8 @@ class Wire:
         self._connecting = asyncio.Lock()
         self._is_closed = False
 
-    async def call(self, *args: Any) -> Any:
-        """The server's answer to a command.
+    async def call(self, *args: Any, last: bool = False) -> Any:
+        """The server's answer to a command; ``last``: whoever is told something by it hears first.
 
         Raises:
             BrokerConnectionError: this has been closed.
@@ -49,7 +54,7 @@ class Wire:
         if line is None or line.is_cut:
             line = await self._connect()
         self.calls += 1
-        return await line.call(args)
+        return await line.call(args, last=last)
 
     @property
     def is_connected(self) -> bool:
@@ -110,14 +115,20 @@ class _Line:
         self._loop = asyncio.get_running_loop()
         self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
         self._alarm: asyncio.TimerHandle | None = None
+        self._nobody: asyncio.Future[Any] = self._loop.create_future()
+        self._nobody.set_result(None)
         self._exchange = Exchange(connection, self._heard)
         self._exchange.lost.add_done_callback(lambda lost: self.cut(lost.result()))
 
-    async def call(self, args: tuple[Any, ...]) -> Any:
+    async def call(self, args: tuple[Any, ...], *, last: bool) -> Any:
         # before anything waits for an answer: what cannot be packed is never sent, and gets none
         packed = self._exchange.pack(*args)
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._waiting.append((answer, self._loop.time()))
+        now = self._loop.time()
+        if last:
+            packed = _PING + packed
+            self._waiting.append((self._nobody, now))
+        self._waiting.append((answer, now))
         if self._alarm is None:  # one for all: a timer for each call costs as much as the call
             self._alarm = self._loop.call_later(self._patience, self._look)
         try:

@@ -96,9 +96,9 @@ async def _publish_and_be_cancelled(client) -> list[tuple[int, int]]:
     attempt, sent = client._server.attempt, asyncio.Event()
     turns: list[tuple[int, int]] = []
 
-    async def slow(name, memo, turn, again, *args):
+    async def slow(name, memo, turn, again, *args, **options):
         turns.append((turn, again))
-        answers = await attempt(name, memo, turn, again, *args)
+        answers = await attempt(name, memo, turn, again, *args, **options)
         if not again:
             sent.set()
             await asyncio.Event().wait()
@@ -135,8 +135,8 @@ async def _lose_the_first_answers(client) -> None:
     """Both calls are executed before either hears that the connection is gone."""
     attempt, executed = client._server.attempt, asyncio.Barrier(2)
 
-    async def lossy(name, *args):
-        answers = await attempt(name, *args)
+    async def lossy(name, *args, **options):
+        answers = await attempt(name, *args, **options)
         if name == "publish" and args[2] == 0:  # not sent again
             await executed.wait()
             raise Lost(ConnectionError("cut"))

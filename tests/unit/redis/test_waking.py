@@ -315,8 +315,8 @@ async def _settle_what_came_late(client) -> list[Settled]:
     """On the loop of the client: one fetch's answer comes after what another one does."""
     attempt, executed, gate = client._server.attempt, asyncio.Event(), asyncio.Event()
 
-    async def late(name, *args):
-        answer = await attempt(name, *args)
+    async def late(name, *args, **options):
+        answer = await attempt(name, *args, **options)
         if name == "fetch":
             executed.set()
             await gate.wait()
@@ -337,10 +337,10 @@ async def _lose_the_answer_of_a_look(client) -> list[Settled]:
     await client._listener.ready()
     attempt, lost = client._server.attempt, []
 
-    async def unlucky(name, *args):
+    async def unlucky(name, *args, **options):
         if name == "reclaim":
             await client.publish([message("1")])
-        answer = await attempt(name, *args)
+        answer = await attempt(name, *args, **options)
         if name == "fetch" and not lost:
             lost.append(answer)
             raise Lost(ConnectionError("the answer is lost"))

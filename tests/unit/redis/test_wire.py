@@ -3,7 +3,8 @@
 import pytest
 
 from chicory.testing.contract.steps import ids, message, take
-from chicory.transport import Accepted, Counts
+from chicory.transport import Accepted, Counts, Done, Duplicate, TransportSettings
+from chicory_redis import RedisTransport
 from chicory_redis.exchange import Exchange
 
 
@@ -55,3 +56,35 @@ async def test_what_cannot_be_sent_takes_no_other_call_s_answer(make):
 
         assert dict(await transport.counts(["q"])) == {"q": Counts(ready=2)}
         assert ids(await take(transport)) == ["1", "2"]
+
+
+async def test_who_is_told_something_is_answered_before_who_told_it(make, monkeypatch):
+    sent: list[bytes] = []
+    write = Exchange.write
+
+    def note(exchange, packed):
+        sent.append(packed)
+        write(exchange, packed)
+
+    async with make() as transport:
+        await transport.publish([message("0")])  # the server knows the scripts by now
+        (delivery,) = await transport.fetch(["q"], 1, 0)
+        await transport.settle([Done(delivery.receipt)])
+        monkeypatch.setattr(Exchange, "write", note)
+
+        await transport.publish([message("1")])
+        (delivery,) = await transport.fetch(["q"], 1, 0)
+        await transport.settle([Done(delivery.receipt)])
+
+    publish, fetch, settle = sent[:3]
+    assert publish.startswith(b"*1\r\n$4\r\nPING\r\n*")  # answered at once: the rest comes last
+    assert settle.startswith(b"*1\r\n$4\r\nPING\r\n*")
+    assert b"PING" not in fetch  # tells nobody anything
+
+
+async def test_the_answer_that_nobody_waits_for_may_be_an_error(own_server):
+    own_server.command("ACL", "SETUSER", "default", "-ping")
+    async with RedisTransport(TransportSettings(url=own_server.url)) as transport:
+        assert list(await transport.publish([message("1")])) == [Accepted()]
+        assert list(await transport.publish([message("1")])) == [Duplicate("1")]
+        assert ids(await take(transport)) == ["1"]
