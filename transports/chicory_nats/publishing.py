@@ -17,7 +17,10 @@ from chicory_nats.session import RESERVE, Session
 from chicory_nats.thread import Thread
 
 _ROUNDS = 100
-"""Reads of a thread after which something else is wrong than that another one was quicker."""
+"""Reads of a thread after which something else is wrong than that another one was quicker.
+
+So often it is tried to free a key, and so often to store a message where its guard did not hold.
+"""
 
 
 class Publisher:
@@ -45,14 +48,24 @@ class Publisher:
     async def _publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         intents = [intent(publication) for publication in publications]
         outcomes = await self._attempt(intents)
-        while None in outcomes:
-            left = [n for n, outcome in enumerate(outcomes) if outcome is None]
-            judged = await self.judge([intents[n] for n in left])
-            free = [n for n, outcome in zip(left, judged, strict=True) if outcome is None]
-            judged += await self._attempt([intents[n] for n in free])
-            for n, outcome in zip([*left, *free], judged, strict=True):
-                outcomes[n] = outcome
+        for _ in range(_ROUNDS):
+            if None not in outcomes:
+                break
+            await self._try_again(intents, outcomes)
+        if None in outcomes:
+            raise self._restless(intents[outcomes.index(None)])
         return [outcome for outcome in outcomes if outcome is not None]
+
+    async def _try_again(
+        self, intents: Sequence[Intent], outcomes: list[PublishOutcome | None]
+    ) -> None:
+        """Find out why guards did not hold, and store what nothing is in the way of."""
+        left = [n for n, outcome in enumerate(outcomes) if outcome is None]
+        judged = await self.judge([intents[n] for n in left])
+        free = [n for n, outcome in zip(left, judged, strict=True) if outcome is None]
+        judged += await self._attempt([intents[n] for n in free])
+        for n, outcome in zip([*left, *free], judged, strict=True):
+            outcomes[n] = outcome
 
     async def _attempt(self, intents: Sequence[Intent]) -> list[PublishOutcome | None]:
         """Store messages; ``None`` for those whose guard did not hold, or that of their key."""
@@ -81,8 +94,12 @@ class Publisher:
             named = [holders[key] for one in wanted if (key := _key(one)) in holders]
             if await self._keys.free(named, wanted):
                 return judged
-        raise BrokerConnectionError(
-            f"{self._session.address}: call {intents[0].publication.task_id} was not enqueued: "
+        raise self._restless(intents[0])
+
+    def _restless(self, one: Intent) -> BrokerConnectionError:
+        """The error of a message that others were always quicker than."""
+        return BrokerConnectionError(
+            f"{self._session.address}: call {one.publication.task_id} was not enqueued: "
             "whenever it was read it had changed before the next step"
         )
 
