@@ -192,7 +192,8 @@ class Chicory:
 
         Raises (awaited): ``BulkError`` where calls were refused, once the others are enqueued; it
         has the handles of these. A lost connection ends it there, as it ends the iteration with
-        ``BrokerConnectionError``.
+        ``BrokerConnectionError``. On SQLite the next batch is taken from ``calls`` while one is
+        written: where the connection is lost, all that was taken is refused.
         """
         return Bulk(calls, self.broker, Following(self))
 

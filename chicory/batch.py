@@ -1,7 +1,8 @@
-"""Calls put together to batches: encoded as they come, given ids and times when they are sent."""
+"""Calls put together to batches: encoded as they come, given ids and times when that is done."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any, Generic, TypeAlias, TypeVar
 
@@ -25,27 +26,16 @@ class Batch(Generic[R]):
 
     Attributes:
         calls: the calls, in the order given.
-        begun: the form of each, or its arguments, encoded.
-        templates: what makes a form of these; ``None`` of what is one already.
-        size: bytes of the messages.
+        forms: of each call.
+        publications: those of the forms.
     """
 
-    __slots__ = ("begun", "calls", "size", "templates")
+    __slots__ = ("calls", "forms", "publications")
 
-    def __init__(self) -> None:
-        self.calls: list[Call[R]] = []
-        self.begun: list[bytes | Form] = []
-        self.templates: list[Template | None] = []
-        self.size = 0
-
-    def forms(self, now: float) -> list[Form]:
-        """Of each call, for the time ``now``."""
-        begun: list[Any] = self.begun
-        forms: list[Form] = []
-        for template, run in groupby(self.templates):
-            part = begun[len(forms) : len(forms) + len(list(run))]
-            forms += part if template is None else template.publications(part, now)
-        return forms
+    def __init__(self, calls: Sequence[Call[R]], forms: Sequence[Form]) -> None:
+        self.calls = calls
+        self.forms = forms
+        self.publications = [form for form in forms if isinstance(form, Publication)]
 
 
 class Batches(Generic[R]):
@@ -55,37 +45,59 @@ class Batches(Generic[R]):
         self._broker = broker
         self._clock = clock
         self._limit = broker.bulk
-        self._batch: Batch[R] = Batch()
+        self._begin()
 
-    def add(self, call: Call[R]) -> Batch[R] | None:
-        """Put a call into the batch; gives the batch once there is no room for more.
+    def fill(self, calls: Iterable[Call[R]]) -> Batch[R] | None:
+        """Take calls until there is no room for more: then the batch; ``None`` at their end.
 
         Raises ``TypeError`` for what is no call.
         """
-        if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise TypeError(f"{type(call).__name__} is no call: write task.call(...)")
-        template = full = None
-        try:
-            template = call.sender.template(self._broker)
-            if template.alike:
-                begun = template.pack(call.args, call.kwargs)
-                size = template.frame + len(begun)
-            else:
-                begun = template.publication(call.args, call.kwargs, self._clock.now())
-                template, size = None, len(begun.body)
-        except ChicoryError as error:
-            template, begun, size = None, error, 0
-        batch = self._batch
-        if batch.size + size > MAX_BYTES and batch.size:
-            full = self.cut()
-            batch = self._batch
-        batch.calls.append(call)
-        batch.begun.append(begun)
-        batch.templates.append(template)
-        batch.size += size
-        return self.cut() if full is None and len(batch.calls) >= self._limit else full
+        sender = template = None
+        for call in calls:
+            if not isinstance(call, Call):  # pyright: ignore[reportUnnecessaryIsInstance]
+                raise TypeError(f"{type(call).__name__} is no call: write task.call(...)")
+            maker = None
+            try:
+                if template is None or call.sender is not sender:
+                    template, sender = call.sender.template(self._broker), call.sender
+                if template.alike:
+                    begun, maker = template.pack(call.args, call.kwargs), template
+                    size = template.frame + len(begun)
+                else:
+                    begun = template.publication(call.args, call.kwargs, self._clock.now())
+                    size = len(begun.body)
+            except ChicoryError as error:
+                begun, size = error, 0
+            if full := self._add(call, begun, maker, size):
+                return full
+        return None
 
     def cut(self) -> Batch[R]:
-        """The batch as it is; the next one is begun."""
-        batch, self._batch = self._batch, Batch()
+        """The batch as it is, its calls given ids and times; the next one is begun."""
+        begun: list[Any] = self._begun
+        now = self._clock.now()
+        forms: list[Form] = []
+        for template, run in groupby(self._templates):
+            part = begun[len(forms) : len(forms) + len(list(run))]
+            forms += part if template is None else template.publications(part, now)
+        batch = Batch(self._calls, forms)
+        self._begin()
         return batch
+
+    def _begin(self) -> None:
+        self._calls: list[Call[R]] = []
+        self._begun: list[bytes | Form] = []
+        """The form of each, or its arguments, encoded."""
+        self._templates: list[Template | None] = []
+        """What makes a form of these; ``None`` of what is one already."""
+        self._size = 0
+
+    def _add(
+        self, call: Call[R], begun: bytes | Form, template: Template | None, size: int
+    ) -> Batch[R] | None:
+        full = self.cut() if self._size + size > MAX_BYTES and self._size else None
+        self._calls.append(call)
+        self._begun.append(begun)
+        self._templates.append(template)
+        self._size += size
+        return self.cut() if full is None and len(self._calls) >= self._limit else full

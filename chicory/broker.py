@@ -111,6 +111,11 @@ class Broker:
         """How many messages ``enqueue_all`` is best given, where there are many."""
         return self._link.template.abilities.bulk
 
+    @property
+    def beside(self) -> bool:
+        """Whether the next ones are best put together while ``enqueue_all`` is under way."""
+        return self._link.template.abilities.beside
+
     async def enqueue_all(
         self, publications: Sequence[Publication]
     ) -> Sequence[PublishOutcome | ChicoryError]:

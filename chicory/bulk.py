@@ -6,25 +6,28 @@ from collections import deque
 from collections.abc import (
     AsyncIterable,
     AsyncIterator,
+    Awaitable,
     Callable,
     Generator,
     Iterable,
     Iterator,
     Sequence,
 )
+from functools import partial
 from itertools import islice
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from chicory.batch import Batch, Batches, Form
+from chicory.beside import beside
 from chicory.broker import Broker
 from chicory.clock import Clock
 from chicory.errors import BrokerConnectionError, ChicoryError
 from chicory.result import AsyncResult
 from chicory.sender import Call
-from chicory.transport import Accepted, Publication, PublishOutcome
+from chicory.transport import Accepted, PublishOutcome
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -66,6 +69,12 @@ class BulkError(ChicoryError):
         )
 
 
+Answer: TypeAlias = AsyncResult[R] | Refused
+"""To one call."""
+Outcomes: TypeAlias = Sequence[PublishOutcome | ChicoryError]
+"""Of the publications of a batch."""
+
+
 class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
     """Calls to be enqueued; made by ``Chicory.enqueue_many``, which see."""
 
@@ -80,8 +89,9 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
         self._clock = clock
         self._number = 0
         self._batches = Batches[R_co](broker, clock)
-        self._answers: deque[AsyncResult[R_co] | Refused] = deque()
+        self._answers: deque[Answer[R_co]] = deque()
         self._end: Exception | None = None
+        self._lost: BrokerConnectionError | None = None
 
     def __await__(self) -> Generator[Any, None, list[AsyncResult[R_co]]]:
         return self._send_all().__await__()
@@ -93,19 +103,48 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
         while not self._answers:
             if self._end is not None:
                 raise self._end
-            self._answers.extend(await self._send(await self._gather()))
+            batch = await self._gather()
+            self._answers.extend(self._answers_to(batch, await self._publish(batch)))
         return self._answers.popleft()
 
     async def _send_all(self) -> list[AsyncResult[R_co]]:
         answers = [*self._answers]
         self._answers.clear()
-        while self._end is None:
-            answers += await self._send(await self._gather())
+        batch, following = Batch[R_co]([], []), await self._gather()
+        outcomes: Outcomes = ()
+        while following.calls:
+            work = partial(self._answer_and_gather, batch, outcomes, answers)
+            batch = following
+            outcomes, following = await self._publish_beside(batch, work)
+        answers += self._answers_to(batch, outcomes)
+        return self._summed_up(answers)
+
+    async def _publish_beside(
+        self, batch: Batch[R_co], work: Callable[[], Awaitable[Batch[R_co]]]
+    ) -> tuple[Outcomes, Batch[R_co]]:
+        """Publish a batch, and do the work while the broker is at it, where that is worth it.
+
+        Afterwards where the next call may be long in coming: a lost connection is told at once.
+        """
+        ask = partial(self._publish, batch)
+        known = self._end is None and not isinstance(self._source, AsyncIterator)
+        if known and self._broker.beside:
+            return await beside(ask, work)
+        return await ask(), await work()
+
+    async def _answer_and_gather(
+        self, batch: Batch[R_co], outcomes: Outcomes, answers: list[Answer[R_co]]
+    ) -> Batch[R_co]:
+        answers += self._answers_to(batch, outcomes)
+        return await self._gather()
+
+    def _summed_up(self, answers: Sequence[Answer[R_co]]) -> list[AsyncResult[R_co]]:
+        """The handles, or what ``Chicory.enqueue_many`` raises."""
         refused = [one for one in answers if isinstance(one, Refused)]
         enqueued = [one for one in answers if not isinstance(one, Refused)]
-        if isinstance(self._end, BrokerConnectionError):  # of which the refused calls tell, too
-            raise BulkError(enqueued, refused) from self._end
-        if not isinstance(self._end, StopAsyncIteration):
+        if self._lost is not None:  # of which the refused calls tell, too
+            raise BulkError(enqueued, refused) from self._lost
+        if self._end is not None and not isinstance(self._end, StopAsyncIteration):
             self._end.add_note(f"{len(enqueued)} calls before that were enqueued")
             raise self._end
         if refused:
@@ -114,37 +153,48 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
 
     async def _gather(self) -> Batch[R_co]:
         """The next batch. The end of the calls, or the error that they end with, is noted."""
-        source, add = self._source, self._batches.add
-        try:
-            if isinstance(source, AsyncIterator):
-                async for call in source:
-                    if full := add(call):
-                        return full
-            else:
-                for call in source:
-                    if full := add(call):
-                        return full
-            self._end = StopAsyncIteration()
-        except Exception as error:  # noqa: BLE001  (raised once what came before it is sent)
-            self._end = error
+        if self._end is None:
+            try:
+                if full := await self._fill():
+                    return full
+                self._end = StopAsyncIteration()
+            except Exception as error:  # noqa: BLE001  (raised once what came before it is sent)
+                self._end = error
         return self._batches.cut()
 
-    async def _send(self, batch: Batch[R_co]) -> list[AsyncResult[R_co] | Refused]:
-        forms = batch.forms(self._clock.now())
-        publications = [form for form in forms if isinstance(form, Publication)]
-        outcomes: Sequence[PublishOutcome | ChicoryError] = ()
-        if publications:
-            outcomes = await self._broker.enqueue_all(publications)
+    async def _fill(self) -> Batch[R_co] | None:
+        source, fill = self._source, self._batches.fill
+        if not isinstance(source, AsyncIterator):
+            return fill(source)
+        async for call in source:
+            if full := fill((call,)):
+                return full
+        return None
+
+    async def _publish(self, batch: Batch[R_co]) -> Outcomes:
+        publications = batch.publications
+        if self._lost is not None:  # while these were put together
+            return [self._lost] * len(publications)
+        if not publications:
+            return []
+        outcomes = await self._broker.enqueue_all(publications)
+        for outcome in outcomes:
+            if isinstance(outcome, BrokerConnectionError):
+                self._end = self._lost = outcome
+        return outcomes
+
+    def _answers_to(self, batch: Batch[R_co], outcomes: Outcomes) -> list[Answer[R_co]]:
+        calls, forms = batch.calls, batch.forms
         first, self._number = self._number, self._number + len(forms)
         if len(outcomes) == len(forms) and set(map(type, outcomes)) == {Accepted}:
             return [
                 AsyncResult(publication.task_id, call.sender.source)
-                for call, publication in zip(batch.calls, publications, strict=True)
+                for call, publication in zip(calls, batch.publications, strict=True)
             ]
         rest = iter(outcomes)
         return [
             self._answer(number, call, form, rest)
-            for number, (call, form) in enumerate(zip(batch.calls, forms, strict=True), first)
+            for number, (call, form) in enumerate(zip(calls, forms, strict=True), first)
         ]
 
     def _answer(
@@ -153,14 +203,12 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
         call: Call[R_co],
         form: Form,
         outcomes: Iterator[PublishOutcome | ChicoryError],
-    ) -> AsyncResult[R_co] | Refused:
+    ) -> Answer[R_co]:
         if isinstance(form, ChicoryError):
             return Refused(number, call, form)
         outcome = next(outcomes)
         if not isinstance(outcome, ChicoryError):
             return call.sender.handle(form.task_id, outcome)
-        if isinstance(outcome, BrokerConnectionError):
-            self._end = outcome
         return Refused(number, call, outcome)
 
 

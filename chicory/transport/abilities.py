@@ -18,6 +18,7 @@ class Abilities(Struct, frozen=True):
             other.
         publishing: batches of what is published at the same time, likewise.
         bulk: messages that are best published in one call, where there are many.
+        beside: whether the next of these are best put together while one call is under way.
         max_size: bytes of a body or record that the broker takes; where it is the server that
             says so, this is known of an instance once it is open.
     """
@@ -28,4 +29,5 @@ class Abilities(Struct, frozen=True):
     together: int = 1
     publishing: int = 1
     bulk: int = 256
+    beside: bool = False
     max_size: int = sys.maxsize

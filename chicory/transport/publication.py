@@ -26,7 +26,7 @@ class Unique(Struct, frozen=True):
     ttl: float
 
 
-class Publication(Struct, frozen=True):
+class Publication(Struct, frozen=True, gc=False):
     """One message to be put on a queue.
 
     Attributes:

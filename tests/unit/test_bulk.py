@@ -1,9 +1,12 @@
 """Many calls at once: in order, each answered for itself, and never more than a batch in memory."""
 
+import math
 import tracemalloc
 from typing import ClassVar
 
+import anyio
 import pytest
+from anyio import fail_after
 from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
@@ -33,15 +36,15 @@ def task(app):
 
 
 class Server(MemoryTransport):
-    """Takes no message whose body is in ``hated``, nor any while it is ``down``."""
+    """Takes no message whose body is in ``hated``, no more batches than it ``lasts``."""
 
     hated: ClassVar[set[bytes]] = set()
-    down = False
+    lasts = math.inf
     batches: ClassVar[list[int]] = []
 
     async def publish(self, publications):
         self.batches.append(len(publications))
-        if self.down:
+        if len(self.batches) > self.lasts:
             raise BrokerConnectionError("it is down")
         liked = [one for one in publications if not any(hated in one.body for hated in self.hated)]
         outcomes = await super().publish(liked)
@@ -54,10 +57,32 @@ class Server(MemoryTransport):
 def server(app, monkeypatch):
     monkeypatch.setattr(Server, "batches", [])
     monkeypatch.setattr(Server, "hated", set())
-    monkeypatch.setattr(Server, "down", False)
+    monkeypatch.setattr(Server, "lasts", math.inf)
     template = app.broker_link.template
     app.broker_link.template = Server(template._settings, template._store)
     return Server
+
+
+class Slow(Server):
+    """Answers a batch when it is let; ``begun`` and ``gate`` are of its first one."""
+
+    abilities = replace(Server.abilities, beside=True)
+    begun: ClassVar[anyio.Event]
+    gate: ClassVar[anyio.Event]
+
+    async def publish(self, publications):
+        self.begun.set()
+        await self.gate.wait()
+        return await super().publish(publications)
+
+
+@pytest.fixture
+def slow(app, server, monkeypatch):
+    monkeypatch.setattr(Slow, "begun", anyio.Event(), raising=False)
+    monkeypatch.setattr(Slow, "gate", anyio.Event(), raising=False)
+    template = app.broker_link.template
+    app.broker_link.template = Slow(template._settings, template._store)
+    return Slow
 
 
 class Forgetful(MemoryTransport):
@@ -170,6 +195,81 @@ async def test_an_asynchronous_source_will_do(app, task):
     assert len(await app.enqueue_many(calls())) == 5
 
 
+async def test_the_next_batch_is_put_together_while_the_broker_has_one(app, task, slow):
+    taken = []
+
+    def calls():
+        for number in range(4 * BATCH):
+            assert number < BATCH * (2 + len(slow.batches))  # no more than that one
+            taken.append(number)
+            if number == 2 * BATCH - 1:  # which is not taken where one waits for the other
+                slow.gate.set()
+            yield task.call(number)
+
+    with fail_after(60):
+        handles = await app.enqueue_many(calls())
+
+    transport = (await app.broker_link.session()).transport
+    stored = [one.task_id for one in await transport.fetch(["default"], 10_000, 0)]
+    assert [handle.task_id for handle in handles] == stored
+    assert slow.batches == [BATCH] * 4
+
+
+async def test_what_was_put_together_while_the_connection_was_lost_is_not_sent(app, task, slow):
+    slow.lasts = 0
+
+    def calls():
+        for number in range(4 * BATCH):
+            if number == 2 * BATCH - 1:
+                slow.gate.set()
+            yield task.call(number)
+
+    with fail_after(60), pytest.raises(BulkError) as caught:
+        await app.enqueue_many(calls())
+
+    assert [one.index for one in caught.value.refused] == list(range(2 * BATCH))
+    assert slow.batches == [BATCH]
+
+
+async def test_where_the_next_call_may_be_long_in_coming_none_is_awaited(app, task, slow):
+    slow.lasts = 0
+    slow.gate.set()
+
+    async def calls():
+        for number in range(BATCH):
+            yield task.call(number)
+        await anyio.sleep_forever()
+
+    with fail_after(60), pytest.raises(BulkError) as caught:
+        await app.enqueue_many(calls())
+
+    assert len(caught.value.refused) == BATCH
+
+
+async def test_who_is_cancelled_sends_no_more(app, task, slow):
+    async def enqueue():
+        await app.enqueue_many(task.call(number) for number in range(4 * BATCH))
+
+    with fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(enqueue)
+            await slow.begun.wait()
+            group.cancel_scope.cancel()
+
+    assert slow.batches == []
+    assert await count(app) == 0
+
+
+async def test_an_error_of_the_transport_comes_as_it_is(app, task, monkeypatch):
+    async def publish(self, publications):
+        raise LookupError("a defect")
+
+    monkeypatch.setattr(MemoryTransport, "publish", publish)
+
+    with pytest.raises(LookupError, match="a defect"):
+        await app.enqueue_many(task.call(number) for number in range(2 * BATCH))
+
+
 async def test_what_cannot_be_sent_is_refused_alone(app, task):
     calls = [task.call(0), task.call("1"), task.call(2, "x" * (1 << 20)), task.call(3)]
     calls.append(Chicory("memory://").task(name="other")(work).call(4))
@@ -215,22 +315,23 @@ async def test_what_the_broker_refuses_takes_no_other_with_it(app, task, server)
 
 
 async def test_a_lost_connection_ends_it_and_tells_what_was_done(app, task, server):
-    def calls():
-        for number in range(3 * BATCH):
-            server.down = number >= BATCH
-            yield task.call(number)
+    server.lasts = 1
+    calls = (task.call(number) for number in range(9 * BATCH))
 
     with pytest.raises(BulkError) as caught:
-        await app.enqueue_many(calls())
+        await app.enqueue_many(calls)
 
     error = caught.value
     assert isinstance(error.__cause__, BrokerConnectionError)
     assert len(error.enqueued) == BATCH
-    assert [one.index for one in error.refused] == list(range(BATCH, 2 * BATCH))
+    taken = next(calls).args[0]  # perhaps those that were put together meanwhile, too
+    assert [one.index for one in error.refused] == list(range(BATCH, taken))
+    assert taken <= 3 * BATCH
+    assert server.batches == [BATCH] * 2
 
 
 async def test_a_lost_connection_ends_the_iteration(app, task, server):
-    server.down = True
+    server.lasts = 0
     bulk = app.enqueue_many(task.call(number) for number in range(2 * BATCH))
 
     refused = [await anext(bulk) for _ in range(BATCH)]
@@ -245,6 +346,7 @@ async def test_a_lost_connection_ends_the_iteration(app, task, server):
     ("wrong", "kind", "text"),
     [
         (None, ValueError, "the source"),
+        (None, BrokerConnectionError, "another broker"),
         ("no call", TypeError, r"str is no call: write task\.call"),
     ],
 )
@@ -252,7 +354,7 @@ async def test_what_came_before_an_error_of_the_source_is_sent(app, task, wrong,
     def calls():
         yield from [task.call(0), task.call(1)]
         if wrong is None:
-            raise ValueError("the source")
+            raise kind(text)
         yield wrong
 
     with pytest.raises(kind, match=text) as caught:

@@ -21,6 +21,7 @@ import chicory_sqlite.database
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.testing.memory import MemoryTransport
 from chicory.worker.intake import MAX_FETCH, MAX_UNSETTLED
+from chicory_sqlite.session import Session
 
 TASKS = 2048
 CONCURRENCY = 32
@@ -76,8 +77,13 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
     counted: Counter[str] = Counter()
     connect = chicory_sqlite.database._connect
 
+    take = Session.take
+
+    def take_and_count(session: Session) -> None:
+        counted["transactions"] += 1
+        take(session)
+
     def note(statement: str) -> None:
-        counted["transactions"] += statement == "COMMIT"
         # the watcher's glances at shared memory follow the time, not the tasks
         counted["all"] += not statement.startswith("PRAGMA")
 
@@ -87,6 +93,7 @@ def statements(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
         return connection
 
     monkeypatch.setattr(chicory_sqlite.database, "_connect", connect_and_count)
+    monkeypatch.setattr(Session, "take", take_and_count)
     return counted
 
 
@@ -197,8 +204,9 @@ async def test_many_calls_are_enqueued_in_few_transactions(statements, tmp_path)
 
         await load.app.enqueue_many(load.task.call() for _ in range(TASKS))
 
-    assert statements["transactions"] <= TASKS / load.app.broker.bulk + 1
-    assert statements["all"] <= TASKS / 16
+    batches = TASKS / load.app.broker.bulk + 1
+    assert statements["transactions"] <= batches
+    assert statements["all"] <= 4 * batches + 6  # what a parcel sets off is counted, too
 
 
 async def test_a_worker_shares_transactions_and_statements_between_tasks(statements, tmp_path):

@@ -69,9 +69,11 @@ class Connection:
         *,
         look: Callable[[Session], T | Undecided] | None = None,
         grows: bool = False,
+        whole: Callable[[Session], T | None] | None = None,
+        beside: bool = False,
     ) -> T:
         """Write; see ``Writer.act``."""
-        return await self._writer.act(act, look=look, grows=grows)
+        return await self._writer.act(act, look=look, grows=grows, whole=whole, beside=beside)
 
     async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
         """Lease messages, waiting for the first one."""

@@ -21,6 +21,7 @@ _OLDEST = (3, 35, 0)
 _CACHE = -8_000  # KiB, negative by SQLite's convention
 _CHECKPOINT = 4000  # pages: a log of 16 MB; with SQLite's 1000 a fifth of the time goes into fsync
 _SCHEMA_SQL = load("schema")
+_TEMPORARY_SQL = load("temporary")
 _SQL = load("session")
 
 # Closing any descriptor of a file drops all of the process's POSIX locks on it, SQLite's too: so
@@ -49,6 +50,8 @@ def connect(address: Address, *, create: bool = True) -> sqlite3.Connection:
         _check_version(db, address.path)
         _configure(db, address)
         _create_tables(db, address)
+        for statement in _TEMPORARY_SQL.values():
+            db.execute(statement)
     except BaseException:
         db.close()
         raise

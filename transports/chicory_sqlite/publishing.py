@@ -9,34 +9,54 @@ from operator import attrgetter
 from msgspec import json
 
 from chicory.transport import Accepted, Duplicate, Publication, PublishOutcome, Unique
-from chicory_sqlite.packing import are_ids, pack
+from chicory_sqlite.packing import Parcel, are_alike, parcel
 from chicory_sqlite.session import Session
 from chicory_sqlite.statements import load
 
 _SQL = load("messages")
 _ACCEPTED = Accepted()
-_FEW = 16
-"""Messages that are not worth packing."""
 _UNIQUE = attrgetter("unique")
-_KIND = attrgetter("queue", "priority", "not_before")
 
 Row = tuple[int, int, int, int, int, float, str, str | None, bytes]
 
 
-def publish(session: Session, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
-    """Store what has no living duplicate; answers in the order given."""
+def publish(
+    session: Session, publications: Sequence[Publication], packed: Parcel | None = None
+) -> Sequence[PublishOutcome]:
+    """Store what has no living duplicate; answers in the order given.
+
+    ``packed``: the same as a parcel, where they make one.
+    """
     if not publications:
         return []
     first = session.allocate(len(publications))
+    session.roused = True
+    if packed is not None:
+        number = _insert_packed(session, first, packed, publications[0])
+        return _outcomes(session, first, publications, number)
     outcomes: list[PublishOutcome] = []
     for unique, run in groupby(publications, key=_UNIQUE):
         seq = first + len(outcomes)
         if unique is None:
-            outcomes += _publish_plain(session, seq, list(run))
+            plain = list(run)
+            outcomes += _outcomes(session, seq, plain, _insert(session, seq, plain))
         else:
             outcomes += [_publish_unique(session, unique, *pair) for pair in enumerate(run, seq)]
-    session.roused = True
     return outcomes
+
+
+def put(
+    session: Session, packed: Parcel, publications: Sequence[Publication]
+) -> Sequence[PublishOutcome] | None:
+    """The same of a parcel in one statement, outside of a transaction: it is one by itself.
+
+    ``None``: the queue has no number yet. Raises ``sqlite3.IntegrityError`` where an id is taken;
+    nothing is stored then.
+    """
+    if session.known_queue(publications[0].queue) is None:
+        return None
+    session.run(_SQL["put"], (*packed, *_standing(session, publications[0])))
+    return [_ACCEPTED] * len(publications)
 
 
 def row(session: Session, seq: int, publication: Publication, key: str | None) -> Row:
@@ -64,10 +84,11 @@ def release_keys(session: Session, held: Sequence[tuple[str, str]]) -> None:
         session.run(_SQL["unlock"], (session.ns, key, task_id))
 
 
-def _publish_plain(
-    session: Session, first: int, publications: Sequence[Publication]
+def _outcomes(
+    session: Session, first: int, publications: Sequence[Publication], inserted: int
 ) -> Sequence[PublishOutcome]:
-    if _insert(session, first, publications) == len(publications):
+    """What became of messages of which so many were inserted."""
+    if inserted == len(publications):
         return [_ACCEPTED] * len(publications)
     span = (first, first + len(publications) - 1)
     stored = json.decode(session.value(_SQL["inserted"], span), type=frozenset[int])
@@ -79,16 +100,18 @@ def _publish_plain(
 
 def _insert(session: Session, first: int, publications: Sequence[Publication]) -> int:
     """Store them; how many were. Calls of one task, as most are, are alike."""
-    if len(set(map(_KIND, publications))) > 1:
+    if packed := parcel(publications):
+        return _insert_packed(session, first, packed, publications[0])
+    if not are_alike(publications):
         rows = [row(session, *pair, None) for pair in enumerate(publications, first)]
         return session.insert(_SQL["insert"], rows)
-    common = _standing(session, publications[0])
-    task_ids = [each.task_id for each in publications]
-    if len(task_ids) >= _FEW and are_ids(task_ids):
-        packed = pack(task_ids, [each.body for each in publications])
-        return session.run(_SQL["insert_packed"], (first, *packed, *common))
     own = [(seq, each.task_id, each.body) for seq, each in enumerate(publications, first)]
-    return session.insert(_SQL["insert_alike"], own, common)
+    return session.insert(_SQL["insert_alike"], own, _standing(session, publications[0]))
+
+
+def _insert_packed(session: Session, first: int, packed: Parcel, one: Publication) -> int:
+    _, *columns = packed
+    return session.run(_SQL["insert_packed"], (first, *columns, *_standing(session, one)))
 
 
 def _publish_unique(

@@ -48,16 +48,24 @@ class Session:
         """The clock's time."""
         return self._clock.now()
 
+    def take(self) -> None:
+        """Wait for one's turn to write; enough for a statement that is a transaction of its own."""
+        self._turn.take()
+
+    def give(self) -> None:
+        """Let the next one write."""
+        self._turn.give()
+
     def begin(self) -> None:
         """Take the write lock."""
-        self._turn.take()
+        self.take()
         self._db.execute("BEGIN IMMEDIATE")
         self.roused = False
 
     def commit(self) -> None:
         """Make the transaction durable."""
         self._db.execute("COMMIT")
-        self._turn.give()
+        self.give()
 
     def rollback(self) -> None:
         """Undo the transaction, where one is open."""
@@ -66,7 +74,7 @@ class Session:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
         finally:
-            self._turn.give()
+            self.give()
 
     @contextmanager
     def snapshot(self) -> Generator[None]:
@@ -85,8 +93,9 @@ class Session:
 
     def run(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> int:
         """Execute a statement; how many rows it changed."""
-        with closing(self._db.execute(sql, parameters)) as cursor:
-            return cursor.rowcount
+        before = self._db.total_changes  # a cursor's own count knows no statement that is WITH ...
+        self._db.execute(sql, parameters).close()
+        return self._db.total_changes - before
 
     def value(self, sql: str, parameters: Sequence[Any] | dict[str, Any] = ()) -> Any:
         """The first column of the first row, ``None`` where there is no row."""

@@ -34,17 +34,22 @@ from chicory_sqlite import records as recording
 from chicory_sqlite.address import parse
 from chicory_sqlite.claiming import Ticket
 from chicory_sqlite.connection import Connection
+from chicory_sqlite.packing import parcel
 from chicory_sqlite.session import Session
 
 _AT_ONCE = 2000
 _PRUNED_PER_BEAT = 10
 _PING_TIMEOUT = 5.0
+_JOINED = 256
+"""Messages of so many callers are one batch at most; a larger one is one caller's, of many."""
 
 
 class SQLiteTransport:
     """Queues in one SQLite file, shared by the processes of one machine."""
 
-    abilities: Abilities = Abilities(shared=False, cross_process=True, durable=True, bulk=1024)
+    abilities: Abilities = Abilities(
+        shared=False, cross_process=True, durable=True, bulk=1024, beside=True
+    )
 
     def __init__(self, settings: TransportSettings) -> None:
         self._settings = settings
@@ -77,8 +82,13 @@ class SQLiteTransport:
 
     async def publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         """Store messages."""
-        act = partial(publishing.publish, publications=publications)
-        return await self._open.act(act, grows=True)
+        packed = parcel(publications)
+        act = partial(publishing.publish, publications=publications, packed=packed)
+        if packed is None:
+            return await self._open.act(act, grows=True)
+        put = partial(publishing.put, publications=publications, packed=packed)
+        beside = len(publications) > _JOINED
+        return await self._open.act(act, grows=True, whole=put, beside=beside)
 
     async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
         """Lease messages, waiting for the first one."""

@@ -21,6 +21,8 @@ from chicory_sqlite.translation import translated
 T = TypeVar("T")
 
 _LARGEST_BATCH = 256
+_HEAD_START = 0.001
+"""Seconds; a tenth of it mostly does."""
 
 
 class Undecided(Enum):
@@ -33,7 +35,11 @@ WRITE: Final = Undecided.WRITE
 
 
 class Operation(Generic[T]):
-    """One verb's work: a look that takes no lock, and, where that does not do, an act."""
+    """One verb's work: a look that takes no lock, and, where that does not do, an act.
+
+    Of an act that is a single statement there may be that, too, as ``whole``: it needs no other
+    one to begin and end a transaction. ``begun`` is set when SQLite is about to be at it.
+    """
 
     def __init__(
         self,
@@ -41,10 +47,13 @@ class Operation(Generic[T]):
         act: Callable[[Session], T] | None,
         *,
         grows: bool,
+        whole: Callable[[Session], T | None] | None = None,
     ) -> None:
         self.look = look
         self.act = act
         self.grows = grows
+        self.whole = whole
+        self.begun = threading.Event()
         self.done = Event()
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -105,15 +114,28 @@ class Writer:
         *,
         look: Callable[[Session], T | Undecided] | None = None,
         grows: bool = False,
+        whole: Callable[[Session], T | None] | None = None,
+        beside: bool = False,
     ) -> T:
-        """Write; not even begun where ``look`` has an answer. ``grows`` may be refused for room."""
-        return await self._submit(Operation(look, act, grows=grows))
+        """Write; not even begun where ``look`` has an answer. ``grows`` may be refused for room.
 
-    async def _submit(self, operation: Operation[T], *, abandon: bool = False) -> T:
+        ``whole``: see ``Operation``; it answers ``None``, or breaks a constraint, where that does
+        not do. ``beside``: there is work to be done on the event loop while SQLite is at it.
+        """
+        operation = Operation(look, act, grows=grows, whole=whole)
+        return await self._submit(operation, beside=beside)
+
+    async def _submit(
+        self, operation: Operation[T], *, abandon: bool = False, beside: bool = False
+    ) -> T:
         await checkpoint_if_cancelled()
         if self._closed:
             raise BrokerConnectionError(f"the connection to {self._address.path} is closed")
         self._operations.put(operation)
+        if beside:
+            # From a busy event loop the thread got the interpreter lock after 5 ms, which is when
+            # there is nothing left to be done beside it. SQLite then does without that lock.
+            operation.begun.wait(_HEAD_START)
         # An operation that is queued will be run: its answer must not get lost.
         with CancelScope(shield=not abandon):
             await operation.done.wait()
@@ -159,6 +181,8 @@ class Writer:
 
     def _perform(self, session: Session, batch: Sequence[Operation[Any]]) -> None:
         writes = [operation for operation in batch if not self._read(session, operation)]
+        if len(writes) == 1 and self._complete(session, writes[0]):
+            return
         if not writes or self._commit(session, writes) is None:
             return
         for operation in writes:
@@ -173,6 +197,27 @@ class Writer:
         except Exception as error:  # noqa: BLE001  it is raised where the verb waits
             operation.error = self._ours(error)
         return operation.error is not None or operation.result is not WRITE
+
+    def _complete(self, session: Session, operation: Operation[Any]) -> bool:
+        """Do what takes a single statement; False where it takes more."""
+        if operation.whole is None:
+            return False
+        try:
+            session.limit(tight=operation.grows)
+            session.take()
+            operation.begun.set()
+            operation.result = operation.whole(session)
+            session.give()
+        except sqlite3.IntegrityError:
+            session.rollback()
+        except Exception as error:  # noqa: BLE001  it is raised where the verb waits
+            session.rollback()
+            operation.error = self._ours(error)
+            return True
+        if operation.result is None:
+            return False
+        self._roused()
+        return True
 
     def _commit(self, session: Session, batch: Sequence[Operation[Any]]) -> BaseException | None:
         """Run a batch in one transaction, or not at all: then the error."""

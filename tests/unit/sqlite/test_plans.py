@@ -58,7 +58,8 @@ def test_the_index_made_for_it_is_used(db, noun, name, index):
 
 
 def test_every_statement_is_headed_by_its_promise():
-    for noun in ("messages", "records", "letters", "queues", "heartbeats", "session", "schema"):
+    nouns = ("messages", "records", "letters", "queues", "heartbeats", "session", "schema")
+    for noun in (*nouns, "temporary"):
         for name, sql in load(noun).items():
             assert sql.startswith("-- "), (noun, name)
 

@@ -28,6 +28,10 @@ INSERT INTO chicory_message (seq, ns, queue, state, priority, due, task_id, body
 SELECT seq, ?, ?, ?, ?, ?, task_id, body FROM given WHERE true
 ON CONFLICT (ns, task_id) DO NOTHING;
 
+-- name: put
+-- The same, numbers and all, but none of them where one is not free; see temporary.sql.
+INSERT INTO chicory_parcel VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
 -- name: inserted
 -- Which numbers of a range were stored.
 SELECT json_group_array(seq) FROM chicory_message WHERE seq BETWEEN ? AND ?;
