@@ -54,7 +54,7 @@ class Client:
         wakes = keys.wakes(base, name)
         self._wakes = wakes.encode()
         self._listener = Listener(connector, wakes, self._heard, self._connected)
-        connector.on_move = self._listener.reconnect
+        connector.on_move = self._listener.follow
         lease = times.span(settings.lease)
         self._waiting = Waiting(self._server, self._operations, lease)
         self._watching = Watching(self._server, self._listener, sinks, self._operations)

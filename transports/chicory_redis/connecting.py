@@ -34,17 +34,17 @@ class Connector:
     Attributes:
         address: what the URL says.
         route: which server that is at the moment.
-        on_move: called when it is another one than before.
+        on_move: called with the server that commands go to, whenever they may go to another one.
     """
 
     def __init__(self, address: Address, client_name: str) -> None:
         self.address = address
         self.route = route_to(address)
-        self.on_move: Callable[[], object] = lambda: None
+        self.on_move: Callable[[Node], object] = lambda _: None
         self._name = client_name
 
-    async def connect(self) -> AbstractConnection:
-        """A connection that is authenticated and has its database selected.
+    async def connect(self) -> tuple[AbstractConnection, Node]:
+        """A connection that is authenticated and has its database selected, and where it leads.
 
         Raises an error of redis-py, ``OSError`` or ``TimeoutError``.
         """
@@ -52,7 +52,7 @@ class Connector:
         login = {"username": address.username, "password": address.password, "db": address.db}
         for node in await self.route.nodes(self._ask):
             try:
-                return await self._connect(node, login)
+                return await self._connect(node, login), node
             except CLIENT_ERRORS as error:
                 failure = failure or error
         assert failure is not None
@@ -61,7 +61,7 @@ class Connector:
     def moved(self, node: Node) -> None:
         """Connect to this node of the cluster from now on."""
         self.route.moved(node)
-        self.on_move()
+        self.on_move(node)
 
     async def _connect(self, node: Node, login: dict[str, Any]) -> AbstractConnection:
         connection = self._make(node, login)

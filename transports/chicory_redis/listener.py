@@ -15,6 +15,7 @@ from itertools import count, islice
 from typing import Any
 
 from chicory.errors import BrokerConnectionError
+from chicory_redis.address import Node
 from chicory_redis.connecting import Connector
 from chicory_redis.exchange import Exchange
 from chicory_redis.translation import CLIENT_ERRORS, Lost
@@ -51,6 +52,8 @@ class Listener:
         self._channel = channel
         self._channels: dict[str, None] = {channel: None}
         self._exchange: Exchange | None = None
+        self._node: Node | None = None
+        self._followed: Node | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._leave = asyncio.Event()
@@ -109,9 +112,16 @@ class Listener:
         _send(exchange, *commands, ("PING", token))
         await passed
 
-    def reconnect(self) -> None:
-        """Break the connection: the next one may lead elsewhere."""
-        self._leave.set()
+    def follow(self, node: Node) -> None:
+        """Listen where commands go.
+
+        A server that was replaced, and did not die, stays connected. As a replica it goes on
+        saying what is said to its primary, which counts nobody there: it would say that a message
+        is handed over, and the primary that nobody took it.
+        """
+        self._followed = node
+        if self._node not in {None, node}:
+            self._leave.set()
 
     async def close(self) -> None:
         """Disconnect."""
@@ -141,7 +151,11 @@ class Listener:
 
     async def _live(self) -> None:
         self._leave.clear()  # before connecting: who says to leave now means where that leads
-        exchange = Exchange(await self._connector.connect(), self._receive)
+        self._followed = None
+        connection, self._node = await self._connector.connect()
+        exchange = Exchange(connection, self._receive)
+        if self._followed not in {None, self._node}:
+            self._leave.set()
         begin = probe = None
         loop = asyncio.get_running_loop()
         try:
@@ -180,7 +194,7 @@ class Listener:
         return self._leave.is_set()
 
     def _down(self) -> None:
-        self._exchange = None
+        self._exchange = self._node = None
         self._up.clear()
         barriers, self._barriers = self._barriers, {}
         for passed in barriers.values():

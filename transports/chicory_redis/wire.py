@@ -89,7 +89,7 @@ class Wire:
                 raise BrokerConnectionError(f"the connection to {self.address} is closed")
             if self._line is None or self._line.is_cut:
                 try:
-                    connection = await self._connector.connect()
+                    connection, node = await self._connector.connect()
                 except CLIENT_ERRORS as error:
                     raise Lost(error) from error
                 if self._is_closed:  # meanwhile
@@ -97,6 +97,7 @@ class Wire:
                     raise BrokerConnectionError(f"the connection to {self.address} is closed")
                 patience = self.address.answer_timeout
                 self._line = _Line(connection, patience, self._farewells)
+                self._connector.on_move(node)
             return self._line
 
 

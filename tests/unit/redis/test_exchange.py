@@ -27,7 +27,7 @@ def parser(request, monkeypatch):
 
 @pytest.fixture
 async def connection(server):
-    connection = await Connector(parse(server.url), "test").connect()
+    connection, _ = await Connector(parse(server.url), "test").connect()
     yield connection
     await connection.disconnect(nowait=True)
 

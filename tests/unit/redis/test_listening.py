@@ -5,9 +5,10 @@ import asyncio
 import pytest
 from anyio import fail_after
 
-from chicory_redis.address import parse
+from chicory_redis.address import Node, parse
 from chicory_redis.connecting import Connector
 from chicory_redis.listener import Listener
+from chicory_redis.wire import Wire
 
 
 @pytest.fixture(params=["asyncio"])
@@ -62,7 +63,7 @@ async def test_a_barrier_on_a_connection_that_has_only_just_been_made_is_passed(
     waiting.cancel()
 
 
-async def test_told_to_leave_it_connects_anew_and_hears_what_it_heard(listen, server):
+async def test_where_commands_go_elsewhere_it_connects_anew_and_hears_what_it_heard(listen, server):
     heard, times = asyncio.Event(), asyncio.Queue()
     listener = listen(lambda _channel, _message: heard.set(), lambda: times.put_nowait(1))
     with fail_after(60):
@@ -70,8 +71,31 @@ async def test_told_to_leave_it_connects_anew_and_hears_what_it_heard(listen, se
         await listener.subscribe(["news"])
         await times.get()
 
-        listener.reconnect()
+        listener.follow(Node("elsewhere"))
 
         await times.get()
         server.command("PUBLISH", "news", "still")
         await heard.wait()
+
+
+async def test_it_listens_where_commands_go_although_its_server_lives(server, own_server):
+    """A primary that stood still is a replica when it comes to, and says what its primary says."""
+    connector, connected = Connector(parse(server.url), "test"), asyncio.Queue()
+    listener = Listener(connector, "own", lambda *_: None, lambda: connected.put_nowait(1))
+    wire, connector.on_move = Wire(connector), listener.follow
+    try:
+        with fail_after(60):
+            await wire.call("PING")
+            await listener.ready()
+            await connected.get()
+
+            connector.route.moved(parse(own_server.url).nodes[0])
+            wire.cut(TimeoutError("no answer"))
+            await wire.call("PING")
+
+            await connected.get()
+        assert own_server.command("PUBSUB", "CHANNELS") == [b"own"]
+        assert server.command("PUBSUB", "CHANNELS") == []
+    finally:
+        await wire.close()
+        await listener.close()

@@ -40,12 +40,12 @@ local function hand_over(place, body, at)
   local waiter, client, number, lease = longest_waiting(z, at)
   if not waiter then return end
   call('ZREM', z, waiter)
+  local channel = base .. ':c:' .. client
+  -- before anything is said: who listens to a replica would hear it, and nobody would know
+  if call('PUBSUB', 'NUMSUB', channel)[2] == 0 then return end
   local s = stream(p, queue)
   local entry = lease_one(s, lease .. '-' .. client)
   call('ZADD', base .. ':t', 'LT', at + lease + 1, 's' .. p .. queue)
-  if call('PUBLISH', base .. ':c:' .. client, describe(number, p, at, entry, queue)) > 0 then
-    note_ready(queue, -1)
-  else -- its client is gone
-    call('XCLAIM', s, GROUP, POOL, 0, entry[1], 'JUSTID', 'RETRYCOUNT', SERIES)
-  end
+  call('PUBLISH', channel, describe(number, p, at, entry, queue))
+  note_ready(queue, -1)
 end
