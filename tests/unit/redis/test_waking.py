@@ -116,10 +116,11 @@ async def test_a_wake_up_for_a_fetch_that_ended_wakes_the_next_one(make, registe
             fetched.extend(ids(await idle.fetch([QUEUE], 1, 60)))
 
         async with anyio.create_task_group() as group:
-            scope = anyio.CancelScope()
-            group.start_soon(_fetch_within, scope, busy)
+            scope, over = anyio.CancelScope(), anyio.Event()
+            group.start_soon(_fetch_within, scope, busy, over)
             await registered(1)
             scope.cancel()
+            await over.wait()  # what it is handed before that it would keep
             group.start_soon(fetch)
             await registered(2)
             with anyio.fail_after(60):
@@ -355,6 +356,7 @@ async def _work(transport) -> None:
     await transport.settle([done(delivery) for delivery in deliveries])
 
 
-async def _fetch_within(scope, transport) -> None:
+async def _fetch_within(scope, transport, over) -> None:
     with scope:
         await transport.fetch([QUEUE], 1, 60)
+    over.set()
