@@ -14,6 +14,7 @@ from typing import Any
 from nats.aio.client import Client as _Client
 
 from chicory.errors import BrokerConnectionError
+from chicory_nats.ear import Ear
 from chicory_nats.parser import Hook, Parser
 
 
@@ -67,6 +68,13 @@ class Client(_Client):
         writer = getattr(self._transport, "_io_writer", None)
         if writer is not None:
             writer.transport.abort()
+
+    async def _read_loop(self) -> None:
+        tcp: Any = self._transport
+        reader, stream = tcp._io_reader, tcp._io_writer.transport  # noqa: SLF001  (no other door)
+        protocol = stream.get_protocol()
+        stream.set_protocol(Ear(reader, protocol, self._parser, lambda: self.is_connected))
+        await super()._read_loop()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:
         """Encrypt where that is wanted, whatever the server says; the login comes after this."""

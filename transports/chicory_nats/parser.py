@@ -23,28 +23,45 @@ class Parser(_Parser):
     """Gives each message to the hook of its subscription, in the order received.
 
     ``heard()`` is called where there were messages, not for what only says that somebody is there.
+
+    Attributes:
+        is_busy: whether ``parse`` is under way.
     """
 
     def __init__(
         self, client: object, hooks: Mapping[int, Hook], heard: Callable[[], None]
     ) -> None:
+        self.buf: bytearray
         super().__init__(client)  # pyright: ignore[reportUnknownMemberType]  (it says nothing of it)
         self._hooks = hooks
         self._heard = heard
+        self.is_busy = False
 
     async def parse(self, data: bytes = b"") -> None:
         """Take what came over the network."""
-        if self.state != AWAITING_CONTROL_LINE:
-            missing = self.needed + len(_END) - len(self.buf)
-            await super().parse(data[:missing])
-            data = data[missing:]
-        elif self.buf:
-            data = bytes(self.buf) + data
-            self.buf.clear()
-        if data:
-            rest = self._take_whole(data)
+        self.is_busy = True
+        try:
+            if self.state != AWAITING_CONTROL_LINE:
+                missing = self.needed + len(_END) - len(self.buf)
+                await super().parse(data[:missing])
+                data = data[missing:]
+            rest = self.take(data)
             if rest:
                 await super().parse(rest)
+        finally:
+            self.is_busy = False
+
+    def take(self, data: bytes) -> bytes:
+        """Tell the messages in front that came whole, at once; what is left for ``parse``.
+
+        One that has only begun is kept until more comes, unless it is long.
+        """
+        if self.state != AWAITING_CONTROL_LINE:
+            return data
+        if self.buf:
+            data = bytes(self.buf) + data
+            self.buf.clear()
+        return self._take_whole(data)
 
     def tell(
         self, sid: int, subject: bytes, reply: bytes, headers: bytes | None, body: bytes
@@ -59,11 +76,13 @@ class Parser(_Parser):
             logger.exception("a message of the server could not be handled")
 
     def _take_whole(self, data: bytes) -> bytes:
-        """Deal with the messages in front; what comes behind them."""
+        """Deal with the messages in front; what comes behind them, and is not kept."""
         position, length, find, tell = 0, len(data), data.find, self.tell
+        has_begun = False
         while position < length:
             line_end = find(_END, position)
             if line_end < 0:
+                has_begun = True
                 break
             words = data[position:line_end].split()
             kind = words[0] if words else b""
@@ -81,17 +100,23 @@ class Parser(_Parser):
             start = line_end + len(_END)
             middle, end = start + before, start + size
             if end + len(_END) > length:
+                has_begun = True
                 break
             reply = words[3] if len(words) == _LONGEST[has_headers] else b""
             headers = data[start:middle] if has_headers else None
             tell(sid, words[1], reply, headers, data[middle:end])
             position = end + len(_END)
-        if not position:
-            return data
-        self._heard()
-        return data[position:]
+        if position:
+            self._heard()
+            data = data[position:]
+        if has_begun and len(data) <= _KEPT:
+            self.buf += data
+            return b""
+        return data
 
 
+_KEPT = 1 << 15
+"""Bytes of a message that has only begun; each time more comes they are copied."""
 _END = b"\r\n"
 _MSG_WORDS, _HMSG_WORDS = (4, 5), (5, 6)
 _LONGEST = (5, 6)
