@@ -26,8 +26,8 @@ async def attend(_: Job) -> Figures:
 ERRANDS: Mapping[str, Callable[[Job], Awaitable[Figures]]] = {
     errand.__name__: errand
     for errand in (
-        *(draining.fill, draining.enqueue, draining.drain, draining.sip, draining.partake),
-        *(draining.soak, draining.soak_waits, lading.lade),
+        *(draining.fill, draining.enqueue, draining.add, draining.drain, draining.sip),
+        *(draining.partake, draining.soak, draining.soak_waits, lading.lade),
         *(waiting.idle, waiting.serve, waiting.echo, waiting.echo_alone),
         *(waiting.delay, waiting.press, waiting.strand),
         *(calling.sync, pooling.processes, attend),

@@ -73,6 +73,6 @@ def _by_turns(
 
 def _measured(where: Site, sizes: Scale) -> Figures:
     sipped = where.perform("sip", count=sizes.sipped)
-    enqueued = where.perform("enqueue", count=sizes.enqueued // 4)
+    enqueued = where.perform("add", count=sizes.enqueued // 4)
     echo = partial(where.echo, queue=_ASIDE, count=sizes.asked, seconds=sizes.asking)
     return {**sipped, **enqueued, **echo()}

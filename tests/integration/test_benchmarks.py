@@ -16,6 +16,7 @@ TINY = replace(
     enqueued=40,
     loaded=4,
     ballast=300,
+    turns=2,
     sipped=100,
     asked=3,
     soaked=200,
