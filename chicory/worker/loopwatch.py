@@ -64,37 +64,36 @@ class LoopWatch:
         self._ward = ward
         self._config = config
         self._stale_after = stale_after
-        self._asked_at: float | None = None
+        self._question: _Question | None = None
 
     @property
     def blocked(self) -> float:
         """Seconds for which the event loop has owed an answer; from any thread."""
-        asked_at = self._asked_at
-        return 0.0 if asked_at is None else time.monotonic() - asked_at
+        question = self._question
+        return 0.0 if question is None or question.is_answered else question.took
 
     async def run(self) -> None:
         """Watch for as long as there is an event loop."""
         pause = min(self._config.blocked_loop_warning / 4, self._stale_after / 2)
         while True:
-            answered = asyncio.Event()
-            self._asked_at = time.monotonic()
-            if not self._ask(answered):
-                self._asked_at = None
+            self._question = question = _Question()
+            if not self._ask(question):
+                self._question = None
                 return
-            await self._wait(answered, pause)
-            self._ward.lag = self.blocked
-            self._asked_at = None
+            await self._wait(question, pause)
+            self._ward.lag = question.took
+            self._question = None
             if self.given_up:
                 self.given_up = False
                 logger.warning("the event loop answers again: leases are renewed again")
             await asyncio.sleep(pause)
 
-    async def _wait(self, answered: asyncio.Event, pause: float) -> None:
+    async def _wait(self, question: _Question, pause: float) -> None:
         reported = False
-        while not answered.is_set():
+        while not question.heard.is_set():
             try:
                 async with asyncio.timeout(pause):
-                    await answered.wait()
+                    await question.heard.wait()
             except TimeoutError:
                 blocked = self.blocked
                 if blocked > self._config.blocked_loop_warning and not reported:
@@ -102,14 +101,15 @@ class LoopWatch:
                     self._report(blocked)
                 self._consider_giving_up(blocked)
 
-    def _ask(self, answered: asyncio.Event) -> bool:
+    def _ask(self, question: _Question) -> bool:
         loop = asyncio.get_running_loop()
         self._ward.shift.intake.freshness.doubt_from(time.monotonic() + self._stale_after)
 
         def answer() -> None:
+            question.answer()
             self._ward.shift.intake.freshness.trust()
             try:
-                loop.call_soon_threadsafe(answered.set)
+                loop.call_soon_threadsafe(question.heard.set)
             except RuntimeError:  # the keeper has been stopped meanwhile
                 return
 
@@ -150,3 +150,33 @@ class LoopWatch:
             if attempt.task and getattr(attempt.task.function, "__code__", None) in codes:
                 return attempt
         return None
+
+
+class _Question:
+    """What the event loop is asked once.
+
+    The answer has its time where it is given: the keeper, too, may be kept from hearing it.
+
+    Attributes:
+        heard: the keeper has the answer.
+    """
+
+    def __init__(self) -> None:
+        self.heard = asyncio.Event()
+        self._asked_at = time.monotonic()
+        self._answered_at: float | None = None
+
+    def answer(self) -> None:
+        """Answer; on the event loop that was asked."""
+        self._answered_at = time.monotonic()
+
+    @property
+    def is_answered(self) -> bool:
+        """Whether it is answered, heard or not."""
+        return self._answered_at is not None
+
+    @property
+    def took(self) -> float:
+        """Seconds until the answer, or until now where there is none."""
+        end = self._answered_at
+        return (time.monotonic() if end is None else end) - self._asked_at
