@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from typing import Annotated, Any
 
 import anyio
@@ -102,6 +103,8 @@ def cancel(
     return anyio.run(ask)
 
 
+_OPTION = re.compile("--[a-z]", re.IGNORECASE)
+"""Begins a word that somebody means for us; a number may be negative."""
 _ANSWERS = {
     Cancelled.REMOVED: "cancelled before it began",
     Cancelled.REQUESTED: "it runs, and its worker is told to stop it",
@@ -166,6 +169,11 @@ def _read(
             if name in kwargs:
                 raise ConfigurationError(f"argument {name!r} is given twice")
             kwargs[name] = _value(app, value, task.signature.hint(name))
+        elif _OPTION.match(word):
+            raise ConfigurationError(
+                f"{harmless(name)}: no option of chicory call, see --help; what is text for a "
+                f"parameter is written NAME={harmless(word)}"
+            )
         else:
             args.append(_value(app, word, task.signature.hint_at(len(args))))
     return args, kwargs

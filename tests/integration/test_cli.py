@@ -36,6 +36,7 @@ def test_a_call_runs_in_a_worker_and_its_result_is_printed(chicory, worker):
     assert chicory("call", "tasks", "tasks.add", "-2", "b=-3", "--wait").out == "-5\n"
     assert chicory("call", "tasks", "tasks.greet", "42", "loud=true", "--wait").out == '"42"\n'
     assert chicory("call", "tasks:app", "tasks.greet", "name=ab=c", "--wait").out == '"ab=c"\n'
+    assert chicory("call", "tasks", "tasks.greet", "name=--ab", "--wait").out == '"--ab"\n'
     mirrored = chicory("call", "tasks", "tasks.mirror", '{"x": 1, "y": 2}', "--wait").out
     assert json.loads(mirrored) == {"x": 2, "y": 1}
 

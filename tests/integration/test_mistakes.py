@@ -90,6 +90,8 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("call tasks tasks.add x", "tasks.add: argument 'a': Expected `int`, got `str`"),
         ("call tasks tasks.add 1 2 3", "takes 2 positional arguments, got 3"),
         ("call tasks tasks.add 1 b=1 b=2", "argument 'b' is given twice"),
+        ("call tasks tasks.add 1 --delay=5", "--delay: no option of chicory call, see --help"),
+        ("call tasks tasks.add 1 --dealy 5", "text for a parameter is written NAME=--dealy"),
         ("call tasks tasks.mirror {}", "tasks.mirror: argument 'point'"),
         ("call tasks add 1", "no task is named 'add': known are tasks.add"),
         ("call tasks tasks.add 1 --timeout -1", "--timeout"),
