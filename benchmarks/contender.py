@@ -54,7 +54,7 @@ class Contender(Struct, frozen=True):
         return environment.versions(self.name, self.requirements) if self.requirements else {}
 
 
-_FLOOR = ("drain", "enqueue")
+_FLOOR = ("drain", "enqueue", "latency")
 _UVLOOP = "uvloop==0.23.0"
 _HIREDIS = "hiredis==3.5.0"
 _REDIS = ("redis==8.1.0", _HIREDIS)

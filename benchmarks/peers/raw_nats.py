@@ -51,6 +51,8 @@ class RawNats(Queue):
         )
         self._inbox = self._client.new_inbox()
         self._waiting: dict[str, Any] = {}
+        self._asked: dict[str, asyncio.Future[bytes]] = {}
+        self._hears = False
         await self._client.subscribe(f"{self._inbox}.*", cb=self._answered)
 
     async def send(self, name: str, *args: Any) -> None:
@@ -61,12 +63,20 @@ class RawNats(Queue):
         """As many as a window allows for, then their answers."""
         for first in range(0, count, _WINDOW):
             share = min(_WINDOW, count - first)
-            stored: list[Any] = [await self._sent(name, args) for _ in range(share)]
+            stored: list[Any] = [
+                await self._sent(name, args, uuid.uuid4().hex) for _ in range(share)
+            ]
             await asyncio.gather(*stored)
 
     async def ask(self, name: str, *args: Any) -> Any:
-        """Not measured: a bare client has no results to wait for."""
-        raise NotImplementedError
+        """One message; its result is heard as it is published, and not looked up."""
+        if not self._hears:
+            self._hears = True
+            await self._client.subscribe("r.*", cb=self._told)
+        mark = uuid.uuid4().hex
+        told = self._asked[mark] = asyncio.get_running_loop().create_future()
+        await (await self._sent(name, args, mark))
+        return json.loads(await told)
 
     async def work(self) -> None:
         """Run what comes."""
@@ -102,14 +112,16 @@ class RawNats(Queue):
         await asyncio.Event().wait()
 
     async def _send(self, name: str, args: Any) -> None:
-        await (await self._sent(name, args))
+        await (await self._sent(name, args, uuid.uuid4().hex))
 
-    async def _sent(self, name: str, args: Any) -> asyncio.Future[None]:
-        mark = uuid.uuid4().hex
+    async def _sent(self, name: str, args: Any, mark: str) -> asyncio.Future[None]:
         stored = self._waiting[mark] = asyncio.get_running_loop().create_future()
         body = json.dumps([name, args]).encode()
         await self._client.publish(f"q.{mark}", body, reply=f"{self._inbox}.{mark}")
         return stored
+
+    async def _told(self, message: Msg) -> None:
+        self._asked.pop(message.subject.rpartition(".")[2]).set_result(message.data)
 
     async def _answered(self, message: Msg) -> None:
         waiting = self._waiting.pop(message.subject.rpartition(".")[2])

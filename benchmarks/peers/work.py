@@ -179,7 +179,7 @@ ON_THE_LOOP: tuple[Callable[..., Any], ...] = (
 """For queues that run coroutines, and put what is none into threads."""
 COROUTINES = tuple(map(coroutine, ON_THE_LOOP))
 """For queues that run coroutines only."""
-BARE = {"noop": bare}
+BARE: dict[str, Callable[..., Awaitable[Any]]] = {"noop": bare, "since": since}
 IN_THREADS = {
     "noop": plain,
     "plain": plain,

@@ -25,8 +25,22 @@ TINY = replace(
 )
 
 
+def _floor(broker: str) -> Variant:
+    return next(one.variant for one in CONTENDERS if one.name == f"raw-{broker}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("broker", ["redis", "nats"])
+def test_the_bare_trips_of_a_call_are_timed_like_the_call(broker):
+    found = run(replace(QUICK, echoes=5), [_floor(broker)], ["latency"], lambda *_: None)
+    assert not found.failures
+    figures = found.samples[0].figures
+    assert 0 < figures["wake-up p50"] < figures["latency p50"]
+    assert figures["calls timed"] == 5
+
+
 def test_chicory_and_a_bare_client_are_measured_by_the_same_harness():
-    floor = next(one.variant for one in CONTENDERS if one.name == "raw-redis")
+    floor = _floor("redis")
     scale = replace(QUICK, drained=60)
     found = run(scale, [Variant("redis", "asyncio"), floor], ["drain"], lambda *_: None)
     assert not found.failures

@@ -76,7 +76,8 @@ def test_a_slower_one_is_given_a_share_and_what_means_something_for_it():
     assert (share(OURS, 1000), share(THEIRS, 1000)) == (1000, 100)
     assert takes_part(OURS, "latency")
     assert takes_part(THEIRS, "latency")
-    assert not takes_part(floor, "latency")
+    assert takes_part(floor, "latency")
+    assert not takes_part(floor, "recovery")
 
 
 def test_a_value_that_was_waited_for_in_vain_is_told_as_such():
