@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
 
 from chicory import cancellation, letters, stats
 from chicory import message as messages
@@ -79,8 +78,8 @@ class Broker:
                 "taken as UTC",
                 stacklevel=2,
             )
-        read.eta = _in_utc(read.eta)
-        read.first_failure_at = _in_utc(read.first_failure_at)
+        read.eta = messages.in_utc(read.eta)
+        read.first_failure_at = messages.in_utc(read.first_failure_at)
         await self.enqueue(read, queue)
         return read.id
 
@@ -283,7 +282,3 @@ class Broker:
 
     async def _workers(self) -> Sequence[WorkerRecord]:
         return await (await self._session()).transport.workers()
-
-
-def _in_utc(moment: datetime | None) -> datetime | None:
-    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -155,3 +155,8 @@ def reason(error: Exception) -> str:
     """What to say of it; the class, too, where the text is not meant to stand alone."""
     text = str(error)
     return text if text and isinstance(error, _PLAIN) else f"{type(error).__name__}: {text}"
+
+
+def sendable(text: str) -> str:
+    """The text with what has no UTF-8 written out: lone surrogates, as in names of files."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")

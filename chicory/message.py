@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import struct
 import time
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import msgspec
@@ -107,7 +107,7 @@ class TaskMessage(Struct, kw_only=True, array_like=True):
         priority: 0 low, 1 normal, 2 or more high; ``None`` is normal.
         enqueued_at: when it was first published; seconds since the epoch.
         expires_at: not to be begun after; seconds since the epoch, ``None`` for never.
-        first_failure_at: when the first attempt failed.
+        first_failure_at: when the first attempt failed; without a time zone it is taken as UTC.
         last_error: the message of the last attempt's exception.
         headers: the user's own notes; they travel with the call.
         timeout: seconds that an attempt may take, 0 for no limit; ``None``: as the task has it.
@@ -158,7 +158,7 @@ def encode(message: TaskMessage, types: Codec = codec.PLAIN) -> bytes:
 
 
 def decode(body: bytes) -> Envelope:
-    """Read a message, its arguments left encoded.
+    """Read a message, its arguments left encoded, its moments in a time zone.
 
     Raises:
         MessageVersionError: a newer chicory wrote it.
@@ -173,7 +173,14 @@ def decode(body: bytes) -> Envelope:
         raise _version_error(envelope.version)
     if envelope.version < VERSION:
         raise MessageError(f"not a chicory message: there is no format {envelope.version}")
+    envelope.eta = in_utc(envelope.eta)
+    envelope.first_failure_at = in_utc(envelope.first_failure_at)
     return envelope
+
+
+def in_utc(moment: datetime | None) -> datetime | None:
+    """The same moment with a time zone: without one it is taken as UTC."""
+    return moment if moment is None or moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def decode_whole(body: bytes) -> TaskMessage:

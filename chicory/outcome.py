@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct
 
+from chicory.codec import sendable
 from chicory.context import FailTask, SnoozeTask
 from chicory.errors import MaxRetriesExceededError, RemoteError, RetryError
 from chicory.retry import LONGEST_DELAY, RetryPolicy
@@ -150,13 +151,18 @@ def decide(
     uniform: Callable[[float, float], float] = random.uniform,
 ) -> Verdict:
     """What is to be done about the end of an attempt."""
+    if isinstance(ending, Raised):
+        return _after_error(ending.error, terms, uniform)
+    return decide_anyhow(ending)
+
+
+def decide_anyhow(ending: Returned | Refused | Expired | Stopped | GivenBack) -> Verdict:
+    """The same where it is to be done on whatever terms."""
     match ending:
         case Returned(value=value):
             return Succeed(value)
-        case Raised(error=error):
-            return _after_error(error, terms, uniform)
         case Refused(reason=reason, error=text):
-            return Bury(reason, Failure(reason.value, text[:MAX_ERROR]))
+            return Bury(reason, Failure(reason.value, sendable(text)[:MAX_ERROR]))
         case Expired():
             return Fail(Failure("expired", "fetched after it had expired; it was not run"))
         case Stopped():
@@ -231,9 +237,9 @@ def describe(error: BaseException) -> Failure:
     except BaseException:  # noqa: BLE001  (likewise)
         trace = ""
     return Failure(
-        _sendable(name)[-MAX_TYPE:],
-        _sendable(message)[:MAX_ERROR],
-        _sendable(trace)[-MAX_TRACEBACK:],
+        sendable(name)[-MAX_TYPE:],
+        sendable(message)[:MAX_ERROR],
+        sendable(trace)[-MAX_TRACEBACK:],
     )
 
 
@@ -247,11 +253,6 @@ def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
 
 def _is_ours(module: str) -> bool:
     return module.startswith(_OURS)
-
-
-def _sendable(text: str) -> str:
-    # a lone surrogate, as in a file name from the system, has no UTF-8
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def too_large(name: str, size: int, limit: int) -> str:

@@ -24,7 +24,7 @@ class RetryRules(Struct, kw_only=True, omit_defaults=True):
     jitter: bool | Literal["full"] = True
     retry_on: list[str] | None = None
     ignore_on: list[str] | None = None
-    delays: list[_Seconds] | None = None
+    delays: Annotated[list[_Seconds], Meta(min_length=1)] | None = None
     retry_within: _Seconds | None = None
 
 

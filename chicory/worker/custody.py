@@ -75,15 +75,15 @@ class Custody:
         now = self._now()
         try:
             verdict, settlement = self._clerk.conclude(attempt, now)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             # exceptions, filters and countdowns are of the user's making
             logger.exception(
                 "task %s: what it came to cannot be told", attempt.name, extra=attempt.labels
             )
             attempt.ending = Refused(DeathReason.FAILED, describe(error).message)
             verdict, settlement = self._clerk.conclude(attempt, now)
-        self._tally.count(attempt, verdict, now)
         self.settler.add(attempt, settlement)
+        self._tally.count(attempt, verdict, now)
 
     def bequeath(self) -> list[tuple[Attempt, Settlement]]:
         """All that is held, as it is to be settled by somebody else, to whom it is left.

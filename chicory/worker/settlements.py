@@ -14,16 +14,19 @@ from chicory.outcome import (
     Bury,
     Cancel,
     DeathReason,
+    Ending,
     Fail,
     Failure,
     GiveBack,
     Postpone,
+    Raised,
     RetryIn,
     Returned,
     Succeed,
     Terms,
     Verdict,
     decide,
+    decide_anyhow,
     too_large,
 )
 from chicory.record import StoredResult
@@ -62,12 +65,17 @@ class Clerk:
         if isinstance(ending, Returned):  # as nearly always, and on whatever terms
             verdict = Succeed(ending.value)
         else:
-            verdict = self._judged(attempt, decide(ending, self._terms(attempt, now)))
+            verdict = self._judged(attempt, self._decided(attempt, ending, now))
         settlement = self._settlement(attempt, verdict, now)
         if isinstance(verdict, Succeed) and (size := _size(settlement)) > self._max_size:
             verdict = self._judged(attempt, self._too_large(attempt, size))
             settlement = self._settlement(attempt, verdict, now)
         return verdict, settlement
+
+    def _decided(self, attempt: Attempt, ending: Ending, now: float) -> Verdict:
+        if isinstance(ending, Raised):
+            return decide(ending, self._terms(attempt, now))
+        return decide_anyhow(ending)  # the terms come with the message, and may make no sense
 
     def _judged(self, attempt: Attempt, verdict: Verdict) -> Verdict:
         """The verdict as it is where the message was settled before: that has left nothing."""

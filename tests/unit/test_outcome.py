@@ -280,3 +280,9 @@ def test_a_refusal_s_reason_is_short_whatever_the_message_says():
     assert verdict == Bury(
         DeathReason.INVALID_ARGUMENTS, Failure("invalid-arguments", "x" * MAX_ERROR)
     )
+
+
+def test_a_refusal_s_reason_is_utf_8_whatever_a_hook_says():
+    verdict = decide(Refused(DeathReason.UNUSABLE_RESULT, "\ud800"), Terms(0, RetryPolicy()))
+
+    assert verdict == Bury(DeathReason.UNUSABLE_RESULT, Failure("unusable-result", "\\ud800"))
