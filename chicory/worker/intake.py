@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 
 import anyio
-from anyio import CancelScope
+from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
 from chicory.errors import BrokerConnectionError, QueueFullError
@@ -31,7 +31,7 @@ logger = logging.getLogger("chicory.worker")
 
 
 class Intake:
-    """Keeps the workbench supplied from the queues.
+    """Keeps the workbench supplied from the queues, once it is permitted to.
 
     What waits there for a slot goes back when nothing moves. Where ``exhausted`` is given it does
     not wait for messages: it ends, and calls that, once there are none and all that was fetched is
@@ -57,10 +57,15 @@ class Intake:
         self._bench = bench
         self._exhausted = exhausted
         self._wait = math.inf if exhausted is None else 0.0
+        self._permitted = Event()
         self._stopped = False
         self._scope = CancelScope()
         self._pace = Pace()
         self._patience = Patience("fetching")
+
+    def permit(self) -> None:
+        """Fetch from now on: what is fetched can be kept."""
+        self._permitted.set()
 
     def stop(self) -> None:
         """Fetch no more."""
@@ -73,7 +78,8 @@ class Intake:
         self._scope.cancel()
 
     async def run(self) -> None:
-        """Fetch until ``stop``."""
+        """Fetch from ``permit`` until ``stop``."""
+        await self._permitted.wait()
         while not self._stopped:
             room = self._room()
             if room > 0:

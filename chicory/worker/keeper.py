@@ -2,7 +2,7 @@
 
 One thread with an asyncio loop and connections of its own. It renews the leases of what the
 worker holds, sends the heartbeat, and watches the worker's event loop: that it answers, and
-that what waits in the queue is fetched.
+that what waits in the queue is fetched. Nothing is fetched before it can renew leases.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from contextvars import Context
+from functools import partial
 from typing import TypeVar
 
 from chicory.config import WorkerConfig
@@ -70,7 +71,8 @@ class Keeper:
         self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
-        self._is_connected = self._has_beaten = False
+        self._opened: list[Transport] = []
+        self._has_beaten = False
         self._watch = LoopWatch(ward, config, self._tick)
         self._deaf_since: float | None = None
         self._deaf_until = 0.0
@@ -114,7 +116,7 @@ class Keeper:
         Raises ``BrokerConnectionError`` where there are none, or no answer comes in time.
         """
         loop = self._loop
-        if loop is None or not self._is_connected:
+        if loop is None or not self._opened:
             raise BrokerConnectionError("the keeper is not connected to the broker yet")
         asking = self._ask(question, seconds)
         try:
@@ -170,21 +172,35 @@ class Keeper:
 
     async def _keep(self) -> None:
         insistence = Insistence(self._tick * 2)  # a renewal must not come too late
-        for transport in self._transports:
-            await insistence.once(transport.open, "the keeper's connecting")
-        self._is_connected = True
+        broker, *others = self._transports
+        await self._connect(insistence, broker)
+        self._ward.loop.call_soon(self._ward.shift.intake.permit)
         await together(
             insistence.every(self._tick, self._renew, "renewing leases"),
-            insistence.every(self._config.heartbeat_interval, self._beat, "the heartbeat"),
+            self._report(insistence, broker),
             insistence.every(DEAF_AFTER, self._listen, "looking at the queue"),
             insistence.every(WEIGH_EVERY, self._weigh, "looking at the memory"),
             insistence.once(self._heed, "listening for cancellations"),
+            *(self._attend(insistence, other) for other in others),
         )
+
+    async def _connect(self, insistence: Insistence, transport: Transport) -> None:
+        await insistence.once(transport.open, "the keeper's connecting")
+        self._opened.append(transport)
+
+    async def _attend(self, insistence: Insistence, transport: Transport) -> None:
+        """What a backend on another server is told; leases need not wait for it."""
+        await self._connect(insistence, transport)
+        await self._report(insistence, transport)
+
+    async def _report(self, insistence: Insistence, transport: Transport) -> None:
+        beat = partial(self._beat, transport)
+        await insistence.every(self._config.heartbeat_interval, beat, "the heartbeat")
 
     async def _leave(self) -> None:
         record = self._ward.record()
         for transport in self._transports:
-            if self._is_connected:
+            if transport in self._opened:
                 await self._part(
                     self._last_beat(transport, record), "the last heartbeat could not be sent"
                 )
@@ -233,10 +249,9 @@ class Keeper:
 
     # -- heartbeat and watch --------------------------------------------------------------
 
-    async def _beat(self) -> None:
+    async def _beat(self, transport: Transport) -> None:
         record = self._ward.record()
-        for transport in self._transports:
-            await transport.beat(record, self._config.heartbeat_ttl)
+        await transport.beat(record, self._config.heartbeat_ttl)
         if not self._has_beaten:
             self._has_beaten = True
             logger.info(

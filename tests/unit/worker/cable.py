@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from typing import Self
 
@@ -34,6 +35,7 @@ class Cable:
         stuck: verbs that wait until they are cancelled or freed.
         late: verbs that are carried out, and whose answers wait until they are freed.
         refused: verbs that are refused for good, and the error.
+        closed_to: threads, by name, that get no connection.
         calls: how often each verb was called.
         vouches: what its transports say of the fetches that wait.
     """
@@ -44,6 +46,7 @@ class Cable:
         self.stuck: set[str] = set()
         self.late: set[str] = set()
         self.refused: dict[str, Exception] = {}
+        self.closed_to: set[str] = set()
         self.calls: Counter[str] = Counter()
         self.vouches = False
         self.pulled = False
@@ -58,8 +61,9 @@ class Cable:
 
     def mend(self) -> None:
         self.pulled = False
-        for broken in (self.down, self.deaf, self.stuck, self.late, self.refused):
+        for broken in (self.down, self.deaf, self.stuck, self.late, self.closed_to):
             broken.clear()
+        self.refused.clear()
         self._signal.notify()
 
     async def called(self, verb: str, times: int) -> None:
@@ -77,6 +81,8 @@ class Cable:
             raise BrokerConnectionError("the cable is pulled")
         if verb in self.refused:
             raise self.refused[verb]
+        if verb == "open" and threading.current_thread().name in self.closed_to:
+            raise BrokerConnectionError("too many connections")
         await self._freed(verb, self.stuck)
 
     async def leave(self, verb: str) -> None:

@@ -8,7 +8,7 @@ import threading
 import anyio
 import pytest
 from anyio import Event
-from cable import CabledTransport
+from cable import Cable, CabledTransport
 
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.transport import Release
@@ -75,6 +75,52 @@ async def test_leases_are_renewed_while_the_event_loop_is_blocked(
 
     assert value == "run once"
     assert run == [1]
+
+
+async def test_nothing_is_fetched_before_the_keeper_can_renew_leases(app, working, cable, log):
+    @app.task(name="quick")
+    async def quick() -> str:
+        return "run"
+
+    cable.closed_to.add("chicory keeper")
+    async with working():
+        handle = await quick.delay()
+        await log.heard("the keeper's connecting fails, trying on: too many connections")
+        before = cable.calls["fetch"]
+        cable.mend()
+        value = await handle.get()
+
+    assert before == 0
+    assert value == "run"
+
+
+async def test_a_backend_that_cannot_be_opened_keeps_no_lease_from_being_renewed(
+    url, clock, working, log
+):
+    app = Chicory(url, f"{url}-results", clock=clock, config=ChicoryConfig(lease=0.08))
+    broker, backend = Cable(), Cable()
+    app.broker_link.template = CabledTransport.over(app.broker_link.template, broker)
+    app.backend_link.template = CabledTransport.over(app.backend_link.template, backend)
+    begun, gate = Event(), Event()
+
+    @app.task(name="hold")
+    async def hold() -> str:
+        begun.set()
+        await gate.wait()
+        return "held"
+
+    backend.closed_to.add("chicory keeper")
+    async with app, working(on=app):
+        handle = await hold.delay()
+        await begun.wait()
+        await broker.called("renew", 2)
+        await log.heard("the keeper's connecting fails, trying on: too many connections")
+        backend.mend()
+        await backend.called("beat", 1)
+        gate.set()
+        value = await handle.get()
+
+    assert value == "held"
 
 
 async def test_what_blocks_the_event_loop_is_reported_once_with_its_stack(app, working, watch, log):
