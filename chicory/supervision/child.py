@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -43,16 +44,23 @@ class Child:
     async def start(cls, command: Sequence[str], place: int) -> Child:
         """Start it in place number ``place``. Raises ``OSError``."""
         ours, theirs = pair()
-        with theirs:
-            process = await anyio.open_process(
-                list(command),
-                stdin=subprocess.DEVNULL,
-                stdout=None,
-                stderr=None,
-                pass_fds=[theirs.fileno()],
-                start_new_session=True,
-                env=os.environ | {VARIABLE: str(theirs.fileno())},
-            )
+        try:
+            with theirs:
+                process = await anyio.open_process(
+                    list(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=None,
+                    stderr=None,
+                    pass_fds=[theirs.fileno()],
+                    start_new_session=True,
+                    env=os.environ | {VARIABLE: str(theirs.fileno())},
+                )
+        except RuntimeError as error:  # there is no thread left to wait for it
+            ours.close()
+            raise BlockingIOError(errno.EAGAIN, str(error)) from error
+        except BaseException:
+            ours.close()
+            raise
         return cls(process, ours, place)
 
     @property
@@ -77,6 +85,7 @@ class Child:
                             self._timeout = timeout
                             self._settled.set()
         finally:
+            self._line.close()
             self._settled.set()
 
     async def until_ready(self) -> bool:

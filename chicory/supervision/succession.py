@@ -51,4 +51,9 @@ def succession(code: int, age: float, failures: int, *, finite: bool, worked: bo
         return GiveUp(code)
     if age >= SETTLED:
         failures = 0
+    return postponed(failures)
+
+
+def postponed(failures: int) -> Replace:
+    """The next try after one more failure, as where the system has no process or memory left."""
     return Replace(min(LONGEST, SHORTEST * 2.0 ** min(failures, 16)), failures + 1)

@@ -23,6 +23,7 @@ from chicory.supervision.succession import (
     Leave,
     Replace,
     Succession,
+    postponed,
     succession,
 )
 
@@ -109,13 +110,7 @@ class Supervisor:
     async def _keep(self, place: int) -> None:
         failures = 0
         while not self._stopping.is_set():
-            child = self._successors.pop(place, None) or await self._start(place)
-            self._children[place] = child
-            code = await self._outlive(child)
-            if place in self._successors:
-                continue
-            worked = await child.until_ready()
-            decision = self._decide(child, code, failures, worked=worked)
+            decision = await self._fill(place, failures)
             if isinstance(decision, GiveUp):
                 self._code = decision.code
                 self._stop()
@@ -125,6 +120,22 @@ class Supervisor:
             with move_on_after(decision.delay):
                 await self._stopping.wait()
         self._children.pop(place, None)
+
+    async def _fill(self, place: int, failures: int) -> Succession:
+        """Have a process in this place until it ends; who follows it."""
+        try:
+            child = self._successors.pop(place, None) or await self._start(place)
+        except OSError as error:
+            decision = postponed(failures)
+            name, delay = f"worker process {place + 1}", decision.delay
+            logger.error("%s cannot be started: %s, trying again in %g s", name, error, delay)  # noqa: TRY400  (one line, for people)
+            return decision
+        self._children[place] = child
+        code = await self._outlive(child)
+        if place in self._successors:
+            return Replace(0.0, failures)
+        worked = await child.until_ready()
+        return self._decide(child, code, failures, worked=worked)
 
     async def _start(self, place: int) -> Child:
         child = await Child.start(self._command, place)
@@ -201,7 +212,11 @@ class Supervisor:
 
     async def _succeed(self, place: int) -> bool:
         """Replace one process without a gap; False where its successor does not get to work."""
-        fresh = self._successors[place] = await self._start(place)
+        try:
+            fresh = self._successors[place] = await self._start(place)
+        except OSError as error:
+            logger.error("no new process can be started: %s: the old ones stay", error)  # noqa: TRY400  (one line, for people)
+            return False
         if await fresh.until_ready():
             old = self._children.get(place)
             if old is not None and old is not fresh:

@@ -11,6 +11,7 @@ from chicory.supervision.succession import (
     GiveUp,
     Leave,
     Replace,
+    postponed,
     succession,
 )
 
@@ -28,6 +29,11 @@ def test_who_dies_again_and_again_is_replaced_after_doubling_pauses():
 
 def test_who_lived_long_enough_is_replaced_as_the_first_time():
     assert succession(-9, SETTLED, 7, finite=False, worked=True) == Replace(SHORTEST, 1)
+
+
+def test_who_cannot_be_started_is_tried_again_after_the_same_pauses():
+    assert postponed(0) == Replace(SHORTEST, 1)
+    assert postponed(3) == succession(1, 0.1, 3, finite=False, worked=True)
 
 
 def test_who_was_recycled_is_replaced_at_once():
