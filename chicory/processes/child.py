@@ -45,6 +45,8 @@ class Child:
         ready: set once it waits for calls, or has ended before.
         gone: set once it has ended.
         idle_memory: bytes that it had in use before its first call.
+
+    Raises ``OSError`` where there are no descriptors left for it.
     """
 
     def __init__(self) -> None:
@@ -54,9 +56,14 @@ class Child:
         self.gone = Event()
         self.idle_memory = 0
         self._process: subprocess.Popen[bytes] | None = None
-        self._line, self._theirs = socket.socketpair()
-        self._line.setblocking(False)  # noqa: FBT003  (its signature)
         self._end, self._life = os.pipe()
+        try:
+            self._line, self._theirs = socket.socketpair()
+        except BaseException:
+            os.close(self._end)
+            os.close(self._life)
+            raise
+        self._line.setblocking(False)  # noqa: FBT003  (its signature)
         self._inbox = Inbox()
         self._is_ready = self._is_buried = False
         self._why = ""
@@ -66,7 +73,7 @@ class Child:
         self._reports: Reports | None = None
 
     def start(self) -> None:
-        """Start it; blocks for some milliseconds. Raises ``OSError``."""
+        """Start it; blocks for some milliseconds. Raises what ``Popen`` does."""
         theirs = (self._theirs.fileno(), self._end)
         try:
             self._process = subprocess.Popen(  # noqa: S603  (this same interpreter)
@@ -76,18 +83,20 @@ class Child:
                 start_new_session=True,
             )
         finally:
-            self._theirs.close()
-            os.close(self._end)
+            self._close_theirs()
         self.pid = self._process.pid
         self.is_alive = True
 
     # -- its life -------------------------------------------------------------------------
 
-    async def tend(self, first: Order) -> None:
-        """Hear what it says until it has ended, and bury it; to be run once, beside the calls."""
+    async def tend(self, first: bytes) -> None:
+        """Hear what it says until it has ended, and bury it; to be run once, beside the calls.
+
+        ``first`` is the frame that it hears first.
+        """
         async with create_task_group() as group:
             group.start_soon(self._listen)
-            group.start_soon(self._send, wire.frame(first))
+            group.start_soon(self._send, first)
             await self._until_ended()
             group.cancel_scope.cancel()
         self._hear_out()
@@ -138,12 +147,19 @@ class Child:
             self.kill()  # what it has started must not outlive it
             self._process.wait()
         self._is_buried = True
+        self._close_theirs()
         self._line.close()
         os.close(self._life)
         self.ready.set()
         self.gone.set()
         if self._answered is not None:
             self._answered.come()
+
+    def _close_theirs(self) -> None:
+        """Close the ends that it has by now, or never will have."""
+        if self._theirs.fileno() != -1:
+            self._theirs.close()
+            os.close(self._end)
 
     async def _until_ended(self) -> None:
         assert self._process is not None

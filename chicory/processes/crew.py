@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 import logging
 import math
+import os
 import sys
 import time
 from collections import deque
@@ -18,6 +19,7 @@ from anyio.abc import TaskGroup
 
 from chicory.errors import ProcessDiedError
 from chicory.memory import MEBIBYTE
+from chicory.processes import wire
 from chicory.processes.child import Child, Reports
 from chicory.processes.forwarding import levels
 from chicory.processes.wire import Call, Outcome, Prepare
@@ -142,24 +144,29 @@ class Crew:
 
     async def _raise(self) -> None:
         """Start a process and tend it for all its life."""
-        child = Child()
-        self._children.add(child)
         try:
-            await to_thread.run_sync(child.start, limiter=self._threads)
-        except OSError as error:
-            self._bury_stillborn(child, error)
+            first = wire.frame(Prepare(_path(), self._modules, levels()))
+            child = await self._bear()
+        except Exception as error:  # noqa: BLE001  (other tasks go on without it)
+            self._started(None, f"its process cannot be started: {error}")
             return
         async with create_task_group() as group:
             group.start_soon(self._welcome, child)
-            await child.tend(Prepare(sys.path.copy(), self._modules, levels()))
+            await child.tend(first)
         self._children.discard(child)
         if child in self._idle:
             self._idle.remove(child)
 
-    def _bury_stillborn(self, child: Child, error: OSError) -> None:
-        self._children.discard(child)
-        child.bury()
-        self._started(child, f"its process cannot be started: {error}")
+    async def _bear(self) -> Child:
+        child = Child()
+        self._children.add(child)
+        try:
+            await to_thread.run_sync(child.start, limiter=self._threads)
+        except Exception:
+            self._children.discard(child)
+            child.bury()
+            raise
+        return child
 
     async def _welcome(self, child: Child) -> None:
         with anyio.move_on_after(GETTING_READY):
@@ -176,9 +183,9 @@ class Crew:
             await child.gone.wait()
         child.kill()
 
-    def _started(self, child: Child, why: str) -> None:
+    def _started(self, child: Child | None, why: str) -> None:
         self._starting -= 1
-        if child.is_ready:
+        if child is not None and child.is_ready:
             logger.debug("process %d is ready for tasks", child.pid)
             self.dismiss(child)
         elif len(self._waiting) > self._starting:
@@ -209,6 +216,12 @@ class _Place:
     def refuse(self, why: str) -> None:
         self.why = why
         self.taken.set()
+
+
+def _path() -> list[bytes]:
+    """``sys.path``, but for what an import passes over."""
+    entries: list[Any] = sys.path
+    return [os.fsencode(entry) for entry in entries if isinstance(entry, str)]
 
 
 def _is_bloated(child: Child, limit: int) -> bool:

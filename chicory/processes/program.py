@@ -127,7 +127,7 @@ class Program:
                 self._say(outcome)
 
     def _prepare(self, order: Prepare) -> None:
-        sys.path[:] = order.path
+        sys.path[:] = map(os.fsdecode, order.path)
         for name in order.modules:
             with suppress(Exception, SystemExit):  # told of when it is needed
                 import_module(name)

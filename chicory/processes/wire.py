@@ -25,12 +25,12 @@ class Prepare(_Said, frozen=True):
     """The first thing that a process hears.
 
     Attributes:
-        path: where Python looks for modules: ``sys.path``.
+        path: where Python looks for modules: ``sys.path``, each as the bytes of ``os.fsencode``.
         modules: those to have ready; one that cannot be imported is told of when it is needed.
         levels: of loggers, by name; the root's is under ``""``.
     """
 
-    path: list[str]
+    path: list[bytes]
     modules: list[str]
     levels: dict[str, int]
 

@@ -223,6 +223,11 @@ def say(text: str) -> None:
 
 
 @app.task(executor="process")
+def path() -> list[bytes]:
+    return [os.fsencode(entry) for entry in sys.path]
+
+
+@app.task(executor="process")
 def stdin() -> str:
     return sys.stdin.read()
 

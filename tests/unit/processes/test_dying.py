@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+from pathlib import Path
 
 import anyio
 import pytest
@@ -11,6 +13,7 @@ from vital import crew_of, is_gone, until_gone
 
 from chicory import TaskError, TaskState
 from chicory.errors import TaskCancelledError
+from chicory.processes.child import Child
 
 DIED = "chicory.errors.ProcessDiedError"
 ENDS = {
@@ -146,6 +149,66 @@ async def test_a_process_that_cannot_be_started_fails_the_attempt(crafts, workin
     async with working():
         with pytest.raises(TaskError, match=r"its process cannot be started: .*No such file"):
             await (await crafts.pid.delay()).get()
+
+
+def none_left(*_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+async def test_a_process_for_which_no_descriptor_is_left_fails_the_attempt_and_no_more(
+    crafts, working, monkeypatch
+):
+    monkeypatch.setattr("chicory.processes.crew.Child", none_left)
+    async with working() as worker:
+        with pytest.raises(TaskError, match=r"its process cannot be started: .*Too many open"):
+            await (await crafts.pid.delay()).get()
+        monkeypatch.undo()
+        pids = crew_of(worker).pids
+        assert worker.get_stats().is_running
+
+    assert pids == []
+
+
+async def test_a_first_word_that_cannot_be_said_fails_the_attempt_and_no_more(
+    crafts, working, monkeypatch
+):
+    monkeypatch.setattr("chicory.processes.crew.levels", lambda: {"\udcff": 10})
+    async with working() as worker:
+        with pytest.raises(TaskError, match=r"its process cannot be started: .*surrogates"):
+            await (await crafts.pid.delay()).get()
+        assert worker.get_stats().is_running
+
+
+@pytest.fixture
+def open_ones():
+    """Says which descriptors this process has open."""
+    here = Path("/proc/self/fd")
+    if not here.exists():
+        pytest.skip("there is no /proc here")
+    return lambda: sorted(here.iterdir())
+
+
+@pytest.mark.parametrize("name", ["os.pipe", "socket.socketpair"])
+async def test_a_process_for_which_no_descriptor_is_left_keeps_none(monkeypatch, open_ones, name):
+    before = open_ones()
+    with monkeypatch.context() as patched:
+        patched.setattr(name, none_left)
+        with pytest.raises(OSError, match="Too many") as caught:
+            Child()
+    after = open_ones()  # while the error holds what it was about
+
+    assert caught.value.errno == errno.EMFILE
+    assert after == before
+
+
+async def test_a_process_that_was_never_started_leaves_no_descriptor(open_ones):
+    before = open_ones()
+    child = Child()
+    child.bury()
+    after = open_ones()
+
+    assert after == before
+    assert child.gone.is_set()
 
 
 async def test_a_process_that_dies_before_it_is_ready_fails_the_attempt(

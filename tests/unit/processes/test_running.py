@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 import anyio
 import pytest
@@ -175,6 +177,16 @@ async def test_its_log_lines_reach_the_handlers_of_the_worker_with_its_labels(cr
     assert first.colour == "red"
     assert caught.exc_text.endswith("Broken: logged")
     assert log.find("nobody wants to know") == []
+
+
+async def test_it_looks_for_modules_where_its_worker_does(crafts, working, monkeypatch):
+    odd = ["/no/such/\udcff", Path("/passed/over/by/an/import")]
+    monkeypatch.setattr(sys, "path", [*sys.path, *odd])
+    async with working():
+        found = await (await crafts.path.delay()).get()
+
+    assert found == [os.fsencode(entry) for entry in sys.path[:-1]]
+    assert found[-1] == b"/no/such/\xff"
 
 
 async def test_it_has_no_input_and_a_session_of_its_own(crafts, working):
