@@ -169,14 +169,16 @@ class Writer:
         """What waits now, at least one; empty once the writer is closed."""
         batch: list[Operation[Any]] = []
         operation = self._operations.get()
-        while operation is not None and len(batch) < _LARGEST_BATCH:
+        while operation is not None:
             batch.append(operation)
+            if len(batch) == _LARGEST_BATCH:
+                return batch
             try:
                 operation = self._operations.get_nowait()
             except Empty:
                 return batch
-        if operation is not None or batch:
-            self._operations.put(operation)
+        if batch:
+            self._operations.put(None)  # nothing comes after it
         return batch
 
     def _perform(self, session: Session, batch: Sequence[Operation[Any]]) -> None:
