@@ -73,7 +73,8 @@ class Client(_Client):
         tcp: Any = self._transport
         reader, stream = tcp._io_reader, tcp._io_writer.transport  # noqa: SLF001  (no other door)
         protocol = stream.get_protocol()
-        stream.set_protocol(Ear(reader, protocol, self._parser, lambda: self.is_connected))
+        if protocol is not None:  # else the connection was lost already, as the reader knows
+            stream.set_protocol(Ear(reader, protocol, self._parser, lambda: self.is_connected))
         await super()._read_loop()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
+import struct
 
 import pytest
 import trustme
@@ -14,7 +16,10 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser as Reference
 from servers.nats import NatsServer
 
+from chicory_nats import connecting
+from chicory_nats.address import parse
 from chicory_nats.client import Client
+from chicory_nats.connection import Connection
 from chicory_nats.ear import Ear
 from chicory_nats.parser import Parser
 
@@ -210,3 +215,37 @@ def test_on_a_real_connection_no_message_takes_the_way_of_the_reader(
 
     assert b"PONG" in b"".join(read)
     assert b"MSG a" not in b"".join(read)
+
+
+@pytest.mark.parametrize("loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_is_lost_as_it_is_made_is_made_again_at_once(loop, monkeypatch):
+    monkeypatch.setattr(connecting, "_PING_INTERVAL", 3600)  # by which it would be found out
+    welcome = b'INFO {"server_id":"x","version":"2.12.1","max_payload":1048576,"headers":true}\r\n'
+    writers: list[asyncio.StreamWriter] = []
+    again = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        writer.write(welcome)
+        await reader.readuntil(b"PING\r\n")
+        writer.write(b"PONG\r\n")
+        if len(writers) == 1:  # what was written is read, then the connection is reset
+            line = writer.get_extra_info("socket")
+            line.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            writer.transport.abort()
+        else:
+            again.set()
+
+    async def check() -> None:
+        async with await asyncio.start_server(serve, "127.0.0.1") as server:
+            port = server.sockets[0].getsockname()[1]
+            connection = Connection(parse(f"nats://127.0.0.1:{port}"))
+            await connection.open()
+            async with asyncio.timeout(60):
+                await again.wait()
+            await connection.close()
+            for writer in writers:
+                writer.close()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(check())
