@@ -50,7 +50,8 @@ class Boot:
         return self._seq
 
     async def look(self) -> None:
-        """Learn it."""
+        """Learn it, and what its clock says."""
+        await self._session.set_clock()
         server = self._session.connection.server
         if server.get("cluster"):
             self._seq = _EVERYTHING

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeAlias
 
@@ -97,17 +96,17 @@ class Claims:
         """Those that may be had; the others are dealt with."""
         free: list[Held] = []
         words: list[tuple[bytes, bytes]] = []
-        now = time.time()
+        now, lease = self._session.clock.now(), self._session.lease
         for raw, ticket in suspects:
             thread = found[ticket.place.call]
-            match judge(raw, thread, now):
+            match judge(raw, thread, now, lease):
                 case Verdict.TAKE:
                     ticket.cancelled = thread.cancelled
                     ticket.note(thread)
                     ticket.deliveries = thread.deliveries(raw.delivered)
                     free.append((raw, ticket))
                 case Verdict.LEASED:
-                    words.append((raw.ack, later(thread.held_until - now)))
+                    words.append((raw.ack, later(thread.held_until(lease) - now)))
                 case Verdict.OVER:
                     words.append((raw.ack, ACK))
         await self._acks.send(words)
@@ -122,13 +121,12 @@ class Claims:
         """
         if not free:
             return [], []
-        until = time.time() + self._session.lease
         marks = [
             mark(
                 self._session.subjects,
                 ticket,
                 ends[ticket],
-                until=until,
+                holds=True,
                 deliveries=ticket.deliveries,
                 operation=fresh(),
             )

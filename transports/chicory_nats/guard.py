@@ -22,10 +22,13 @@ class Verdict(Enum):
     OVER = "over"
 
 
-def judge(raw: Raw, found: Thread, now: float) -> Verdict:
-    """Decide by the thread of the call, which was read after the delivery."""
+def judge(raw: Raw, found: Thread, now: float, lease: float) -> Verdict:
+    """Decide by the thread of the call, which was read after the delivery.
+
+    ``now``: by the server's clock; ``lease``: seconds that one lasts.
+    """
     if not found.live or found.message is None or found.message.seq != raw.seq:
         return Verdict.OVER
-    if found.held_until > now:
+    if found.held_until(lease) > now:
         return Verdict.LEASED
     return Verdict.TAKE

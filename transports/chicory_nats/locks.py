@@ -11,7 +11,7 @@ from typing import Self
 
 from chicory_nats.connection import TIMEOUT
 from chicory_nats.consumers import FOREVER, Consumers
-from chicory_nats.headers import OPERATION, PAUSED, UNTIL, expect, lifetime, line
+from chicory_nats.headers import OPERATION, PAUSED, expect, lifetime, line
 from chicory_nats.session import Session
 from chicory_nats.ticket import fresh
 from chicory_nats.wire import Outgoing
@@ -35,12 +35,7 @@ class Lock:
         end = time.monotonic() + TIMEOUT
         expected = 0
         while True:
-            headers = (
-                expect(expected, subject)
-                + lifetime(_HELD + 1)
-                + line(OPERATION, name)
-                + line(UNTIL, time.time() + _HELD)
-            )
+            headers = expect(expected, subject) + lifetime(_HELD + 1) + line(OPERATION, name)
             (self._seq,) = await self._session.send([Outgoing(subject, headers)])
             if self._seq:
                 return self
@@ -49,7 +44,7 @@ class Lock:
                 if held.headers.get(OPERATION) == name:
                     self._seq = held.seq
                     return self
-                if float(held.headers.get(UNTIL, b"0")) < time.time():
+                if held.stored_at + _HELD < self._session.clock.now():
                     expected = held.seq
             if time.monotonic() > end:
                 raise self._session.connection.unreachable()
@@ -70,7 +65,7 @@ class Lock:
         # who holds the lock is the only one who may pause the queue for good
         notes, _ = await asyncio.gather(
             self._session.reader.last([note]),
-            consumers.pause(self._queue, time.time() + _STILL, *levels),
+            consumers.pause(self._queue, self._session.clock.now() + _STILL, *levels),
         )
         try:
             yield

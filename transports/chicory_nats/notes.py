@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 from chicory_nats import headers
 from chicory_nats.headers import expect, lifetime, line
 from chicory_nats.intents import Intent
@@ -24,16 +22,15 @@ def mark(
     ticket: Ticket,
     expected: int,
     *,
-    until: float,
+    holds: bool,
     deliveries: int,
     operation: bytes,
 ) -> Outgoing:
-    """The note that a message is leased until a point in time; 0: that it was given back."""
+    """The note that a message is leased from now on, or that it was given back."""
     block = (
         expect(expected, subjects.thread(ticket.place.call))
         + headers.ROLLUP
-        + line(headers.HOLDS, b"1" if until else b"0")
-        + line(headers.UNTIL, until)
+        + line(headers.HOLDS, b"1" if holds else b"0")
         + line(headers.DELIVERIES, deliveries)
         + line(headers.OPERATION, operation)
     )
@@ -47,7 +44,6 @@ def renewal(subjects: Subjects, ticket: Ticket, expected: int, lease: float) -> 
         + headers.ROLLUP
         + lifetime(lease * 2 + _LATE)
         + line(headers.BASIS, ticket.basis)
-        + line(headers.UNTIL, time.time() + lease)
         + line(headers.DELIVERIES, ticket.deliveries)
     )
     return Outgoing(subjects.about(Kind.RENEWAL, ticket.place.call), block)

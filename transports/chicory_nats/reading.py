@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Sequence
-from datetime import datetime
 from typing import Any
 
 import msgspec
 from msgspec import Struct
 
 from chicory.errors import BrokerConnectionError
+from chicory_nats.clock import moment
 from chicory_nats.connection import TIMEOUT, Connection
 from chicory_nats.exchange import Exchange
 from chicory_nats.headers import parse, status
@@ -43,8 +43,7 @@ class Stored(Struct, frozen=True):
     @property
     def stored_at(self) -> float:
         """When, by the server's clock; seconds since the epoch."""
-        stamp = self.headers.get(b"Nats-Time-Stamp", b"").decode()
-        return datetime.fromisoformat(_microseconds(stamp)).timestamp() if stamp else 0.0
+        return moment(self.headers.get(b"Nats-Time-Stamp", b"").decode())
 
 
 class Page(Struct, frozen=True):
@@ -252,9 +251,3 @@ class _Answer:
 
     def page(self) -> Page:
         return Page(self.messages, self.more)
-
-
-def _microseconds(stamp: str) -> str:
-    """A timestamp of the server with no more digits than Python reads."""
-    whole, dot, rest = stamp.rstrip("Z").partition(".")
-    return f"{whole}{dot}{rest[:6]}+00:00"

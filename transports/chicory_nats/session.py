@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
@@ -11,6 +12,7 @@ import msgspec
 from chicory.errors import ChicoryError, ConfigurationError, MessageTooLargeError
 from chicory.transport import TransportSettings
 from chicory_nats.address import Address
+from chicory_nats.clock import Clock
 from chicory_nats.connection import Connection
 from chicory_nats.exchange import REPEATED, Exchange
 from chicory_nats.headers import AGAIN, line
@@ -43,6 +45,7 @@ class Session:
         lease: seconds that a lease lasts.
         keep: seconds to remember an outcome that is not a record: for whoever is delivered its
             message again, and whoever sends its publication again.
+        clock: the server's.
     """
 
     def __init__(self, address: Address, settings: TransportSettings) -> None:
@@ -50,6 +53,7 @@ class Session:
         self.namespace = settings.namespace
         self.lease = settings.lease
         self.keep = max(REPEATED + _LATE, 2 * settings.lease + 2)
+        self.clock = Clock()
         self.subjects = Subjects(settings.namespace)
         self._api = _api(address)
         self.connection = Connection(address)
@@ -86,6 +90,13 @@ class Session:
     async def ask(self, request: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask JetStream's API; the answer, also where it is an error."""
         return decode_any(await self.exchange.ask(self.call(request, body)))
+
+    async def set_clock(self) -> None:
+        """Learn what the server's clock says."""
+        begun = time.monotonic()
+        answer = await self.ask(f"STREAM.INFO.{self.subjects.stream}")
+        if "ts" in answer:
+            self.clock.hear(answer["ts"], (begun + time.monotonic()) / 2)
 
     def call(self, request: str, body: Mapping[str, Any] | None = None) -> Outgoing:
         """A request to JetStream's API."""

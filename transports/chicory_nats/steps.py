@@ -66,7 +66,7 @@ class Steps:
             self._subjects,
             case.ticket,
             case.expected,
-            until=0,
+            holds=False,
             deliveries=case.ticket.deliveries - 1,
             operation=case.operation,
         )

@@ -88,14 +88,16 @@ class Thread(Struct, frozen=True):
         """Whether somebody wants the message cancelled."""
         return self.request is not None and self.request.headers.get(CALL) == self.call
 
-    @property
-    def held_until(self) -> float:
-        """Until when the stream itself says that the message is leased; 0 where it does not."""
-        holder = self.holder
-        if holder is None:
+    def held_until(self, lease: float) -> float:
+        """Until when the stream itself says that the message is leased; 0 where it does not.
+
+        By the server's clock, which tells when a lease of that many seconds was noted: that of
+        its holder may be wrong.
+        """
+        if self.holder is None:
             return 0.0
-        ends = [_number(one, UNTIL) for one in (self.mark, self._valid_renewal) if one is not None]
-        return max(ends, default=0.0)
+        notes = [one for one in (self.mark, self._valid_renewal) if one is not None]
+        return max((note.stored_at + lease for note in notes), default=0.0)
 
     def deliveries(self, counted: int) -> int:
         """How often the message was delivered, this time included.

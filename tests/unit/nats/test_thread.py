@@ -11,8 +11,10 @@ from chicory_nats.thread import Thread, threads
 _CALL = b"call"
 
 
-def _stored(kind: bytes, seq: int, body: bytes = b"", **headers: object) -> Stored:
+def _stored(kind: bytes, seq: int, body: bytes = b"", at: int = 0, **headers: object) -> Stored:
+    """A message; ``at``: seconds of the server's clock."""
     block = {f"Chicory-{name}".encode(): str(value).encode() for name, value in headers.items()}
+    block[b"Nats-Time-Stamp"] = b"1970-01-01T00:00:%02d.123456789Z" % at
     return Stored(b"chicory.ns.m.%b.q.1.%b" % (kind, _CALL), seq, block, body)
 
 
@@ -48,36 +50,36 @@ def test_a_delayed_message_is_live_and_nobody_holds_it():
 
 
 def test_a_mark_takes_the_lease_from_whoever_was_first():
-    marked = _thread(_MESSAGE, _stored(Kind.MARK, 11, Holds=1, Until=5.0, Deliveries=2))
+    marked = _thread(_MESSAGE, _stored(Kind.MARK, 11, at=5, Holds=1, Deliveries=2))
 
-    assert (marked.holder, marked.held_until) == (11, 5.0)
+    assert (marked.holder, marked.held_until(2.0)) == (11, 7.123456)
     assert marked.deliveries(9) == 3
 
 
 def test_a_mark_older_than_the_message_says_nothing():
-    again = _thread(_stored(Kind.MARK, 9, Holds=1, Until=5.0, Deliveries=2), _MESSAGE)
+    again = _thread(_stored(Kind.MARK, 9, at=5, Holds=1, Deliveries=2), _MESSAGE)
 
-    assert (again.holder, again.mark, again.held_until) == (10, None, 0.0)
+    assert (again.holder, again.mark, again.held_until(2.0)) == (10, None, 0.0)
 
 
 def test_what_was_given_back_has_no_holder_and_keeps_its_count():
-    free = _thread(_MESSAGE, _stored(Kind.MARK, 11, Holds=0, Until=0, Deliveries=0))
+    free = _thread(_MESSAGE, _stored(Kind.MARK, 11, at=5, Holds=0, Deliveries=0))
 
     assert free.given_back
-    assert free.holder is None
+    assert (free.holder, free.held_until(2.0)) == (None, 0.0)
     assert free.deliveries(7) == 1
 
 
 def test_a_renewal_counts_for_the_lease_that_it_names_only():
-    mine = _thread(_MESSAGE, _stored(Kind.RENEWAL, 12, Basis=10, Until=8.0, Deliveries=1))
+    mine = _thread(_MESSAGE, _stored(Kind.RENEWAL, 12, at=8, Basis=10, Deliveries=1))
     other = _thread(
         _MESSAGE,
-        _stored(Kind.MARK, 13, Holds=1, Until=3.0, Deliveries=2),
-        _stored(Kind.RENEWAL, 12, Basis=10, Until=8.0, Deliveries=1),
+        _stored(Kind.MARK, 13, at=3, Holds=1, Deliveries=2),
+        _stored(Kind.RENEWAL, 12, at=8, Basis=10, Deliveries=1),
     )
 
-    assert (mine.held_until, mine.deliveries(5)) == (8.0, 2)
-    assert (other.held_until, other.deliveries(5)) == (3.0, 3)
+    assert (mine.held_until(2.0), mine.deliveries(5)) == (10.123456, 2)
+    assert (other.held_until(2.0), other.deliveries(5)) == (5.123456, 3)
 
 
 def test_a_record_that_settles_the_message_ends_the_call():
@@ -137,14 +139,14 @@ def _raw(seq: int) -> Raw:
 
 
 def test_a_delivery_of_what_nobody_holds_may_be_taken():
-    assert judge(_raw(10), _thread(_MESSAGE), now=0.0) is Verdict.TAKE
+    assert judge(_raw(10), _thread(_MESSAGE), now=0.0, lease=2.0) is Verdict.TAKE
 
 
 def test_a_delivery_of_what_somebody_holds_may_not_until_the_lease_is_over():
-    held = _thread(_MESSAGE, _stored(Kind.MARK, 11, Holds=1, Until=5.0, Deliveries=1))
+    held = _thread(_MESSAGE, _stored(Kind.MARK, 11, at=3, Holds=1, Deliveries=1))
 
-    assert judge(_raw(10), held, now=4.9) is Verdict.LEASED
-    assert judge(_raw(10), held, now=5.0) is Verdict.TAKE
+    assert judge(_raw(10), held, now=5.1, lease=2.0) is Verdict.LEASED
+    assert judge(_raw(10), held, now=5.2, lease=2.0) is Verdict.TAKE
 
 
 def test_a_delivery_of_what_is_settled_replaced_or_gone_is_over():
@@ -152,7 +154,7 @@ def test_a_delivery_of_what_is_settled_replaced_or_gone_is_over():
     replaced = _thread(_stored(Kind.QUEUED, 12, Call="a"))
 
     for found in (settled, replaced, _thread()):
-        assert judge(_raw(10), found, now=0.0) is Verdict.OVER
+        assert judge(_raw(10), found, now=0.0, lease=2.0) is Verdict.OVER
 
 
 def test_a_message_is_known_by_itself_and_by_its_outcome_whatever_came_after():
