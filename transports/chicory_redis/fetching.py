@@ -23,6 +23,8 @@ from chicory_redis.translation import Lost
 from chicory_redis.waiting import Waiter, Waiting
 
 _MOST_RENEWED = 128
+_LONGEST = 30.0
+"""Seconds until a fetch looks again: after a minute the server forgets that it waits."""
 _LEASES = (Lease.LOST, Lease.HELD, Lease.CANCEL_REQUESTED)
 
 logger = logging.getLogger("chicory.redis")
@@ -53,7 +55,7 @@ class Fetching:
         self._operations = operations
         self._lease = lease
         self._consumer = f"{lease}-{server.client}"
-        self._look_every = lease / 2000
+        self._look_every = min(lease / 2000, _LONGEST)
         self._server_ahead = 0.0  # ms, of this loop's clock; less than that by what an answer took
         self._held: dict[tuple[str, int, bytes], None] = {}
         self._asked: set[str] = set()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from anyio import create_task_group
+from anyio import CancelScope, create_task_group
 
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
     LATER,
+    QUEUE,
     await_so_many,
     await_some,
     count,
@@ -59,6 +60,31 @@ class DelayContract:
                 await harness.settle_down()
                 assert answers == [] or harness.now() >= due
                 await harness.advance(harness.moment * 0.5)
+
+        assert answers == ["1"]
+
+    async def test_who_waits_and_leaves_leaves_it_to_another(self, harness: Harness) -> None:
+        leaver, stayer = await harness.connect(), await harness.connect()
+        publisher, scope = await harness.connect(), CancelScope()
+        answers: list[str] = []
+
+        async def leave() -> None:
+            with scope:
+                await leaver.fetch([QUEUE], 1, 3600)
+
+        async def stay() -> None:
+            answers.extend(ids(await await_some(harness, stayer)))
+
+        async with create_task_group() as group:
+            for fetch in (leave, stay):
+                group.start_soon(fetch)
+                await until_idle()
+            due = harness.now() + harness.moment
+            await publisher.publish([message("1", not_before=due)])
+            await harness.settle_down()
+            scope.cancel()
+            await until_idle()
+            await harness.advance(harness.moment)
 
         assert answers == ["1"]
 

@@ -1,12 +1,13 @@
 """Of many who wait as many are woken as there are messages, and none of them in vain."""
 
 import asyncio
+import time
 
 import anyio
 import pytest
 
-from chicory.testing.contract.steps import QUEUE, done, ids, message, take
-from chicory.transport import Accepted, Delivery, Settled
+from chicory.testing.contract.steps import QUEUE, done, give, ids, message, record, retry, take
+from chicory.transport import Accepted, Cancelled, Delivery, Settled
 from chicory_redis.fetching import Fetching
 from chicory_redis.translation import Lost
 
@@ -306,6 +307,79 @@ async def test_a_message_that_is_handed_over_keeps_its_unique_key(make, register
                 await publisher.publish([message("1", unique="key")])
 
         assert await publisher.publish([message("2", unique="key")]) == [Accepted()]
+
+
+async def test_an_older_message_that_is_handed_over_is_told_to_be_unwanted(
+    make, server, registered
+):
+    async with make(lease=60) as waiting, make(lease=60) as other:
+        (held,) = await give(other, "1")
+        assert await other.cancel([record("1", b"cancelled")]) == [Cancelled.REQUESTED]
+        await other.set_paused(QUEUE, paused=True)
+        fetched: list[Delivery] = []
+
+        async def fetch() -> None:
+            fetched.extend(await waiting.fetch([QUEUE], 1, 60))
+
+        with anyio.fail_after(60):
+            async with anyio.create_task_group() as group:
+                group.start_soon(fetch)
+                await registered(1)
+                calls = waiting.calls
+                await other.settle([retry(held)])  # wakes the fetch, which finds a paused queue
+                while waiting.calls == calls:
+                    await anyio.lowlevel.checkpoint()
+                await registered(1)
+                server.command("SREM", "{chicory}:p", QUEUE)  # and wakes nobody
+                await other.publish([message("2")])
+
+        assert [(one.task_id, one.cancel_requested) for one in fetched] == [("1", True)]
+
+
+@pytest.mark.parametrize("is_cancelled", [True, False], ids=["cancelled", "by another queue"])
+async def test_who_alone_knows_of_a_delayed_message_leaves_it_to_another(
+    make, registered, is_cancelled
+):
+    async with make(lease=120) as leaver, make(lease=120) as stayer, make() as publisher:
+        fetched: list[str] = []
+        scope = anyio.CancelScope()
+
+        async def leave() -> None:
+            with scope:
+                await leaver.fetch([QUEUE, "other"], 1, 60)
+
+        async def stay() -> None:
+            fetched.extend(ids(await stayer.fetch([QUEUE], 1, 60)))
+
+        with anyio.fail_after(20):  # who stays looks again by himself after thirty
+            async with anyio.create_task_group() as group:
+                group.start_soon(leave)  # and is told, as who has waited longest
+                await registered(1)
+                group.start_soon(stay)
+                await registered(2)
+                calls = leaver.calls
+                await publisher.publish([message("1", not_before=time.time() + 1)])
+                while leaver.calls == calls:
+                    await anyio.lowlevel.checkpoint()
+                await registered(2)
+                if is_cancelled:
+                    scope.cancel()
+                else:
+                    await publisher.publish([message("2", queue="other")])
+
+        assert fetched == ["1"]
+
+
+async def test_who_waits_is_known_until_he_looks_again_however_long_leases_are(
+    make, server, registered
+):
+    async with make(lease=3600) as transport, anyio.create_task_group() as group:
+        group.start_soon(transport.fetch, [QUEUE], 1, 600)
+        await registered(1)
+
+        looks_again_after = 1000 * transport._client._fetching._look_every
+        assert looks_again_after < server.command("PTTL", WAITERS) - 20_000
+        group.cancel_scope.cancel()
 
 
 async def forget(_fetching, _waiter) -> list[Delivery]:

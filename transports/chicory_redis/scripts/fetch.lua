@@ -73,7 +73,7 @@ if #answer == 2 then
   end
 else
   if ARGV[5] == '1' then
-    for i = 6, #ARGV do call('ZREM', base .. ':z:' .. ARGV[i], waiter) end
+    for i = 6, #ARGV do strike_off(ARGV[i], waiter) end
   end
   if left == 0 then -- what woke this fetch may be left for another one
     for i = 6, #ARGV do pass_on(ARGV[i]) end

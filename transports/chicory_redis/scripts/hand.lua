@@ -45,6 +45,10 @@ local function hand_over(place, body, at)
   if call('PUBSUB', 'NUMSUB', channel)[2] == 0 then return end
   local s = stream(p, queue)
   local entry = lease_one(s, lease .. '-' .. client)
+  local fields = entry[2]
+  if call('SISMEMBER', base .. ':k', fields[2]) == 1 then -- an older one, which is not wanted
+    fields[#fields + 1], fields[#fields + 2] = 'c', '1'
+  end
   call('ZADD', base .. ':t', 'LT', at + lease + 1, 's' .. p .. queue)
   call('PUBLISH', channel, describe(number, p, at, entry, queue))
   note_ready(queue, -1)

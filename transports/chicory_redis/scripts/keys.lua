@@ -86,6 +86,14 @@ local function wake(queue, n)
   end
 end
 
+-- Strikes off a fetch that waits no more for a queue; answers whether it was there. Those who have
+-- waited longer may not know of a delayed message that came since: one of them looks again.
+local function strike_off(queue, waiter)
+  if call('ZREM', base .. ':z:' .. queue, waiter) == 0 then return false end
+  if call('EXISTS', base .. ':d:' .. queue) == 1 then wake(queue, 1) end
+  return true
+end
+
 -- Wakes one fetch of a queue if a message is ready there.
 local function pass_on(queue)
   if call('EXISTS', base .. ':z:' .. queue) == 0 then return end

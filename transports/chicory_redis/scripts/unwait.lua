@@ -6,7 +6,7 @@
 
 local found = 0
 for i = 2, #ARGV do
-  if call('ZREM', base .. ':z:' .. ARGV[i], ARGV[1]) == 1 then found = found + 1
+  if strike_off(ARGV[i], ARGV[1]) then found = found + 1
   elseif call('SISMEMBER', base .. ':p', ARGV[i]) == 0 then pass_on(ARGV[i]) end
 end
 return found
