@@ -19,7 +19,8 @@ from chicory_nats.wire import Problem
 NOT_READY = frozenset({10008, 10049, 10176, 10167, 10174})
 """JetStream is starting, or overrun: what was asked was not done, and may be asked again."""
 _FULL = frozenset({10023, 10028, 10047, 10077, 10110})
-_TOO_LARGE = 10054
+_TOO_LARGE = frozenset({10054, 10199})
+"""In bytes, or in messages of one step: the server takes 1,000."""
 _CLASH = frozenset({10058, 10065, 10148, 10013})
 NOT_FOUND = frozenset({10014, 10037, 10043, 10057, 10059})
 
@@ -54,7 +55,7 @@ def translated(problem: Problem, address: Address) -> ChicoryError:
     code, text = problem.err_code, problem.description
     if code in _FULL:
         return QueueFullError(f"{address} has no room left ({text}); nothing was stored")
-    if code == _TOO_LARGE:
+    if code in _TOO_LARGE:
         return MessageTooLargeError(f"{address}: too large for the stream ({text})")
     if code in _CLASH:
         return ConfigurationError(f"{address}: {text}")

@@ -7,6 +7,8 @@ import pytest
 
 from chicory import Chicory, ChicoryConfig, TaskError, Worker
 from chicory.errors import MessageTooLargeError
+from chicory.testing.contract.steps import done, give, message
+from chicory.transport import Settled
 
 _TOO_MUCH = 1_048_000
 """Bytes: with an envelope less than chicory's limit, and more than the server's."""
@@ -74,3 +76,14 @@ async def test_a_message_that_is_refused_takes_none_of_those_down_that_are_sent_
         assert await app.broker.get_queue_size() == 4
 
     assert refused == [_TOO_MUCH]
+
+
+async def test_more_follow_ups_than_the_server_takes_in_one_step_are_refused_by_name(connect):
+    transport = await connect()
+    (delivery,) = await give(transport, "1")
+    many = [message(f"next {number}") for number in range(1_001)]
+
+    with pytest.raises(MessageTooLargeError, match="batch is too large"):
+        await transport.settle([done(delivery, follow_ups=many)])
+
+    assert await transport.settle([done(delivery)]) == [Settled.SETTLED]
