@@ -53,6 +53,7 @@ class Crew:
         self._waiting: deque[_Place] = deque()
         self._starting = 0
         self._limits: dict[Child, int] = {}
+        self._is_weighing = False
         self._threads = CapacityLimiter(math.inf)
 
     @property
@@ -106,7 +107,8 @@ class Crew:
         """
         if limit is not None:
             self._limits[child] = limit
-            if len(self._limits) == 1:
+            if not self._is_weighing:  # the last one may not have seen yet that it may end
+                self._is_weighing = True
                 self._begin(self._weigh)
         try:
             return await child.perform(call, reports)
@@ -199,6 +201,7 @@ class Crew:
                 if child.memory > limit * MEBIBYTE:
                     child.kill(f"went over its memory limit of {limit} MiB")
             await anyio.sleep(WEIGHING)
+        self._is_weighing = False
 
 
 class _Place:

@@ -14,6 +14,7 @@ from vital import crew_of, is_gone, until_gone
 from chicory import TaskError, TaskState
 from chicory.errors import TaskCancelledError
 from chicory.processes.child import Child
+from chicory.processes.crew import Crew
 
 DIED = "chicory.errors.ProcessDiedError"
 ENDS = {
@@ -129,6 +130,32 @@ async def test_a_limit_of_the_worker_holds_for_tasks_without_one(crafts, working
     async with working(max_process_memory=120):
         with pytest.raises(TaskError, match="went over its memory limit of 120 MiB"):
             await (await crafts.eat_freely.delay(10_000)).get()
+
+
+async def test_calls_one_after_the_other_are_all_weighed_by_the_same(crafts, working, monkeypatch):
+    begun: list[Crew] = []
+    weigh = Crew._weigh
+
+    async def counted(crew: Crew) -> None:
+        begun.append(crew)
+        await weigh(crew)
+
+    monkeypatch.setattr(Crew, "_weigh", counted)
+    monkeypatch.setattr("chicory.processes.crew.WEIGHING", 3600)
+    async with working(processes=1):
+        for _ in range(3):
+            await (await crafts.eat.delay(1)).get()
+
+    assert len(begun) == 1
+
+
+async def test_memory_is_looked_at_again_after_a_time_without_limits(crafts, working):
+    async with working() as worker:
+        await (await crafts.eat.delay(1)).get()
+        while crew_of(worker)._is_weighing:
+            await anyio.lowlevel.checkpoint()
+        with pytest.raises(TaskError, match="over its memory limit of 150 MiB"):
+            await (await crafts.eat.delay(10_000)).get()
 
 
 async def test_what_one_call_leaves_behind_is_not_held_against_the_next(crafts, working):
