@@ -167,7 +167,9 @@ class TaskContext:
 
         The latest report is kept, as long as a result is; in a task that stores no results, none.
         To be called as often as you like, from any thread; what is reported faster than the broker
-        stores it is left out. Raises ``ValueError`` for amounts below 0.
+        stores it is left out.
+
+        Raises ``ValueError`` for amounts below 0, or what is no amount, and a note that is no text.
         """
         latest = report(done, total, note, self.retries)
         if self._reports is not None:

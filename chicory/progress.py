@@ -7,12 +7,14 @@ a worker that has lost the call, never touches the result.
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from hashlib import sha256
 
 import msgspec
 from msgspec import Struct
 
 from chicory import codec
+from chicory.accepted import brief
 from chicory.errors import MessageError
 from chicory.transport import MAX_NAME
 
@@ -47,11 +49,26 @@ class Progress(Struct, frozen=True, array_like=True):
 
 
 def report(done: float, total: float | None, note: str, retries: int) -> Progress:
-    """A report. Raises ``ValueError`` for amounts that are none."""
-    for name, amount in (("done", done), ("total", total)):
-        if amount is not None and not 0 <= amount < math.inf:
-            raise ValueError(f"progress({name}={amount!r}): must be a number, 0 or more")
-    return Progress(done, total, note[:MAX_NOTE], retries=retries)
+    """A report that can be stored. Raises ``ValueError`` for what is no amount, or no text."""
+    return Progress(
+        _amount(done, "done"),
+        None if total is None else _amount(total, "total"),
+        _text(note),
+        retries=retries,
+    )
+
+
+def _amount(value: float, name: str) -> float:
+    with suppress(Exception):  # of whatever class the value is
+        if 0 <= value < math.inf and (amount := float(value)) < math.inf:
+            return amount
+    raise ValueError(f"progress({name}={brief(value)}): must be a number, 0 or more")
+
+
+def _text(note: str) -> str:
+    if not isinstance(note, str):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ValueError(f"progress(note={brief(note)}): must be text")  # noqa: TRY004  (as for amounts)
+    return codec.sendable(note[:MAX_NOTE])[:MAX_NOTE]
 
 
 def key(task_id: str) -> str:

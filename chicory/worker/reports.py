@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -10,7 +11,7 @@ from functools import partial
 from anyio import Lock
 from msgspec.structs import replace
 
-from chicory import progress
+from chicory import codec, progress
 from chicory.clock import SystemClock
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.progress import Progress
@@ -21,6 +22,8 @@ from chicory.worker.patience import Patience
 from chicory.worker.plan import Post
 
 MAX_BATCH = 128
+
+logger = logging.getLogger("chicory.worker")
 
 
 class Reports:
@@ -92,18 +95,25 @@ class Reports:
             batch = self._under_way = self._take(task_ids)
             try:
                 if batch:
-                    await self._transport.store(
-                        [
-                            Record(progress.key(task_id), progress.encode(report), self._ttl)
-                            for task_id, report in batch.items()
-                        ]
-                    )
+                    await self._transport.store(self._records(batch))
             except BaseException:
                 with self._lock:
                     self._latest = batch | self._latest
                 raise
             finally:
                 self._under_way = ()
+
+    def _records(self, batch: dict[str, Progress]) -> list[Record]:
+        """Of all that can be stored: what cannot is left out, and takes nothing with it."""
+        records: list[Record] = []
+        for task_id, report in batch.items():
+            try:
+                body = progress.encode(report)
+            except codec.ENCODE_ERRORS:
+                logger.exception("task %s: its progress cannot be stored", task_id)
+            else:
+                records.append(Record(progress.key(task_id), body, self._ttl))
+        return records
 
     def _take(self, task_ids: Collection[str] | None) -> dict[str, Progress]:
         with self._lock:

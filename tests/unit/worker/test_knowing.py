@@ -5,17 +5,28 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 from datetime import UTC, datetime
+from decimal import Decimal
+from fractions import Fraction
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from chicory import Chicory, Progress, RetryPolicy, TaskContext, TaskError, TaskState, current
+from chicory import (
+    Chicory,
+    Progress,
+    RetryPolicy,
+    TaskContext,
+    TaskError,
+    TaskState,
+    current,
+    progress,
+)
 from chicory.context import SnoozeTask
 from chicory.errors import QueueFullError
 from chicory.message import TaskMessage
 from chicory.outcome import Postpone, Raised, Terms, decide
-from chicory.progress import key
+from chicory.progress import decode, encode, key
 from chicory.testing.clock import START
 
 AT_ONCE = RetryPolicy(max_retries=2, retry_delay=0)
@@ -305,6 +316,75 @@ async def test_where_no_results_are_stored_no_progress_is(url, clock, working):
 def test_an_amount_that_is_none_is_refused(amounts):
     with pytest.raises(ValueError, match=r"progress\((done|total)=.*\): must be a number"):
         TaskContext("id", "t").progress(*amounts)
+
+
+class Unruly:
+    def __lt__(self, other):
+        raise KeyError(other)
+
+    __ge__ = __lt__
+
+
+@pytest.mark.parametrize(
+    "amount",
+    ["1", pytest.param(10**400, id="endless"), Decimal("1e400"), Decimal("sNaN"), 1j, Unruly()],
+)
+def test_what_is_no_amount_is_refused_where_it_is_reported(amount):
+    with pytest.raises(ValueError, match=r"progress\(total=.*\): must be a number"):
+        TaskContext("id", "t").progress(1, amount)
+
+
+@pytest.mark.parametrize("note", [b"half", None, ["half"]])
+def test_a_note_that_is_no_text_is_refused_where_it_is_reported(note):
+    with pytest.raises(ValueError, match=r"progress\(note=.*\): must be text"):
+        TaskContext("id", "t").progress(1, note=note)
+
+
+@pytest.mark.parametrize(
+    ("given", "stored"),
+    [
+        ((Fraction(1, 2), Decimal(4)), Progress(0.5, 4.0)),
+        ((2**64, 2**70), Progress(2.0**64, 2.0**70)),
+        ((1, None, "file \ud800"), Progress(1, None, "file \\ud800")),
+        ((1, None, "\ud800" * 999), Progress(1, None, "\\ud800" * 166 + "\\ud8")),
+    ],
+)
+def test_every_report_can_be_stored(given, stored):
+    reports = []
+    TaskContext("id", "t", reports=reports.append).progress(*given)
+
+    assert decode(encode(reports[0])) == stored
+
+
+async def test_a_report_that_cannot_be_stored_takes_nothing_with_it(
+    app, working, cable, monkeypatch, log
+):
+    both = anyio.Event()
+
+    def refuse(report: Progress) -> bytes:
+        if report.note == "bad":
+            raise TypeError("cannot be sent")
+        return encode(report)
+
+    @app.task(name="work")
+    async def work(ctx: TaskContext, note: str) -> None:
+        ctx.progress(1, note=note)
+        await both.wait()
+
+    monkeypatch.setattr(progress, "encode", refuse)
+    cable.stuck.add("store")
+    async with working():
+        handles = [await work.delay(note) for note in ("first", "bad", "good")]
+        await cable.called("store", 1)
+        cable.mend()
+        good = await reported(handles[2], done=1)
+        both.set()
+        for handle in handles:
+            await handle.get()
+        bad = await handles[1].progress()
+
+    assert (good.note, bad) == ("good", None)
+    assert log.count("its progress cannot be stored") == 1
 
 
 def test_reports_have_an_identity_that_every_transport_can_store():
