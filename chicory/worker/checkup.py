@@ -21,6 +21,8 @@ class Findings(Struct, frozen=True, kw_only=True):
         deaf: seconds for which messages were seen to wait, and slots to be free, and nothing was
             fetched.
         kept: whether somebody renews the leases.
+        lapsed: seconds for which that was in vain, more than they last; 0 where it was not.
+        cut_off: the broker answered the worker meanwhile, but not who renews the leases.
         unreachable: why the broker, or the backend, does not answer now; empty where they do.
     """
 
@@ -28,6 +30,8 @@ class Findings(Struct, frozen=True, kw_only=True):
     blocked: float = 0.0
     deaf: float = 0.0
     kept: bool = True
+    lapsed: float = 0.0
+    cut_off: bool = False
     unreachable: tuple[str, ...] = ()
 
 
@@ -43,6 +47,8 @@ def moribund(findings: Findings, blocked_limit: float) -> list[str]:
         reasons.append(_deaf(findings))
     if not findings.kept:
         reasons.append("the keeper has died: leases are not renewed")
+    if findings.lapsed and findings.cut_off:
+        reasons.append(f"{_lapsed(findings)}, although the broker answers")
     return reasons
 
 
@@ -53,7 +59,13 @@ def unready(findings: Findings, blocked_warning: float) -> list[str]:
         reasons.insert(0, f"the worker is {findings.phase}")
     if 0 < findings.deaf < DEAF_LIMIT:
         reasons.append(_deaf(findings))
+    if findings.lapsed and not findings.cut_off:
+        reasons.append(_lapsed(findings))
     return [*reasons, *findings.unreachable]
+
+
+def _lapsed(findings: Findings) -> str:
+    return f"leases have not been renewed for {findings.lapsed:.0f} s"
 
 
 def _deaf(findings: Findings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -25,6 +26,7 @@ class Custody:
     Attributes:
         held: everything that is leased, by receipt; changed on the event loop only.
         settler: sends what is to be settled.
+        heard_at: monotonic seconds of the broker's last answer to a fetch or a settlement.
 
     Args:
         post: where the worker works.
@@ -41,6 +43,7 @@ class Custody:
         left: Callable[[Sequence[Attempt]], None],
     ) -> None:
         self.held: dict[Receipt, Attempt] = {}
+        self.heard_at = -math.inf
         self.settler = Settler(
             post.transports[0], post.results, post.farewell, post.now, self._answered, before
         )
@@ -53,6 +56,7 @@ class Custody:
     def take(self, deliveries: Sequence[Delivery]) -> list[Attempt]:
         """Hold what was fetched."""
         now, held = time.monotonic(), self.held
+        self.heard_at = now
         attempts = [Attempt(delivery, now) for delivery in deliveries]
         for attempt in attempts:
             held[attempt.delivery.receipt] = attempt
@@ -103,6 +107,7 @@ class Custody:
     # -- answers of the broker ------------------------------------------------------------
 
     def _answered(self, items: Sequence[Item], answers: Sequence[Settled]) -> None:
+        self.heard_at = time.monotonic()
         held, fenced = self.held, Settled.FENCED
         for (attempt, _), settled in zip(items, answers, strict=True):
             held.pop(attempt.delivery.receipt, None)

@@ -31,7 +31,7 @@ logger = logging.getLogger("chicory.worker")
 
 
 class Intake:
-    """Keeps the workbench supplied from the queues, once it is permitted to.
+    """Keeps the workbench supplied from the queues, while it is permitted to.
 
     What waits there for a slot goes back when nothing moves. Where ``exhausted`` is given it does
     not wait for messages: it ends, and calls that, once there are none and all that was fetched is
@@ -67,6 +67,12 @@ class Intake:
         """Fetch from now on: what is fetched can be kept."""
         self._permitted.set()
 
+    def forbid(self) -> None:
+        """Fetch no more until ``permit``; a fetch that is under way may still be answered."""
+        if self._permitted.is_set():
+            logger.warning("leases are not renewed: nothing is fetched until they are")
+            self._permitted = Event()
+
     def stop(self) -> None:
         """Fetch no more."""
         self._stopped = True
@@ -79,10 +85,11 @@ class Intake:
 
     async def run(self) -> None:
         """Fetch from ``permit`` until ``stop``."""
-        await self._permitted.wait()
         while not self._stopped:
-            room = self._room()
-            if room > 0:
+            if not self._permitted.is_set():
+                self.hungry_since = None
+                await self._permitted.wait()
+            elif (room := self._room()) > 0:
                 before = self._bench.motion.finished
                 with CancelScope(deadline=self._hoarding_at()) as self._scope:
                     await self._fetch(room)

@@ -65,7 +65,7 @@ class Keeper:
     ) -> None:
         self._ward = ward
         self._transports = transports
-        self._tick = lease / 4
+        self._lease, self._tick = lease, lease / 4
         self._config = config
         self._orders = Orders(ward.shift, self._extend)
         self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
@@ -73,6 +73,7 @@ class Keeper:
         self._stop: asyncio.Event | None = None
         self._opened: list[Transport] = []
         self._has_beaten = False
+        self._renewing_since: float | None = None
         self._watch = LoopWatch(ward, config, self._tick)
         self._deaf_since: float | None = None
         self._deaf_until = 0.0
@@ -109,6 +110,21 @@ class Keeper:
         """Seconds for which messages were seen to wait beside free slots, and none was fetched."""
         since = self._deaf_since
         return 0.0 if since is None else self._deaf_until - since
+
+    @property
+    def lapsed(self) -> float:
+        """Seconds for which leases have not been renewed, once that is longer than they last."""
+        since = self._renewing_since
+        seconds = 0.0 if since is None else time.monotonic() - since
+        return seconds if seconds > self._lease else 0.0
+
+    @property
+    def is_cut_off(self) -> bool:
+        """Whether the broker has answered the worker since it answers the keeper no more."""
+        since = self._renewing_since
+        heard_at = self._ward.shift.bench.custody.heard_at
+        # both need not lose it at once where it is gone
+        return since is not None and heard_at > since + self._tick
 
     def ask(self, question: Callable[[Sequence[Transport]], Awaitable[T]], seconds: float) -> T:
         """What its connections say; not from its own thread.
@@ -221,6 +237,11 @@ class Keeper:
 
     async def _renew(self) -> None:
         now = time.monotonic()
+        self._renewing_since = self._renewing_since or now
+        intake, lapsed = self._ward.shift.intake, self.lapsed
+        if lapsed:
+            self._ward.loop.call_soon(intake.forbid)
+            await self._transports[0].ping()  # there may be nothing to renew
         # a call that has only just been fetched mostly ends before its lease needs renewing
         receipts = [
             attempt.delivery.receipt
@@ -228,6 +249,9 @@ class Keeper:
             if now - attempt.fetched_at > self._tick / 2
         ]
         await self._extend(receipts)
+        self._renewing_since = None
+        if lapsed:
+            self._ward.loop.call_soon(intake.permit)
 
     async def _extend(self, receipts: Sequence[Receipt]) -> None:
         if self._watch.given_up or not receipts:

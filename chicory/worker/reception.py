@@ -97,6 +97,8 @@ class Reception:
             blocked=keeper.blocked,
             deaf=keeper.deaf,
             kept=keeper.is_alive or phase == "stopping",
+            lapsed=keeper.lapsed,
+            cut_off=keeper.is_cut_off,
             unreachable=unreachable,
         )
 

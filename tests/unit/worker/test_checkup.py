@@ -22,6 +22,13 @@ WELL = {"phase": "working"}
         ({"deaf": 7.0}, [], ["messages wait and none has been fetched for 7 s"]),
         ({"deaf": DEAF_LIMIT}, ["messages wait and none has been fetched for 60 s"], None),
         ({"kept": False}, ["the keeper has died: leases are not renewed"], None),
+        ({"lapsed": 12.0}, [], ["leases have not been renewed for 12 s"]),
+        (
+            {"lapsed": 12.0, "cut_off": True},
+            ["leases have not been renewed for 12 s, although the broker answers"],
+            None,
+        ),
+        ({"cut_off": True}, [], []),
         ({"unreachable": ("gone", "too")}, [], ["gone", "too"]),
         (
             {"phase": "stopping", "unreachable": ("gone",), "blocked": 2.0},

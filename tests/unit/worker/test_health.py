@@ -13,9 +13,10 @@ from urllib.parse import urlsplit
 import anyio
 import pytest
 from anyio import Event, to_thread
+from cable import Cable, CabledTransport
 from unit.working import at_work
 
-from chicory import Worker, WorkerConfig
+from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.endpoint import Endpoint
 from chicory.errors import ConfigurationError
 from chicory.worker.insistence import Insistence
@@ -62,8 +63,8 @@ def asked() -> Asked:
 @pytest.fixture
 def working(app, asked):
     @asynccontextmanager
-    async def working(*, ready=True, **settings):
-        worker = Worker(app, WorkerConfig(**settings), endpoint=asked)
+    async def working(*, ready=True, on=app, **settings):
+        worker = Worker(on, WorkerConfig(**settings), endpoint=asked)
         async with at_work(worker, PATIENCE):
             if ready:
                 await asked.until("/ready", 200)
@@ -257,6 +258,40 @@ async def test_a_worker_whose_keeper_has_died_is_to_be_replaced(working, asked, 
         reasons = await asked.until("/live", 503)
 
     assert reasons == ["the keeper has died: leases are not renewed"]
+
+
+async def test_a_keeper_that_cannot_renew_is_no_reason_to_replace_it_unless_the_broker_answers(
+    url, clock, working, asked, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.patience.LONGEST", 0.02)
+    app = Chicory(url, clock=clock, config=ChicoryConfig(lease=0.08))
+    cable = Cable()
+    app.broker_link.template = CabledTransport.over(app.broker_link.template, cable)
+    gates, begun = [Event(), Event()], []
+
+    @app.task(name="hold")
+    async def hold(number: int) -> None:
+        begun.append(number)
+        await gates[number].wait()
+
+    cable.down.add("renew")
+    async with app, working(on=app):
+        first, second = [await hold.delay(number) for number in (0, 1)]
+        while len(begun) < 2:
+            await anyio.lowlevel.checkpoint()
+        (unready,) = await asked.until("/ready", 503)
+        assert await asked.heard("/live") == OK  # the broker is gone, for all that is known
+        gates[0].set()
+        await first.get()
+        (dying,) = await asked.until("/live", 503)
+        cable.mend()
+        await asked.until("/ready", 200)
+        assert await asked.heard("/live") == OK
+        gates[1].set()
+        await second.get()
+
+    assert unready.startswith("leases have not been renewed for")
+    assert dying.endswith("although the broker answers")
 
 
 # -- over HTTP ----------------------------------------------------------------------------

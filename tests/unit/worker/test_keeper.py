@@ -94,6 +94,39 @@ async def test_nothing_is_fetched_before_the_keeper_can_renew_leases(app, workin
     assert value == "run"
 
 
+async def test_nothing_more_is_fetched_while_leases_have_not_been_renewed_for_longer_than_they_last(
+    app, working, cable, log, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.patience.LONGEST", 0.02)
+    begun, gate = Event(), Event()
+
+    @app.task(name="hold")
+    async def hold() -> None:
+        begun.set()
+        await gate.wait()
+
+    @app.task(name="quick")
+    async def quick() -> str:
+        return "run"
+
+    cable.down.add("renew")
+    async with working():
+        await hold.send()
+        await begun.wait()
+        await log.heard("leases are not renewed: nothing is fetched until they are")
+        fetches = cable.calls["fetch"]
+        handles = [await quick.delay(), await quick.delay()]  # one fetch is still under way
+        await cable.called("ping", cable.calls["ping"] + 3)
+        meanwhile = cable.calls["fetch"]
+        cable.mend()
+        values = await app.gather(handles)
+        gate.set()
+
+    assert meanwhile == fetches
+    assert values == ["run", "run"]
+    assert log.count("leases are not renewed") == 1
+
+
 async def test_a_backend_that_cannot_be_opened_keeps_no_lease_from_being_renewed(
     url, clock, working, log
 ):
