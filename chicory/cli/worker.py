@@ -78,13 +78,16 @@ def _runner(
         config = msgspec.structs.replace(config, max_tasks=course.max_tasks_total)
     endpoint = lifeline.answering if lifeline and config.health_port is not None else None
     queues = parse(course.queue) or None
+    watchdog = Watchdog()
+    if lifeline is not None:
+        lifeline.is_stopping = watchdog.is_expecting
     runner = Worker(
         found,
         config,
         queues=queues,
         burst=course.burst,
         endpoint=endpoint,
-        watchdog=Watchdog(),
+        watchdog=watchdog,
     )
     set_up(config.log_level, config.log_format, runner.worker_id)
     return runner

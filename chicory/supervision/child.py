@@ -39,6 +39,7 @@ class Child:
         self._born = time.monotonic()
         self._settled = Event()
         self._timeout: float | None = None
+        self._is_told = False
 
     @classmethod
     async def start(cls, command: Sequence[str], place: int) -> Child:
@@ -94,8 +95,10 @@ class Child:
         return self.is_ready
 
     def stop(self) -> None:
-        """Have it drain and end."""
-        self._signal(signal.SIGTERM)
+        """Have it drain and end; told once, since a second SIGTERM has it cancel what it drains."""
+        if not self._is_told:
+            self._is_told = True
+            self._signal(signal.SIGTERM)
 
     def kill(self) -> None:
         """End it at once."""

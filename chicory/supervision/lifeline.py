@@ -5,16 +5,17 @@ The child says where its program wants health to be served, and when it is at wo
 A question after the child's health comes as an open connection of its own, sent over the line. The
 line is a socket pair, of which the child inherits one end. The kernel closes it when a process
 dies, however it dies: a child whose supervisor was killed with SIGKILL reads the end of the line,
-and stops.
+and stops, if it does not already.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
 import threading
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import contextmanager, suppress
 
 import anyio
@@ -46,6 +47,8 @@ Said = Health | AtWork
 """What a child says: one JSON object a line."""
 _said: msgspec.json.Decoder[Said] = msgspec.json.Decoder(Said)
 
+logger = logging.getLogger("chicory.worker")
+
 
 class Lifeline:
     """The child's end. Also an ``anyio.abc.TaskStatus``: ``await worker.run(task_status=...)``.
@@ -54,10 +57,12 @@ class Lifeline:
 
     Attributes:
         shutdown_timeout: seconds that the child's tasks get to finish; told when it is ready.
+        is_stopping: says whether the child has been told to stop; asked in a thread.
     """
 
     def __init__(self, line: socket.socket) -> None:
         self.shutdown_timeout = 0.0
+        self.is_stopping: Callable[[], bool] = lambda: False
         self._line = line
         self._respond: Respond = _not_at_work
         threading.Thread(target=self._watch, name="chicory lifeline", daemon=True).start()
@@ -96,7 +101,9 @@ class Lifeline:
         with suppress(OSError):
             while self._hear():
                 continue
-        os.kill(os.getpid(), signal.SIGTERM)
+        logger.info("the supervisor has ended")
+        if not self.is_stopping():  # a second signal has it cancel what it drains
+            os.kill(os.getpid(), signal.SIGTERM)
 
     def _hear(self) -> bool:
         """Take in what the supervisor says; False where it has ended."""

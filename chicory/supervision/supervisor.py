@@ -88,6 +88,8 @@ class Supervisor:
                 for place in range(1, self._count):
                     places.start_soon(self._keep, place)
                 self._group.start_soon(self._roll_when_wanted)
+            for fresh in list(self._successors.values()):  # who were to replace those that ended
+                self._decide(fresh, await self._outlive(fresh), 0, worked=fresh.is_ready)
             self._group.cancel_scope.cancel()
 
     def roll(self) -> None:
@@ -132,7 +134,7 @@ class Supervisor:
             return decision
         self._children[place] = child
         code = await self._outlive(child)
-        if place in self._successors:
+        if place in self._successors and not self._stopping.is_set():
             return Replace(0.0, failures)
         worked = await child.until_ready()
         return self._decide(child, code, failures, worked=worked)

@@ -32,6 +32,7 @@ class Watchdog:
 
     def __init__(self, bite: Callable[[int], object] = os._exit) -> None:
         self._bite = bite
+        self._is_expecting = False
         # the one thing that may be put into also in a handler of signals, whatever that interrupts
         self._told: SimpleQueue[tuple[float, Callable[[], None]]] = SimpleQueue()
         threading.Thread(target=self._watch, name="chicory watchdog", daemon=True).start()
@@ -41,7 +42,12 @@ class Watchdog:
 
         ``last()`` is called before, on the watchdog's thread, and is not waited for for long.
         """
+        self._is_expecting = True
         self._told.put((time.monotonic() + seconds, last))
+
+    def is_expecting(self) -> bool:
+        """Whether it has been told that the process ends; at once, also in a handler of signals."""
+        return self._is_expecting
 
     def _watch(self) -> None:
         deadline, last = self._told.get()

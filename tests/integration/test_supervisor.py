@@ -37,6 +37,15 @@ async def block(gate: str) -> None:
 """
 
 
+WAITING = """
+@app.task()
+async def wait() -> None:
+    open("begun", "w").close()
+    while not os.path.exists("gate"):
+        await anyio.sleep(0.01)
+"""
+
+
 class Supervised:
     """A ``chicory worker --workers N`` of this test, and what it and its children log."""
 
@@ -280,6 +289,26 @@ def test_when_the_supervisor_is_killed_nobody_is_left(chicory, supervise):
     team.send(signal.SIGKILL)
 
     assert team.until_all_have_ended().count("stopped after 0 tasks") == 2
+
+
+def test_when_the_supervisor_is_killed_what_drains_already_drains_on(chicory, supervise, folder):
+    with (folder / "tasks.py").open("a") as source:
+        source.write(WAITING)
+    team = supervise("tasks", "-w", "2", "--shutdown-timeout", "600")
+    team.until_ready(2)
+    chicory("call", "tasks", "tasks.wait")
+    while not (folder / "begun").exists():
+        assert team.process.poll() is None
+    team.send(signal.SIGTERM)
+    team.until("stopping; 1 running task")
+
+    team.send(signal.SIGKILL)
+    team.until("the supervisor has ended")
+    (folder / "gate").touch()
+
+    log = team.until_all_have_ended()
+    assert "stopped after 1 tasks, 0 of them failed" in log
+    assert "second signal" not in log
 
 
 def test_a_process_is_recycled_after_its_tasks(chicory, supervise):

@@ -146,3 +146,41 @@ async def test_where_there_is_no_thread_left_to_wait_for_it_it_cannot_be_started
 
     with pytest.raises(BlockingIOError, match="can't start new thread"):
         await Child.start(["true"], 0)
+
+
+async def test_who_is_told_to_stop_while_being_replaced_is_told_once_and_all_are_waited_for(
+    team, log
+):
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            group.start_soon(team.run)
+            pids = {await team.hear("works"), await team.hear("works")}
+            os.kill(os.getpid(), signal.SIGHUP)
+            fresh, old = await team.hear("works"), await team.hear("SIGTERM")
+            os.kill(os.getpid(), signal.SIGTERM)
+            others = {await team.hear("SIGTERM"), await team.hear("SIGTERM")}
+            for pid in pids:
+                os.kill(pid, DRAINED)
+            os.kill(fresh, FAILED)
+
+    assert others == (pids | {fresh}) - {old}
+    assert team.rest() == []
+    assert log.count("exited with code 3") == 1
+    assert team.code == 1
+
+
+async def test_a_second_signal_kills_also_who_is_being_replaced(team, log):
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            group.start_soon(team.run)
+            for word in ("works", "works"):
+                await team.hear(word)
+            os.kill(os.getpid(), signal.SIGHUP)
+            await team.hear("SIGTERM")
+            os.kill(os.getpid(), signal.SIGTERM)
+            for _ in range(2):
+                await team.hear("SIGTERM")
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert log.count("was killed by SIGKILL") == 3
+    assert team.code == 1

@@ -28,6 +28,14 @@ def bites() -> Bites:
     return Bites()
 
 
+def test_that_an_end_is_expected_is_known_at_once(bites):
+    before = bites.watchdog.is_expecting()
+    bites.watchdog.expect(0, lambda: None)
+
+    assert (before, bites.watchdog.is_expecting()) == (False, True)
+    assert bites.next() == FAILED
+
+
 def test_the_process_is_ended_after_the_last_words(bites, log):
     said = []
 
