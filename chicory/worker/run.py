@@ -101,8 +101,12 @@ class Run:
         self.ready.set()
         self.ended.set()
 
-    def stop(self) -> None:
-        """Have it begin to stop; does not wait."""
+    def stop(self, timeout: float | None = None) -> None:
+        """Have it begin to stop; does not wait. ``timeout`` also counts where it has begun to."""
+        if timeout is not None:
+            self.timeout = timeout
+            if self.shift is not None:
+                self.shift.allow(timeout)
         self.expect_end(self.timeout)
         self.stopping.set()
         if not self.ready.is_set():  # nothing is held yet, and the broker may never answer

@@ -36,6 +36,8 @@ class Shift:
 
     def __init__(self, post: Post, tally: Tally, retire: Callable[[str], None]) -> None:
         self._post = post
+        self._patience = anyio.CancelScope()
+        self._allowed = 0.0
         self._reports = Reports(post)
         self.bench = Workbench(post, tally, self._reports, retire)
         exhausted = partial(retire, "the queues are empty") if post.plan.burst else None
@@ -79,14 +81,22 @@ class Shift:
             self._post.worker_id,
             len(self.running),
         )
-        with anyio.move_on_after(timeout):
+        self.allow(timeout)
+        with self._patience:
             await self._until_idle()
         if not self.running:
             logger.info("worker %s: no task runs any more", self._post.worker_id)
         else:
             logger.warning(
-                "giving back %d tasks that did not finish within %g s", len(self.running), timeout
+                "giving back %d tasks that did not finish within %g s",
+                len(self.running),
+                self._allowed,
             )
+
+    def allow(self, timeout: float) -> None:
+        """Have what is being drained finish within ``timeout``, counted from now."""
+        self._allowed = timeout
+        self._patience.deadline = anyio.current_time() + timeout
 
     async def end(self) -> None:
         """Wait for what was cancelled with the task group, and for the broker, but not for long."""

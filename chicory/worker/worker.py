@@ -120,12 +120,11 @@ class Worker:
 
         Args:
             timeout: seconds for running tasks; ``config.shutdown_timeout`` where none is given.
-                What has not finished by then is cancelled and given back, not failed.
+                What has not finished by then is cancelled and given back, not failed. Where the
+                worker stops already, one that is given counts from now on.
         """
         if self._run.is_busy:
-            if timeout is not None:
-                self._run.timeout = timeout
-            self._run.stop()
+            self._run.stop(timeout)
             await self._run.ended.wait()
         self._raise_error()
 

@@ -101,6 +101,27 @@ async def test_what_does_not_finish_in_time_is_cancelled_and_given_back(app, hol
     assert log.count("giving back 1 tasks that did not finish within 0.05 s") == 1
 
 
+@pytest.mark.parametrize("way", ["stop", "retire"])
+async def test_a_timeout_counts_also_where_the_worker_stops_already(app, holding, log, way):
+    worker = Worker(app, WorkerConfig(shutdown_timeout=1000))
+
+    with anyio.fail_after(60):
+        handle = await holding.task.delay()
+        await worker.start()
+        await holding.begun.wait()
+        async with create_task_group() as group:
+            if way == "stop":
+                group.start_soon(worker.stop, 1000)
+            else:
+                worker.retire("enough")
+            await log.heard("consumes no more, waits for 1 tasks")
+            await worker.stop(timeout=0.05)
+        rest = await deliveries(app)
+
+    assert rest == {handle.task_id: 0}
+    assert log.count("giving back 1 tasks that did not finish within 0.05 s") == 1
+
+
 @pytest.mark.parametrize("way", ["stop", "cancel"])
 async def test_what_makes_an_error_of_its_cancellation_is_given_back_all_the_same(app, way):
     begun = Event()
