@@ -34,6 +34,13 @@ class Forwarder(logging.Handler):
         for name, level in levels.items():
             logging.getLogger(name or None).setLevel(level)
 
+    def step_aside(self) -> None:
+        """Leave the lines to standard error, unless somebody else takes them."""
+        root = logging.getLogger()
+        if self in root.handlers:
+            root.removeHandler(self)
+            logging.basicConfig()
+
     def emit(self, record: logging.LogRecord) -> None:
         """Say it."""
         attributes = {

@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from contextvars import copy_context
@@ -53,7 +54,9 @@ def main() -> None:
     line = socket.socket(fileno=_own(int(sys.argv[1])))
     die_with(_own(int(sys.argv[2])))
     _settle_in()
-    Program(line).run()
+    program = Program(line)
+    os.register_at_fork(after_in_child=program.fall_silent)
+    program.run()
 
 
 def _own(descriptor: int) -> int:
@@ -83,7 +86,10 @@ class Program:
 
     def __init__(self, line: socket.socket) -> None:
         self._line = line
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        self._unsaid: deque[bytes] = deque()
+        self._is_speaking = False
+        self._forwarder = Forwarder(self._say)
         self._inbox = Inbox()
         self._orders: list[bytes] = []
         self._tasks: dict[str, Task[..., Any]] = {}
@@ -99,6 +105,13 @@ class Program:
         if self._runner is not None:
             self._runner.close()
 
+    def fall_silent(self) -> None:
+        """Say nothing any more: in a fork, whose words would get in between those of this one."""
+        self._line.close()
+        self._lock = threading.RLock()  # a thread that is not in the fork may have had the other
+        self._call = None
+        self._forwarder.step_aside()
+
     def _next(self) -> Order:
         while not self._orders:
             data = self._line.recv(CHUNK)
@@ -110,7 +123,14 @@ class Program:
     def _say(self, answer: Answer) -> None:
         told = wire.frame(answer)
         with self._lock:  # threads of the task may log, and report
-            self._line.sendall(told)
+            self._unsaid.append(told)
+            while self._unsaid and not self._is_speaking:  # else a signal's handler is here
+                try:
+                    self._is_speaking = True
+                    while self._unsaid:
+                        self._line.sendall(self._unsaid.popleft())
+                finally:
+                    self._is_speaking = False
 
     def _obey(self, order: Order) -> None:
         match order:
@@ -131,7 +151,7 @@ class Program:
         for name in order.modules:
             with suppress(Exception, SystemExit):  # told of when it is needed
                 import_module(name)
-        Forwarder(self._say).set_up(order.levels)
+        self._forwarder.set_up(order.levels)
 
     # -- one call -------------------------------------------------------------------------
 
@@ -198,10 +218,9 @@ class Program:
         )
 
     def _report(self, call: Call, progress: Progress) -> None:
-        told = wire.frame(Report(progress))
         with self._lock:
-            if self._call is call:  # and not a thread of one that is over
-                self._line.sendall(told)
+            if self._call is call:  # and not a thread of one that is over, or a fork
+                self._say(Report(progress))
 
 
 def _end_fork(outcome: Outcome) -> None:

@@ -258,6 +258,16 @@ def fork() -> int:
 
 
 @app.task(executor="process")
+def log_in_a_fork(ctx: TaskContext) -> int:
+    child = os.fork()
+    if not child:
+        log.info("of a fork")
+        ctx.progress(1, 1, "of a fork")
+        os._exit(5)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+@app.task(executor="process")
 def write_to_all() -> None:
     for descriptor in range(3, 100):
         with contextlib.suppress(OSError):

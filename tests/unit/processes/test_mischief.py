@@ -39,6 +39,16 @@ async def test_of_a_task_that_forks_one_answers_and_takes_the_next_call(crafts, 
     assert after == {pid}
 
 
+async def test_what_a_fork_says_does_not_get_in_between_what_its_process_says(
+    crafts, working, heard, log, capfd
+):
+    async with working(processes=1):
+        assert await (await crafts.log_in_a_fork.delay()).get() == 5
+
+    assert not [said for said in heard if isinstance(said, wire.Line | wire.Report)]
+    assert "INFO:chicory.crafts:of a fork" in capfd.readouterr().err
+
+
 async def test_what_cannot_be_understood_ends_the_process_and_not_the_worker(crafts, working):
     async with working(processes=1):
         with pytest.raises(TaskError, match="its process said what its worker does not understand"):

@@ -1,0 +1,104 @@
+"""What a process says on its line, while handlers of signals say something as well."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+import pytest
+
+from chicory.processes import wire
+from chicory.processes.program import Program
+from chicory.processes.wire import Misfit, Ready
+
+PATIENCE = 30
+
+
+class Line:
+    """Keeps what is sent, and lets ``meanwhile`` run in the midst of the first."""
+
+    def __init__(self, meanwhile: Callable[[], None] | None = None) -> None:
+        self.sent: list[wire.Answer] = []
+        self._meanwhile = meanwhile
+        self._is_busy = False
+
+    def sendall(self, frame: bytes) -> None:
+        assert not self._is_busy
+        meanwhile, self._meanwhile = self._meanwhile, None
+        if meanwhile is not None:
+            self._is_busy = True
+            try:
+                meanwhile()
+            finally:
+                self._is_busy = False
+        self.sent.append(wire.answer(frame[4:]))
+
+
+def in_time(function: Callable[[], None]) -> None:
+    """Run it in a thread, which a deadlock would keep."""
+    thread = threading.Thread(target=function, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+FIRST, SECOND = Ready(), Misfit("of", "a handler")
+
+
+def test_what_a_handler_says_in_the_midst_of_a_word_comes_after_it():
+    line = Line(lambda: program._say(SECOND))
+    program = Program(line)
+
+    in_time(lambda: program._say(FIRST))
+
+    assert line.sent == [FIRST, SECOND]
+
+
+def interrupted(number: int) -> Line | None:
+    """What is said where a handler speaks before that line of ``_say``; ``None``: it has fewer."""
+    line, left = Line(), number
+    program = Program(line)
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if frame.f_code is not Program._say.__code__:
+            return None
+        if event == "line":
+            left -= 1
+            if left == 0:
+                program._say(SECOND)
+        return trace
+
+    def speak() -> None:
+        sys.settrace(trace)
+        program._say(FIRST)
+        sys.settrace(None)
+
+    in_time(speak)
+    return line if left <= 0 else None
+
+
+def test_wherever_a_handler_interrupts_both_are_heard_once():
+    number = 1
+    while line := interrupted(number):
+        assert sorted(line.sent, key=str) == sorted([FIRST, SECOND], key=str)
+        number += 1
+
+    assert number > 5
+
+
+def test_a_handler_that_raises_does_not_silence_the_process():
+    def give_up() -> None:
+        raise InterruptedError
+
+    line = Line(give_up)
+    program = Program(line)
+    with pytest.raises(InterruptedError):
+        program._say(FIRST)
+
+    program._say(SECOND)
+
+    assert line.sent == [SECOND]
