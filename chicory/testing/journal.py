@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from msgspec import Struct
 
-from chicory import message as messages
+from chicory.message import Envelope
 from chicory.testing.memory import MemoryTransport
 from chicory.testing.store import Store
 from chicory.transport import (
@@ -111,9 +111,8 @@ class JournalingTransport(MemoryTransport):
             return self._store.next_change()
 
 
-def entry(publication: Publication, arguments: Mapping[str, Any]) -> Enqueued:
-    """A publication in the user's words."""
-    envelope = messages.decode(publication.body)
+def entry(publication: Publication, envelope: Envelope, arguments: Mapping[str, Any]) -> Enqueued:
+    """A publication, and the message in it, in the user's words."""
     return Enqueued(
         envelope.id,
         envelope.name,

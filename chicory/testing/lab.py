@@ -9,11 +9,12 @@ from typing import Any, ParamSpec, Self
 from chicory import message as messages
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
+from chicory.message import Envelope
 from chicory.sender import Sender
 from chicory.signature import Signature
 from chicory.testing.clock import ManualClock
 from chicory.testing.journal import Enqueued, Journal, JournalingTransport, entry
-from chicory.transport import Publication, TransportSettings
+from chicory.transport import TransportSettings
 from chicory.worker import Worker
 
 P = ParamSpec("P")
@@ -76,11 +77,13 @@ class Lab:
 
     def calls(self, task: Sender[..., Any] | None = None) -> list[Enqueued]:
         """Calls enqueued since the beginning or ``clear``, in order; of one task, or of all."""
-        return [
-            entry(publication, self._arguments(publication))
-            for publication in self._journal
-            if task is None or messages.decode(publication.body).name == task.name
-        ]
+        found: list[Enqueued] = []
+        for publication in self._journal:
+            body = self.app.seal.open(publication.body)
+            envelope = messages.decode(body)
+            if task is None or envelope.name == task.name:
+                found.append(entry(publication, envelope, self._arguments(envelope, body)))
+        return found
 
     def assert_enqueued(self, task: Sender[P, Any], *args: P.args, **kwargs: P.kwargs) -> Enqueued:
         """The first call of the task with exactly these arguments, however they were passed.
@@ -107,11 +110,10 @@ class Lab:
         lines = [f"\n  {call}" for call in self.calls()]
         return f"enqueued were:{''.join(lines)}" if lines else "nothing was enqueued"
 
-    def _arguments(self, publication: Publication) -> Mapping[str, Any]:
-        envelope = messages.decode(publication.body)
+    def _arguments(self, envelope: Envelope, body: bytes) -> Mapping[str, Any]:
         task = self.app.tasks.get(envelope.name)
         if task is None:
-            plain = messages.decode_whole(publication.body)
+            plain = messages.decode_whole(body)
             return dict(enumerate(plain.args)) | plain.kwargs  # pyright: ignore[reportReturnType]
         return task.signature.bind(*task.signature.decode(envelope.args, envelope.kwargs))
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from chicory import Chicory, ChicoryConfig, Priority, RetryPolicy, TaskContext, ValidationError
+from chicory import (
+    Chicory,
+    ChicoryConfig,
+    Priority,
+    RetryPolicy,
+    TaskContext,
+    TaskMessage,
+    ValidationError,
+)
 from chicory.clock import SystemClock
 from chicory.testing import Lab, ManualClock
 from chicory.testing import lab as laboratory
@@ -218,6 +226,24 @@ async def test_a_call_that_is_not_there_is_told_from_those_that_are(app, ship):
         lab.clear()
         lab.assert_not_enqueued(ship)
         assert await app.broker.get_queue_size("mail") == 1
+
+
+async def test_signed_calls_are_told_like_others(tmp_path):
+    config = ChicoryConfig(signing_keys=f"k1:{'s' * 40}")
+    app = Chicory(f"sqlite:///{tmp_path / 'queue.db'}", config=config)
+    task = note(app, ran := [])
+
+    with Lab(app) as lab:
+        await task.delay(1)
+        await app.broker.publish(TaskMessage(id="id", name="elsewhere", args=[2]))
+
+        assert lab.assert_enqueued(task, 1).arguments == {"n": 1}
+        with pytest.raises(AssertionError, match="elsewhere\\(0=2\\)"):
+            lab.assert_not_enqueued(task)
+        assert [call.name for call in lab.calls()] == ["note", "elsewhere"]
+        assert await lab.drain() == 2
+
+    assert ran == [1]
 
 
 async def test_a_retry_is_no_new_call(app):
