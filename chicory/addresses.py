@@ -22,7 +22,7 @@ def of_broker(config: ChicoryConfig, broker: Any) -> str:
             return broker
         case _:
             raise ConfigurationError(
-                f"Chicory(broker={broker!r}): must be a URL as text, or a BrokerType"
+                f"Chicory(broker={_kind(broker)}): must be a URL as text, or a BrokerType"
             )
 
 
@@ -37,5 +37,9 @@ def of_backend(config: ChicoryConfig, backend: Any, broker_url: str) -> str | No
             return backend
         case _:
             raise ConfigurationError(
-                f"Chicory(backend={backend!r}): must be a URL as text, a BackendType or None"
+                f"Chicory(backend={_kind(backend)}): must be a URL as text, a BackendType or None"
             )
+
+
+def _kind(value: object) -> str:
+    return f"{type(value).__name__}(...)"  # a login may be in it, in whatever form

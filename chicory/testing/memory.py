@@ -12,6 +12,7 @@ from anyio.lowlevel import checkpoint
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.loop import current_loop
+from chicory.masking import mask
 from chicory.signal import Signal
 from chicory.testing.records import Watcher
 from chicory.testing.store import Store
@@ -272,7 +273,7 @@ class MemoryTransport:
 
     def _enter(self) -> tuple[Store, float]:
         if not self._is_open:
-            raise BrokerConnectionError(f"{self._settings.url} is not open")
+            raise BrokerConnectionError(f"{mask(self._settings.url)} is not open")
         self.calls += 1
         return self._store, self._clock.now()
 
@@ -280,7 +281,7 @@ class MemoryTransport:
         url = urlsplit(self._settings.url)
         if url.scheme != "memory" or url.path or url.query or url.fragment:
             raise ConfigurationError(
-                f"{self._settings.url!r} is not an address in memory: "
+                f"{mask(self._settings.url)!r} is not an address in memory: "
                 "write memory:// or memory://name"
             )
         if not url.netloc:

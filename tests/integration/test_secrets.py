@@ -52,6 +52,30 @@ def told(error: BaseException) -> str:
     return "".join(traceback.format_exception(error))
 
 
+class Dsn:
+    def __repr__(self) -> str:
+        return f"Dsn('redis://u:{SECRET}@h')"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        ([Dsn()], r"broker=Dsn\(\.\.\.\)\): must be a URL as text"),
+        ([f"redis://u:{SECRET}@h".encode()], r"broker=bytes\(\.\.\.\)\): must be a URL as text"),
+        (["memory://", Dsn()], r"backend=Dsn\(\.\.\.\)\): must be a URL as text"),
+        ([f"memory://u:{SECRET}@h/x"], r"'memory://\*\*\*@h/x' is not an address in memory"),
+        ([f"sqlite://u:{SECRET}@h/a.db"], r"'sqlite://\*\*\*@h/a.db' is not the URL"),
+        ([f"sqlite:///a/?token={SECRET}"], r"token=\*\*\*' names no file"),
+        ([f"sqlite:///a.db?password={SECRET}"], "there is no option 'password'"),
+    ],
+)
+def test_a_secret_in_what_is_no_address_is_not_in_the_error(arguments, said):
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        Chicory(*arguments)
+
+    assert SECRET not in told(refused.value)
+
+
 @pytest.mark.parametrize(
     "url",
     [

@@ -67,8 +67,8 @@ def test_what_is_configured_is_opened(monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "error"),
     [
-        ({"broker": 5}, r"broker=5\): must be a URL as text, or a BrokerType"),
-        ({"broker": "memory://", "backend": 5}, r"backend=5\): must be a URL"),
+        ({"broker": 5}, r"broker=int\(\.\.\.\)\): must be a URL as text, or a BrokerType"),
+        ({"broker": "memory://", "backend": 5}, r"backend=int\(\.\.\.\)\): must be a URL"),
         ({"config": WorkerConfig()}, r"config=WorkerConfig\(\.\.\.\)\): must be a ChicoryConfig"),
         ({"broker": "memory:///path"}, r"not an address in memory"),
         ({"broker": "sqlite:///x?speed=9"}, r"no option 'speed'"),

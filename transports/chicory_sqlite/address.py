@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
+from chicory.masking import mask
 
 SMALLEST = 1 << 20
 """Bytes: the least ``max_size`` that leaves room for work."""
@@ -39,10 +40,10 @@ def parse(url: str) -> Address:
     """Read a URL; ``ConfigurationError`` names what is wrong with it and what is accepted."""
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or parts.fragment or not url[len("sqlite:///") :]:
-        raise ConfigurationError(f"{url!r} is not the URL of an SQLite file: write {_FORM}")
+        raise ConfigurationError(f"{mask(url)!r} is not the URL of an SQLite file: write {_FORM}")
     path = unquote(parts.path.removeprefix("/"))
     if path in {"", ":memory:"} or path.endswith("/") or "\0" in path:
-        raise ConfigurationError(f"{url!r} names no file: write {_FORM}")
+        raise ConfigurationError(f"{mask(url)!r} names no file: write {_FORM}")
     options = _options(url, parts.query)
     return Address(
         path=Path(path),
@@ -58,11 +59,11 @@ def _options(url: str, query: str) -> Mapping[str, str]:
     for name in options:
         if name not in {"synchronous", "busy_timeout", "max_size"}:
             raise ConfigurationError(
-                f"{url!r}: there is no option {name!r}; "
+                f"{mask(url)!r}: there is no option {name!r}; "
                 "accepted are synchronous, busy_timeout and max_size"
             )
     if len(options) != len(pairs):
-        raise ConfigurationError(f"{url!r}: an option is given twice")
+        raise ConfigurationError(f"{mask(url)!r}: an option is given twice")
     return options
 
 
