@@ -56,7 +56,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print_error=False,
             result_action="return_value",
         )
-        sys.stdout.flush()
+        if sys.stdout is not None:  # pyright: ignore[reportUnnecessaryComparison]  (None: closed)
+            sys.stdout.flush()
     except CycloptsError as error:
         return _complain(f"{_one_line(error)}; chicory --help shows what there is", MISTAKE)
     except ChicoryError as error:

@@ -189,6 +189,21 @@ def test_what_the_terminal_has_no_letter_for_is_written_out(folder, chicory):
     assert rb"\U0001f600" in said.stdout
 
 
+STEERING = "\x7f \x9b31m \u202e \u2028 \U000e0041 \xe9"
+
+
+def test_json_steers_no_terminal_and_says_the_same(chicory, worker):
+    worker("tasks")
+
+    said = chicory("call", "tasks", "tasks.greet", STEERING, "--timeout", LONG)
+    task_id = chicory("call", "tasks", "tasks.greet", STEERING).out.strip()
+    shown = chicory("result", "tasks", task_id, "--json", "--timeout", LONG)
+
+    assert json.loads(said.out) == json.loads(shown.out)["result"] == STEERING
+    assert said.out == '"\\u007f \\u009b31m \\u202e \\u2028 \\udb40\\udc41 \xe9"\n'
+    assert shown.out.replace("\n", "").isprintable()
+
+
 def test_a_failure_is_told_and_is_the_exit_code(chicory, worker):
     worker("tasks", "--no-dlq")
 
@@ -354,6 +369,17 @@ def test_a_reader_that_has_seen_enough_is_no_error(folder):
 
     assert b"Traceback" not in error
     assert b"BrokenPipe" not in error
+
+
+def test_a_command_that_has_nowhere_to_print_does_its_work(chicory, folder):
+    words = [sys.executable, "-m", "chicory.cli", "call", "tasks", "tasks.add", "1"]
+    closed = ["sh", "-c", 'exec "$@" >&-', "sh", *words]
+
+    said = subprocess.run(closed, cwd=folder, capture_output=True, check=False)
+
+    assert (said.returncode, said.stderr) == (0, b"")
+    (row,) = json.loads(chicory("queues", "tasks", "--json").out)
+    assert row["ready"] == 1
 
 
 def _publish(task_id: str, eta: str) -> None:
