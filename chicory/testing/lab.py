@@ -184,6 +184,7 @@ class Lab:
             max_tasks=MAX_ATTEMPTS,
             max_crashes=own.max_crashes,
             use_dead_letter_queue=own.use_dead_letter_queue,
+            health_port=None,  # it would come from the environment
         )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import anyio
 import pytest
 
@@ -175,6 +177,15 @@ async def test_a_call_that_takes_its_workers_down_is_a_dead_letter(app):
         (letter,) = await app.broker.get_dlq_messages()
 
     assert (letter.reason, ran) == ("crashed", [])
+
+
+async def test_its_workers_open_no_port_whatever_the_environment_says(app, monkeypatch):
+    task = note(app, ran := [])
+    with socket.create_server(("127.0.0.1", 0)) as taken, Lab(app) as lab:
+        monkeypatch.setenv("CHICORY_WORKER_HEALTH_PORT", str(taken.getsockname()[1]))
+        await task.delay(1)
+        assert await lab.drain() == 1
+    assert ran == [1]
 
 
 async def test_a_clock_of_one_s_own(app):
