@@ -142,7 +142,8 @@ class Lab:
         """Let time pass, and run what comes due at its time; how many attempts.
 
         Delayed calls, retries, snoozing calls and those whose worker was lost run when the clock
-        shows their moment, in that order; at the end it has moved by ``seconds``.
+        shows their moment, in that order; at the end it has moved by ``seconds``, or further
+        where a task has moved it.
 
         Raises ``ValueError`` for less than 0, having run nothing.
         """
@@ -153,7 +154,7 @@ class Lab:
         while (due := self._broker.next_change()) <= until:
             self.clock.advance(max(0.0, due - self.clock.now()))
             made += await self.drain()
-        self.clock.advance(until - self.clock.now())
+        self.clock.advance(max(0.0, until - self.clock.now()))
         return made + await self.drain()
 
     async def lose_worker(self, queue: str = "default", held: int = 1) -> list[str]:

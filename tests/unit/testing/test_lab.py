@@ -140,6 +140,21 @@ async def test_what_is_due_runs_at_its_moment(app):
     assert moments == [(0, 5), (1, 15), (1, 22), (2, 32)]
 
 
+async def test_a_task_may_move_the_clock_further_than_the_test_does(app):
+    task = note(app, ran := [])
+
+    @app.task(name="leap")
+    async def leap() -> None:
+        lab.clock.advance(7)  # less than the lease
+        await task.delay(1)
+
+    with Lab(app) as lab:
+        await leap.options(delay=1).delay()
+        assert await lab.advance(5) == 2
+        assert lab.clock.now() == START + 8
+    assert ran == [1]
+
+
 async def test_paused_queues_stay_as_they_are(app):
     task = note(app, ran := [])
 
