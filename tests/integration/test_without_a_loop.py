@@ -63,6 +63,22 @@ if child:
     print(app.run_sync(app.broker.get_queue_size))
 """
 
+LEFT_BEHIND = """
+add.send_sync(1, 1)
+gone, mine = os.pipe()
+ready, said = os.pipe()
+if os.fork():
+    assert os.read(ready, 1)
+    sys.exit()
+os.close(mine)
+add.send_sync(2, 2)
+os.write(said, b"x")
+assert not os.read(gone, 1)  # its parent has ended
+for number in range(3):
+    add.send_sync(number, number)
+print(app.run_sync(app.broker.get_queue_size))
+"""
+
 
 AT_EXIT = """
 import atexit
@@ -118,6 +134,12 @@ def test_a_daemon_thread_that_waits_does_not_keep_the_interpreter(tmp_path):
 @pytest.mark.parametrize("url", ["sqlite", "redis", "nats"], indirect=True)
 def test_a_forked_child_has_a_connection_of_its_own(url, tmp_path):
     assert run(FORKED, url, tmp_path) == "9\n"
+
+
+@pytest.mark.parametrize("url", ["sqlite", "redis", "nats"], indirect=True)
+def test_a_forked_child_goes_on_when_its_parent_has_ended(url, tmp_path):
+    assert run(LEFT_BEHIND, url, tmp_path) == "5\n"
+    assert run("print(app.run_sync(app.broker.get_queue_size))", url, tmp_path) == "5\n"
 
 
 @pytest.mark.parametrize("first", ["a call before", "no call before"])

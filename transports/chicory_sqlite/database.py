@@ -10,6 +10,7 @@ from pathlib import Path
 
 from chicory.errors import ConfigurationError
 from chicory_sqlite.address import Address
+from chicory_sqlite.forking import Connection, gate
 from chicory_sqlite.mounts import network_filesystem_of
 from chicory_sqlite.statements import load
 from chicory_sqlite.translation import is_busy
@@ -67,13 +68,16 @@ def connect_reader(address: Address) -> sqlite3.Connection:
 
 
 def _connect(address: Address) -> sqlite3.Connection:
-    return sqlite3.connect(
+    connection = sqlite3.connect(
         address.path,
         timeout=address.busy_timeout,
         isolation_level=None,
         check_same_thread=False,
         cached_statements=256,
+        factory=Connection,
     )
+    gate.note(connection)
+    return connection
 
 
 def _check_library() -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from chicory.transport import TransportSettings
 from chicory_sqlite.address import Address
 from chicory_sqlite.database import connect
+from chicory_sqlite.forking import gate
 from chicory_sqlite.statements import load, widen
 from chicory_sqlite.turn import turn
 
@@ -29,20 +30,22 @@ class Session:
     """
 
     def __init__(self, address: Address, settings: TransportSettings) -> None:
-        self._db = connect(address, create=settings.create)
         self._clock = settings.clock
-        self._turn = turn(address.path)
         self._queues: dict[str, int] = {}
-        self._limits = _limits(self._db, address)
         self._tight: bool | None = None
         self.lease = settings.lease
         self.roused = False
-        self.ns = self._namespace(settings.namespace)
+        with gate.inside():
+            self._db = connect(address, create=settings.create)
+            self._turn = turn(address.path)
+            self._limits = _limits(self._db, address)
+            self.ns = self._namespace(settings.namespace)
 
     def close(self) -> None:
         """Close the connection."""
-        self._db.close()
-        self._turn.close()
+        with gate.inside():
+            self._db.close()
+            self._turn.close()
 
     def now(self) -> float:
         """The clock's time."""

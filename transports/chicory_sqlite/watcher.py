@@ -14,6 +14,7 @@ from chicory.signal import Signal
 from chicory_sqlite.address import Address
 from chicory_sqlite.bell import Bell, bell
 from chicory_sqlite.database import connect_reader
+from chicory_sqlite.forking import gate
 from chicory_sqlite.news import News
 from chicory_sqlite.sinks import Sinks
 
@@ -34,8 +35,9 @@ class Watcher:
         self._arrivals = arrivals
         self._sinks = sinks
         self._loop: Loop = current_loop()
-        self._db = connect_reader(address)
-        self._news = News(self._db, namespace, clock)
+        with gate.inside():
+            self._db = connect_reader(address)
+            self._news = News(self._db, namespace, clock)
         self._bell: Bell = bell(Path(f"{address.path}-wal"))
         self._waiting = 0
         self._asleep = False
@@ -90,12 +92,14 @@ class Watcher:
                 self._bell.sleep()
                 continue
             seen = version
-            version = self._look(seen)
+            with gate.inside():
+                version = self._look(seen)
             if version != seen:
                 pause = _NOT_SOON
             # the log is written a moment before the transaction can be seen
             pause = _SOON if self._bell.doze(pause) else min(2 * pause, _NOT_SOON)
-        self._db.close()
+        with gate.inside():
+            self._db.close()
         with self._end:  # it has been rung
             self._bell.close()
 

@@ -15,6 +15,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 from chicory.errors import BrokerConnectionError
 from chicory.loop import Loop, current_loop
 from chicory_sqlite.address import Address
+from chicory_sqlite.forking import gate
 from chicory_sqlite.session import Session
 from chicory_sqlite.translation import translated
 
@@ -151,7 +152,8 @@ class Writer:
             return
         try:
             while batch := self._next_batch():
-                self._perform(session, batch)
+                with gate.inside():
+                    self._perform(session, batch)
                 self._loop.call_soon(_finish, batch)
         finally:
             session.close()
