@@ -190,7 +190,7 @@ class Writer:
         if not writes or self._commit(session, writes) is None:
             return
         for operation in writes:
-            operation.error = self._commit(session, [operation])
+            operation.error = self._commit(session, [operation]) or operation.error
 
     def _read(self, session: Session, operation: Operation[Any]) -> bool:
         """Try to answer without the write lock."""
@@ -224,9 +224,13 @@ class Writer:
         return True
 
     def _commit(self, session: Session, batch: Sequence[Operation[Any]]) -> BaseException | None:
-        """Run a batch in one transaction, or not at all: then the error."""
+        """Run a batch in one transaction, or not at all: then the error.
+
+        One that cannot begin is an answer to all of them: it is not about what they want.
+        """
+        if not self._begin(session, batch):
+            return None
         try:
-            session.begin()
             for operation in batch:
                 assert operation.act is not None
                 session.limit(tight=operation.grows)
@@ -238,6 +242,16 @@ class Writer:
         if session.roused:
             self._roused()
         return None
+
+    def _begin(self, session: Session, batch: Sequence[Operation[Any]]) -> bool:
+        try:
+            session.begin()
+        except Exception as error:  # noqa: BLE001  it is raised where the verb waits
+            session.rollback()
+            for operation in batch:
+                operation.error = self._ours(error)
+            return False
+        return True
 
     def _ours(self, error: BaseException) -> BaseException:
         if not isinstance(error, sqlite3.Error):
