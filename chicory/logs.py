@@ -7,7 +7,10 @@ handlers of its own adds ``TaskLabels()`` to them, and may use the formatters.
 from __future__ import annotations
 
 import logging
+import sys
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -33,6 +36,27 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {
 }
 
 logger = logging.getLogger("chicory")
+
+
+class Unfailing(logging.LoggerAdapter[logging.Logger]):
+    """Logs without ever raising: filters, handlers and factories of records are a program's own.
+
+    What they raise goes to stderr, as ``logging`` itself has it for handlers.
+    """
+
+    def log(self, level: int, msg: object, *args: object, **kwargs: Any) -> None:
+        """Log, as from where this was called for."""
+        try:
+            self.logger.log(level, msg, *args, stacklevel=2, **kwargs)
+        except Exception:  # noqa: BLE001  (the program's)
+            if logging.raiseExceptions and sys.stderr is not None:  # pyright: ignore[reportUnnecessaryComparison]
+                with suppress(OSError, ValueError):  # it is closed, or full
+                    traceback.print_exc()
+
+
+def unfailing(name: str) -> Unfailing:
+    """The logger of this name, for where an error raised by it would do harm."""
+    return Unfailing(logging.getLogger(name))
 
 
 class Traceback(str):

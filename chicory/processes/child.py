@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import socket
@@ -17,6 +16,7 @@ from anyio import Event, create_task_group, to_thread
 from msgspec import MsgspecError
 
 from chicory.errors import ProcessDiedError
+from chicory.logs import unfailing
 from chicory.loop import Turn, listen, turns
 from chicory.memory import resident_of
 from chicory.processes import wire
@@ -31,7 +31,7 @@ BURIAL = 0.01
 GRACE = 0.1
 """Seconds in which the last words of one that has ended are heard."""
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 Reports = Callable[[Progress], None]
 

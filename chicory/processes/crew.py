@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextvars
-import logging
 import math
 import os
 import sys
@@ -18,6 +17,7 @@ from anyio import CapacityLimiter, Event, create_task_group, to_thread
 from anyio.abc import TaskGroup
 
 from chicory.errors import ProcessDiedError
+from chicory.logs import unfailing
 from chicory.memory import MEBIBYTE
 from chicory.processes import wire
 from chicory.processes.child import Child, Reports
@@ -31,7 +31,7 @@ WEIGHING = 0.05
 GRACE = 1.0
 """Seconds that idle processes get to end, at the end of their worker or where one is replaced."""
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Crew:

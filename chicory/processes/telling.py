@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import logging
-
 from chicory.context import FailTask, SnoozeTask
 from chicory.errors import MaxRetriesExceededError, RemoteError, RetryError
+from chicory.logs import unfailing
 from chicory.outcome import describe, request
 from chicory.processes.wire import Again, Error, Fault, GivenUp, Outcome, Snooze
 from chicory.retry import RetryPolicy, names_of
 
-logger = logging.getLogger("chicory.task")
+logger = unfailing("chicory.task")
 
 
 def tell(error: BaseException, policy: RetryPolicy | None) -> Outcome:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 
@@ -10,13 +9,14 @@ import anyio
 
 from chicory.app import Chicory
 from chicory.errors import ChicoryError
+from chicory.logs import unfailing
 from chicory.masking import mask
 from chicory.transport import Transport
 
 FAREWELL = 10.0
 """Seconds that a worker waits for a broker to close a connection."""
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 def clones(app: Chicory) -> list[Transport]:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
 from anyio import Event
 
+from chicory.logs import unfailing
 from chicory.outcome import DeathReason, Ending, GivenBack, Refused, describe
 from chicory.transport import Delivery, Done, Receipt, Settled, Settlement
 from chicory.worker.attempt import Attempt
@@ -17,7 +17,7 @@ from chicory.worker.settlements import Clerk
 from chicory.worker.settler import Item, Settler
 from chicory.worker.tally import Tally
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Custody:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
 from chicory.errors import BrokerConnectionError, QueueFullError
+from chicory.logs import unfailing
 from chicory.transport import Transport
 from chicory.worker.freshness import Freshness
 from chicory.worker.pace import MAX_FETCH, Pace
@@ -27,7 +27,7 @@ HOARDING = 0.1
 _TURNS = 3
 """Of the event loop, from a call's arrival to the settlement of one that ends at once."""
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Intake:

@@ -8,7 +8,6 @@ that what waits in the queue is fetched. Nothing is fetched before it can renew 
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
@@ -20,6 +19,7 @@ from typing import TypeVar
 
 from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
+from chicory.logs import unfailing
 from chicory.memory import resident
 from chicory.transport import Lease, Receipt, Settled, Transport, WorkerRecord
 from chicory.worker.farewell import Farewell
@@ -28,7 +28,7 @@ from chicory.worker.loopwatch import LoopWatch, Ward
 from chicory.worker.orders import Orders
 from chicory.worker.settler import Item, Settler
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 T = TypeVar("T")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 import threading
 import time
@@ -12,12 +11,13 @@ from collections.abc import Callable
 from typing import Any
 
 from chicory.config import WorkerConfig
+from chicory.logs import unfailing
 from chicory.loop import Loop
 from chicory.transport import WorkerRecord
 from chicory.worker.attempt import Attempt
 from chicory.worker.shift import Shift
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Ward:

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Sequence
 
 from chicory.cancellation import ORDERS, ordered
 from chicory.errors import ChicoryError
+from chicory.logs import unfailing
 from chicory.transport import Receipt, Transport
 from chicory.worker.shift import Shift
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Orders:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
 import anyio
 
 from chicory.errors import ChicoryError
+from chicory.logs import unfailing
 
 SHORTEST = 0.01
 LONGEST = 2.0
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Patience:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -12,6 +11,7 @@ from anyio import CapacityLimiter, to_thread
 
 from chicory.context import TaskContext, running
 from chicory.errors import ValidationError
+from chicory.logs import unfailing
 from chicory.outcome import DeathReason, Ending, GivenBack, Raised, Refused, Returned
 from chicory.task import Task
 from chicory.worker.apart import Apart
@@ -22,7 +22,7 @@ from chicory.worker.reports import Reports
 PAUSE = 1.0
 """Seconds after which a call for which there was no thread is offered again, to any worker."""
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Performance:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable, Collection
 from contextlib import suppress
@@ -14,6 +13,7 @@ from msgspec.structs import replace
 from chicory import codec, progress
 from chicory.clock import SystemClock
 from chicory.errors import BrokerConnectionError, QueueFullError
+from chicory.logs import unfailing
 from chicory.progress import Progress
 from chicory.signal import Signal
 from chicory.transport import Record
@@ -23,7 +23,7 @@ from chicory.worker.plan import Post
 
 MAX_BATCH = 128
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Reports:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Callable, Generator
@@ -13,6 +12,7 @@ from typing import Any
 from anyio import CancelScope, CapacityLimiter, Event, create_task_group, to_thread
 
 from chicory import stats as statistics
+from chicory.logs import unfailing
 from chicory.loop import current_loop
 from chicory.message import new_id
 from chicory.processes import place
@@ -32,7 +32,7 @@ from chicory.worker.shift import Shift
 from chicory.worker.tally import Tally
 from chicory.worker.watchdog import GRACE
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Run:

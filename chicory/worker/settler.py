@@ -7,7 +7,6 @@ sent again, for as long as the worker lives: settling twice is harmless, an outc
 
 from __future__ import annotations
 
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
@@ -15,6 +14,7 @@ from anyio import Event, Lock, create_task_group
 from msgspec.structs import replace
 
 from chicory.errors import BrokerConnectionError, ChicoryError, QueueFullError
+from chicory.logs import unfailing
 from chicory.transport import Lease, Record, Release, Retry, Settled, Settlement, Transport
 from chicory.worker.attempt import Attempt
 from chicory.worker.farewell import Farewell
@@ -26,7 +26,7 @@ MAX_BATCH = 128
 WORTH_ANOTHER = 64
 """Outcomes that gather before they go although others are under way."""
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 Item = tuple[Attempt, Settlement]
 Answer = Callable[[Sequence[Item], Sequence[Settled]], None]

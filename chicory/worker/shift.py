@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable
 from functools import partial
 
 import anyio
 
+from chicory.logs import unfailing
 from chicory.outcome import GivenBack
 from chicory.transport import Receipt, Vouching
 from chicory.worker.attempt import Attempt
@@ -21,7 +21,7 @@ from chicory.worker.workbench import Workbench
 FAREWELL = 10.0
 """Seconds that a stopping worker waits for a broker, or a cancelled task, that does not answer."""
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Shift:

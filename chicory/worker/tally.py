@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 
-from chicory.logs import Traceback
+from chicory.logs import Traceback, unfailing
 from chicory.outcome import (
     Bury,
     Cancel,
@@ -19,7 +19,7 @@ from chicory.outcome import (
 from chicory.worker.attempt import Attempt
 from chicory.worker.meter import Meter
 
-logger = logging.getLogger("chicory.task")
+logger = unfailing("chicory.task")
 
 
 class Tally:

@@ -14,13 +14,15 @@ from collections.abc import Callable
 from contextlib import suppress
 from queue import Empty, SimpleQueue
 
+from chicory.logs import unfailing
+
 LAST_WORDS = 2.5
 """Seconds for what is done before the end; with ``GRACE`` less than a supervisor waits."""
 GRACE = 12.0
 """Seconds beyond its shutdown timeout within which a worker that can end has ended."""
 FAILED = 1
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Watchdog:

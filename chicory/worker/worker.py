@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from functools import partial
 from types import TracebackType
@@ -14,6 +13,7 @@ from anyio.abc import TaskStatus
 from chicory.answers import Opening
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
+from chicory.logs import unfailing
 from chicory.loop import spawn
 from chicory.stats import WorkerStats
 from chicory.worker.plan import Plan
@@ -23,7 +23,7 @@ from chicory.worker.run import Run
 from chicory.worker.signals import hear_signals
 from chicory.worker.watchdog import Watchdog
 
-logger = logging.getLogger("chicory.worker")
+logger = unfailing("chicory.worker")
 
 
 class Worker:

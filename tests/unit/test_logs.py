@@ -10,7 +10,7 @@ from datetime import datetime
 
 import pytest
 
-from chicory.logs import JSONFormatter, TaskLabels, TextFormatter, current, set_up
+from chicory.logs import JSONFormatter, TaskLabels, TextFormatter, current, set_up, unfailing
 
 OF_A_TASK = {"task_id": "17", "task": "mail.send", "attempt": 2, "queue": "slow"}
 
@@ -177,3 +177,13 @@ def test_handlers_that_the_app_has_set_up_stay():
     told, hello = heard.getvalue().splitlines()
     assert "the app has set up logging itself" in told
     assert hello == "theirs: hello"
+
+
+def test_an_unfailing_logger_s_line_says_where_it_was_called_for(caplog):
+    caplog.set_level(logging.INFO)
+
+    unfailing("a.program").info("so it is")
+
+    assert [record.funcName for record in caplog.records] == [
+        "test_an_unfailing_logger_s_line_says_where_it_was_called_for"
+    ]

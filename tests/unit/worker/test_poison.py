@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 import pytest
@@ -115,3 +116,26 @@ async def test_an_eta_in_the_year_one_is_measured_as_one_in_utc(app, working):
     async with working(health_port=0):
         assert await (await sent(app, encode(message))).get() == "done"
         assert await runs_on(app)
+
+
+class Broken(logging.Filter):
+    def filter(self, record):
+        return bool(record.user_id)  # which no record of chicory's has
+
+
+@pytest.mark.parametrize("name", ["chicory.task", "chicory.worker"])
+async def test_a_filter_of_log_lines_that_raises_ends_nothing_but_the_line(
+    app, working, log, capfd, name
+):
+    logger, broken = logging.getLogger(name), Broken()
+    logger.addFilter(broken)
+    try:
+        async with working():
+            with pytest.raises(TaskError, match="bad"):
+                await (await app.tasks["fail"].delay()).get()
+            logger.removeFilter(broken)
+            assert await runs_on(app)
+    finally:
+        logger.removeFilter(broken)
+
+    assert "AttributeError: 'LogRecord' object has no attribute 'user_id'" in capfd.readouterr().err
