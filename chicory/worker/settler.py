@@ -202,8 +202,8 @@ class Settler:
         leases = await self._transport.renew([s.receipt for s in settlements])
         held = [s for s, lease in zip(settlements, leases, strict=True) if lease is not Lease.LOST]
         await _store(self._results, held)
-        answers = iter(await self._transport.settle([_without_record(s) for s in held]))
-        return [Settled.FENCED if lease is Lease.LOST else next(answers) for lease in leases]
+        # a lease is lost, too, where it was settled and the answer was lost: the broker knows
+        return await self._transport.settle([_without_record(s) for s in settlements])
 
     async def _conclude(self, items: Sequence[Item]) -> Sequence[Settled]:
         """What is left to do for calls whose message was settled before they ran."""

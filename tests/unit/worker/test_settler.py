@@ -43,6 +43,23 @@ class Twofold(Picky):
     abilities = replace(Picky.abilities, together=2)
 
 
+class Remembering(Picky):
+    """Gives what is settled again the answer that it got."""
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        self.remembered = {}
+
+    async def settle(self, settlements):
+        for one in settlements:
+            if one.receipt not in self.remembered:
+                (answer,) = await MemoryTransport.settle(self, [one])
+                self.remembered[one.receipt] = answer
+        await self.cable.enter("settle")
+        await self.cable.leave("settle")
+        return [self.remembered[one.receipt] for one in settlements]
+
+
 class Bench:
     """A settler with what it has been given and what it answered."""
 
@@ -66,11 +83,11 @@ class Bench:
         await self.add(**{f"n{first + index}": b"1" for index in range(number)})
 
 
-async def _bench(kind, clock):
+async def _bench(kind, clock, results=None):
     name = uuid4().hex
     template = MemoryTransport(TransportSettings(url=f"memory://{name}", clock=clock))
     async with kind.over(template, Cable()) as transport:
-        yield Bench(transport, clock)
+        yield Bench(transport, clock, results)
     forget(name)
 
 
@@ -122,6 +139,29 @@ async def test_what_was_settled_is_not_sent_again_when_the_rest_of_its_batch_fai
     # the answers were lost, so that the second time it finds the leases gone
     assert bench.answers == {"a": Settled.FENCED, "b": Settled.FENCED}
     assert bench.settler.backlog == 0
+
+
+@pytest.fixture
+async def apart(clock):
+    name = uuid4().hex
+    elsewhere = MemoryTransport(TransportSettings(url=f"memory://{name}", clock=clock))
+    async with elsewhere:
+        async for bench in _bench(Remembering, clock, elsewhere):
+            yield bench
+    forget(name)
+
+
+async def test_what_was_settled_though_the_answer_was_lost_is_no_loss_with_two_servers(apart):
+    await apart.add(a=b"1", b=b"2")
+    apart.cable.deaf.add("settle")
+
+    with fail_after(_DEADLINE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(apart.settler.drain)
+            await apart.cable.called("settle", 2)
+            apart.cable.mend()
+
+    assert apart.answers == {"a": Settled.SETTLED, "b": Settled.SETTLED}
 
 
 async def test_a_farewell_that_is_over_ends_the_wait_for_an_answer(bench):
