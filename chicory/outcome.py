@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import traceback
 from collections.abc import Callable
@@ -40,6 +41,14 @@ class DeathReason(StrEnum):
     UNUSABLE_RESULT = "unusable-result"
 
 
+class Failure(Struct, frozen=True):
+    """An error in words."""
+
+    type_name: str
+    message: str
+    traceback: str = ""
+
+
 class Returned(Struct, frozen=True):
     """The function returned; its value, encoded."""
 
@@ -60,7 +69,13 @@ class Refused(Struct, frozen=True):
 
 
 class Expired(Struct, frozen=True):
-    """The message was fetched after its expiry."""
+    """The message was fetched after its expiry.
+
+    Attributes:
+        failure: what its last attempt failed of; ``None`` where none has failed.
+    """
+
+    failure: Failure | None = None
 
 
 class Stopped(Struct, frozen=True):
@@ -74,14 +89,6 @@ class GivenBack(Struct, frozen=True):
 
 
 Ending: TypeAlias = Returned | Raised | Refused | Expired | Stopped | GivenBack
-
-
-class Failure(Struct, frozen=True):
-    """An error in words."""
-
-    type_name: str
-    message: str
-    traceback: str = ""
 
 
 class Succeed(Struct, frozen=True):
@@ -137,12 +144,14 @@ class Terms(Struct, frozen=True):
         policy: the task's retry policy.
         dead_letters: whether exhausted calls are kept as dead letters.
         since_failure: seconds since the call's first failure; 0 where this is the first.
+        expires_in: seconds for which an attempt may still begin.
     """
 
     retries: int
     policy: RetryPolicy
     dead_letters: bool = True
     since_failure: float = 0.0
+    expires_in: float = math.inf
 
 
 def decide(
@@ -153,18 +162,22 @@ def decide(
     """What is to be done about the end of an attempt."""
     if isinstance(ending, Raised):
         return _after_error(ending.error, terms, uniform)
-    return decide_anyhow(ending)
+    return decide_anyhow(ending, dead_letters=terms.dead_letters)
 
 
-def decide_anyhow(ending: Returned | Refused | Expired | Stopped | GivenBack) -> Verdict:
-    """The same where it is to be done on whatever terms."""
+def decide_anyhow(
+    ending: Returned | Refused | Expired | Stopped | GivenBack, *, dead_letters: bool
+) -> Verdict:
+    """The same where it does not depend on the terms that come with the message."""
     match ending:
         case Returned(value=value):
             return Succeed(value)
         case Refused(reason=reason, error=text):
             return Bury(reason, Failure(reason.value, sendable(text)[:MAX_ERROR]))
-        case Expired():
-            return Fail(Failure("expired", "fetched after it had expired; it was not run"))
+        case Expired(failure=failure):
+            if failure is not None:
+                return _given_up(failure, dead_letters=dead_letters)
+            return Fail(Failure("expired", "fetched after it had expired: not begun any more"))
         case Stopped():
             return Cancel()
         case GivenBack(not_before=not_before):
@@ -199,7 +212,7 @@ def _after_error(
     delay = error.countdown if asked else None
     if delay is None or not 0 <= delay <= LONGEST_DELAY:  # raised by hand, ctx.retry checks it
         delay = terms.policy.calculate_delay(terms.retries + 1, uniform=uniform)
-    if not terms.policy.allows(delay, terms.since_failure):
+    if delay > terms.expires_in or not terms.policy.allows(delay, terms.since_failure):
         return _give_up(cause, terms)
     return RetryIn(delay, describe(cause))
 
@@ -216,8 +229,11 @@ def request(error: BaseException) -> BaseException:
 
 
 def _give_up(error: BaseException, terms: Terms) -> Verdict:
-    failure = describe(error)
-    return Bury(DeathReason.FAILED, failure) if terms.dead_letters else Fail(failure)
+    return _given_up(describe(error), dead_letters=terms.dead_letters)
+
+
+def _given_up(failure: Failure, *, dead_letters: bool) -> Verdict:
+    return Bury(DeathReason.FAILED, failure) if dead_letters else Fail(failure)
 
 
 def describe(error: BaseException) -> Failure:

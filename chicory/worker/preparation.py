@@ -14,7 +14,16 @@ from chicory.errors import (
     ValidationError,
 )
 from chicory.message import Envelope
-from chicory.outcome import DeathReason, Ending, Expired, Refused, crashed
+from chicory.outcome import (
+    MAX_ERROR,
+    MAX_TYPE,
+    DeathReason,
+    Ending,
+    Expired,
+    Failure,
+    Refused,
+    crashed,
+)
 from chicory.task import Task
 from chicory.transport import Delivery
 from chicory.worker.attempt import Attempt
@@ -54,7 +63,7 @@ class Preparation:
         if attempt.abort is not None:
             attempt.ending = attempt.abort
         elif self._has_expired(attempt.envelope):
-            attempt.ending = Expired()
+            attempt.ending = _expired(attempt.envelope)
 
     def _decode(self, attempt: Attempt) -> Envelope:
         try:
@@ -84,7 +93,7 @@ class Preparation:
             )
             raise _Unfit(Refused(DeathReason.CRASHED, why))
         if self._has_expired(envelope):
-            raise _Unfit(Expired())
+            raise _Unfit(_expired(envelope))
 
     def _has_expired(self, envelope: Envelope) -> bool:
         expires_at = envelope.expires_at
@@ -104,6 +113,15 @@ class Preparation:
             attempt.args, attempt.kwargs = task.signature.decode(envelope.args, envelope.kwargs)
         except (ValidationError, ConfigurationError) as error:
             raise _Unfit(Refused(DeathReason.INVALID_ARGUMENTS, str(error))) from error
+
+
+def _expired(envelope: Envelope) -> Expired:
+    """The ending of a message that has expired: an error of an earlier attempt is not to vanish."""
+    if not envelope.retries:
+        return Expired()
+    kind = envelope.failures[-1].error_type if envelope.failures else ""
+    text = f"expired before its next attempt: {envelope.last_error or 'no error is known'}"
+    return Expired(Failure(kind[-MAX_TYPE:] or DeathReason.FAILED.value, text[:MAX_ERROR]))
 
 
 class _Unfit(Exception):  # noqa: N818  (a message's, not an error)

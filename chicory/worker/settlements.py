@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import UTC, datetime
 
 import msgspec
@@ -75,7 +76,8 @@ class Clerk:
     def _decided(self, attempt: Attempt, ending: Ending, now: float) -> Verdict:
         if isinstance(ending, Raised):
             return decide(ending, self._terms(attempt, now))
-        return decide_anyhow(ending)  # the terms come with the message, and may make no sense
+        # the other terms come with the message, and may make no sense
+        return decide_anyhow(ending, dead_letters=self._dead_letters)
 
     def _judged(self, attempt: Attempt, verdict: Verdict) -> Verdict:
         """The verdict as it is where the message was settled before: that has left nothing."""
@@ -88,11 +90,13 @@ class Clerk:
     def _terms(self, attempt: Attempt, now: float) -> Terms:
         envelope = attempt.envelope
         first = envelope.first_failure_at if envelope else None
+        expires_at = envelope.expires_at if envelope else None
         return Terms(
             envelope.retries if envelope else 0,
             attempt.policy,
             self._dead_letters,
             max(0.0, now - first.timestamp()) if first else 0.0,
+            math.inf if expires_at is None else expires_at - now,
         )
 
     def _too_large(self, attempt: Attempt, size: int) -> Verdict:

@@ -55,7 +55,7 @@ endings = (
     st.builds(Returned, st.just(Raw(b"\x01")))
     | st.builds(Raised, errors)
     | st.builds(Refused, st.sampled_from(DeathReason), st.text())
-    | st.just(Expired())
+    | st.builds(Expired, st.none() | st.just(Failure("ValueError", "v")))
     | st.just(Stopped())
     | st.builds(GivenBack, st.floats(0, 1e9))
 )
@@ -70,7 +70,7 @@ def test_every_ending_has_exactly_one_verdict_of_its_kind(ending, terms):
         Returned: Succeed,
         Raised: RetryIn | (Bury if terms.dead_letters else Fail),
         Refused: Bury,
-        Expired: Fail,
+        Expired: (Bury if terms.dead_letters else Fail) | Fail,
         Stopped: Cancel,
         GivenBack: GiveBack,
     }[type(ending)]

@@ -356,14 +356,108 @@ async def test_no_retry_is_due_after_its_time(app, working, clock, log):
         handle = await fail.delay()
         for attempt in (1, 2):
             await log.heard("next attempt in 40 s", attempt)
-            while (await app.broker.counts(["default"]))["default"].delayed == 0:
-                await anyio.lowlevel.checkpoint()
+            await delayed(app)
             clock.advance(40)
         with pytest.raises(TaskError, match="bad"):
             await handle.get()
         (letter,) = await app.broker.get_dlq_messages()
 
     assert letter.retry_count == 2
+
+
+@pytest.mark.parametrize("countdown", [None, 100])
+async def test_a_call_whose_retry_would_be_due_after_its_expiry_is_given_up(
+    app, working, countdown
+):
+    policy = RetryPolicy(max_retries=5, delays=[100], jitter=False)
+
+    @app.task(name="pay", expires=60, retry_policy=policy)
+    async def pay(ctx: TaskContext, order: int) -> None:
+        if countdown is not None:
+            ctx.retry(countdown=countdown, exc=ValueError("card declined"))
+        raise ValueError("card declined")
+
+    async with working():
+        handle = await pay.delay(7)
+        with pytest.raises(TaskError, match="ValueError: card declined"):
+            await handle.get()
+        (letter,) = await app.broker.get_dlq_messages(error="ValueError")
+
+    assert (letter.reason, letter.error, letter.retry_count) == ("failed", "card declined", 0)
+    assert letter.original_message is not None
+    assert letter.original_message.args == [7]
+
+
+async def test_a_retry_that_is_due_before_the_expiry_is_made(app, working, clock):
+    policy = RetryPolicy(max_retries=1, delays=[60], jitter=False)
+
+    @app.task(name="pay", expires=60, retry_policy=policy)
+    async def pay(ctx: TaskContext) -> int:
+        if ctx.retries == 0:
+            raise ValueError("card declined")
+        return ctx.retries
+
+    async with working():
+        handle = await pay.delay()
+        await delayed(app)
+        clock.advance(60)
+        value = await handle.get()
+
+    assert value == 1
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+async def test_a_retry_that_is_fetched_after_its_expiry_ends_the_call_with_what_it_failed_of(
+    app, working, clock, keeps
+):
+    @app.task(name="pay", expires=60, retry_policy=RetryPolicy(delays=[10], jitter=False))
+    async def pay(order: int) -> None:
+        raise ValueError("card declined")
+
+    async with working(use_dead_letter_queue=keeps):
+        handle = await pay.delay(7)
+        await delayed(app)
+        clock.advance(61)
+        with pytest.raises(TaskError, match=r"ValueError: expired before .*: card declined"):
+            await handle.get()
+        letters = await app.broker.get_dlq_messages(error="ValueError")
+
+    assert [(letter.reason, letter.retry_count) for letter in letters] == [("failed", 1)] * keeps
+    assert await handle.state() is (TaskState.DEAD_LETTERED if keeps else TaskState.FAILURE)
+
+
+async def test_a_retry_by_hand_that_has_expired_is_a_dead_letter_that_tells_as_much(app, working):
+    message = TaskMessage(id="a1", name="pay", retries=2, expires_at=1.0)
+
+    async with working():
+        await app.broker.publish(message)
+        with pytest.raises(TaskError, match="expired before its next attempt: no error is known"):
+            await app.result("a1").get()
+        (letter,) = await app.broker.get_dlq_messages()
+
+    assert (letter.reason, letter.error_type, letter.retry_count) == ("failed", "", 2)
+
+
+async def test_of_a_call_that_snoozed_past_its_expiry_nobody_says_that_it_did_not_run(
+    app, working, clock
+):
+    @app.task(name="nap", expires=10)
+    async def nap(ctx: TaskContext) -> None:
+        ctx.snooze(20)
+
+    async with working():
+        handle = await nap.delay()
+        await delayed(app)
+        clock.advance(20)
+        with pytest.raises(TaskError, match="expired: not begun any more"):
+            await handle.get()
+
+    assert await handle.state() is TaskState.FAILURE
+
+
+async def delayed(app: Chicory) -> None:
+    while (await app.broker.counts(["default"]))["default"].delayed == 0:
+        await anyio.lowlevel.checkpoint()
 
 
 @pytest.mark.parametrize("asked", ["retry", "fail", "snooze"])
