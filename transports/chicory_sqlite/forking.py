@@ -31,7 +31,7 @@ class Gate:
     """Many may be inside at the same time, but while the process forks."""
 
     def __init__(self) -> None:
-        self._connections = weakref.WeakSet[Connection]()
+        self._connections: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._begin_anew()
 
     def _begin_anew(self) -> None:
