@@ -9,9 +9,9 @@ from msgspec import Struct
 
 from chicory import message as messages
 from chicory.errors import ChicoryError, MessageError
-from chicory.message import PastFailure, TaskMessage
+from chicory.message import Envelope, PastFailure, TaskMessage
 from chicory.seal import Seal, unsealed
-from chicory.transport import DeadLetter, Publication, Record, Transport
+from chicory.transport import DeadLetter, Publication, Record, Transport, Unique
 
 PAGE = 100
 """Letters that are looked at in one round trip."""
@@ -95,7 +95,7 @@ def revived(
     except MessageError:
         pass
     else:
-        unique = envelope.unique
+        unique = envelope.unique = _without_its_delay(envelope)
         envelope.eta = None
         envelope.expires_at = None  # who replays it wants it run
         if reset_retries:
@@ -105,6 +105,16 @@ def revived(
             envelope.failures = []
         body = seal.close(messages.encode(envelope))
     return Publication(queue or letter.queue, letter.task_id, body, letter.priority, unique=unique)
+
+
+def _without_its_delay(envelope: Envelope) -> Unique | None:
+    """The key it holds, for as long as a call holds it that may begin at once."""
+    unique = envelope.unique
+    if unique is None or envelope.eta is None:
+        return unique
+    wait = envelope.eta.timestamp() - envelope.enqueued_at
+    # a message made by hand need not hold it for longer than that
+    return Unique(unique.key, unique.ttl - wait) if 0 < wait < unique.ttl else unique
 
 
 async def replay(

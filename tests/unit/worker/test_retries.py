@@ -455,6 +455,28 @@ async def test_of_a_call_that_snoozed_past_its_expiry_nobody_says_that_it_did_no
     assert await handle.state() is TaskState.FAILURE
 
 
+async def test_a_replayed_call_holds_its_key_for_its_time_without_the_first_delay(
+    app, working, clock
+):
+    @app.task(name="once", unique="key", unique_ttl=60, delay=86_400)
+    async def once() -> None:
+        raise ValueError("bad")
+
+    await once.delay()
+    clock.advance(86_400)
+    for _ in range(2):  # also one that was replayed before
+        async with working():
+            while not (letters := await app.broker.get_dlq_messages()):
+                await anyio.lowlevel.checkpoint()
+        assert await app.broker.replay_from_dlq(letters[0].message_id)
+    clock.advance(59)
+    still = await once.delay()
+    clock.advance(2)
+    free = await once.delay()
+
+    assert (still.duplicate, free.duplicate) == (True, False)
+
+
 async def delayed(app: Chicory) -> None:
     while (await app.broker.counts(["default"]))["default"].delayed == 0:
         await anyio.lowlevel.checkpoint()
