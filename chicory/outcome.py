@@ -184,6 +184,18 @@ def decide_anyhow(
             return GiveBack(not_before)
 
 
+def settled_before(verdict: Verdict) -> Verdict:
+    """The verdict as it is where the message was settled before: that has left nothing."""
+    if isinstance(verdict, GiveBack):
+        return Fail(Failure("stopped", "its worker stopped; it runs at most once"))
+    return Fail(verdict.failure) if isinstance(verdict, Bury) else verdict
+
+
+def undecided(error: BaseException) -> Refused:
+    """The ending where a decision raised: exceptions, filters and countdowns are the user's."""
+    return Refused(DeathReason.FAILED, describe(error).message)
+
+
 def crashed(deliveries: int, max_crashes: int) -> bool:
     """Whether a message has taken its workers down with it as often as is allowed."""
     return deliveries > max_crashes

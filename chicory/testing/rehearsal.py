@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from anyio import to_thread
 
 from chicory import portal
 from chicory.context import TaskContext, running
+from chicory.errors import ConfigurationError, ValidationError
 from chicory.message import new_id
-from chicory.outcome import Raised, Returned, Terms, Verdict, decide
+from chicory.outcome import (
+    DeathReason,
+    Ending,
+    Raised,
+    Refused,
+    Terms,
+    Verdict,
+    decide,
+    settled_before,
+    undecided,
+)
 from chicory.progress import Progress
 from chicory.task import Task
 from chicory.testing.clock import START
+from chicory.worker.performance import ending_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -72,24 +84,45 @@ class Rehearsal(Generic[P, R]):
 
         Raises ``ValidationError`` where an argument, or a checked result, does not fit.
         """
-        return self._read(self._written(await self._perform(args, kwargs)))
+        signature = self.task.signature
+        given, named = signature.decode(*signature.encode(args, kwargs, check=False))
+        value = await self._perform(given, named)
+        packed = signature.encode_result(value, check=self.task.checks_results)
+        return cast("R", signature.decode_result(packed))
 
     def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """``run`` for tests without an event loop."""
         return portal.run_sync("rehearsal.run_sync(...)", self.run, *args, **kwargs)
 
     async def verdict(self, *args: P.args, **kwargs: P.kwargs) -> Verdict:
-        """What a worker would do about it: ``Succeed``, ``RetryIn``, ``Bury``, ``Postpone``..."""
-        try:
-            ending = Returned(self._written(await self._perform(args, kwargs)))
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code)
-            ending = Raised(error)
-        return decide(ending, Terms(self.context.retries, self.context.policy))
+        """What a worker would do about it: ``Succeed``, ``RetryIn``, ``Bury``, ``Postpone``...
 
-    async def _perform(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        signature = self.task.signature
-        packed = signature.encode(args, kwargs, check=False)
-        given, named = signature.inject(self.context, *signature.decode(*packed))
+        Raises ``ValidationError`` for an argument that cannot be sent: no worker would be given it.
+        """
+        packed = self.task.signature.encode(args, kwargs, check=False)
+        try:
+            given, named = self.task.signature.decode(*packed)
+        except (ValidationError, ConfigurationError) as error:
+            return self._decided(Refused(DeathReason.INVALID_ARGUMENTS, str(error)))
+        verdict = self._decided(await self._ending(given, named))
+        return settled_before(verdict) if self.task.at_most_once else verdict
+
+    def _decided(self, ending: Ending) -> Verdict:
+        terms = Terms(self.context.retries, self.context.policy)
+        try:
+            return decide(ending, terms)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's exceptions and filters)
+            return decide(undecided(error), terms)
+
+    async def _ending(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Ending:
+        try:
+            value = await self._perform(args, kwargs)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code)
+            return Raised(error)
+        return ending_of(self.task, value)
+
+    async def _perform(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        given, named = self.task.signature.inject(self.context, args, kwargs)
         token = running.set(lambda: self.context)
         try:
             if self.task.is_async:
@@ -97,10 +130,3 @@ class Rehearsal(Generic[P, R]):
             return await to_thread.run_sync(lambda: self.task.function(*given, **named))
         finally:
             running.reset(token)
-
-    def _written(self, value: Any) -> Any:
-        check = self.task.settings.validation_mode.outputs
-        return self.task.signature.encode_result(value, check=check)
-
-    def _read(self, packed: Any) -> R:
-        return cast("R", self.task.signature.decode_result(packed))

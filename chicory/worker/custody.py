@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from anyio import Event
 
 from chicory.logs import unfailing
-from chicory.outcome import DeathReason, Ending, GivenBack, Refused, describe
+from chicory.outcome import Ending, GivenBack, undecided
 from chicory.transport import Delivery, Done, Receipt, Settled, Settlement
 from chicory.worker.attempt import Attempt
 from chicory.worker.plan import Post
@@ -80,11 +80,10 @@ class Custody:
         try:
             verdict, settlement = self._clerk.conclude(attempt, now)
         except (Exception, SystemExit) as error:
-            # exceptions, filters and countdowns are of the user's making
             logger.exception(
                 "task %s: what it came to cannot be told", attempt.name, extra=attempt.labels
             )
-            attempt.ending = Refused(DeathReason.FAILED, describe(error).message)
+            attempt.ending = undecided(error)
             verdict, settlement = self._clerk.conclude(attempt, now)
         self.settler.add(attempt, settlement)
         self._tally.count(attempt, verdict, now)

@@ -72,7 +72,7 @@ class Performance:
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # noqa: BLE001  (the user's code)
             attempt.ending = Raised(error)
         else:
-            attempt.ending = _result(task, value)
+            attempt.ending = ending_of(task, value)
         finally:
             running.reset(token)
             if attempt.ending is None:  # a thread goes on although its call is over
@@ -112,7 +112,8 @@ class Performance:
         return attempt.context
 
 
-def _result(task: Task[..., Any], value: Any) -> Ending:
+def ending_of(task: Task[..., Any], value: Any) -> Ending:
+    """How an attempt ended whose function has returned this."""
     try:
         return Returned(task.signature.encode_result(value, check=task.checks_results))
     except ValidationError as error:

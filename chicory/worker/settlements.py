@@ -28,6 +28,7 @@ from chicory.outcome import (
     Verdict,
     decide,
     decide_anyhow,
+    settled_before,
     too_large,
 )
 from chicory.record import StoredResult
@@ -80,12 +81,7 @@ class Clerk:
         return decide_anyhow(ending, dead_letters=self._dead_letters)
 
     def _judged(self, attempt: Attempt, verdict: Verdict) -> Verdict:
-        """The verdict as it is where the message was settled before: that has left nothing."""
-        if not attempt.acknowledged:
-            return verdict
-        if isinstance(verdict, GiveBack):
-            return Fail(Failure("stopped", "its worker stopped; it runs at most once"))
-        return Fail(verdict.failure) if isinstance(verdict, Bury) else verdict
+        return settled_before(verdict) if attempt.acknowledged else verdict
 
     def _terms(self, attempt: Attempt, now: float) -> Terms:
         envelope = attempt.envelope

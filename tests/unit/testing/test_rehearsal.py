@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import threading
+from typing import Literal
 
 import pytest
 
-from chicory import Chicory, RetryPolicy, TaskContext, ValidationError, current
+from chicory import (
+    Chicory,
+    DeliveryMode,
+    RetryPolicy,
+    TaskContext,
+    TaskMessage,
+    TaskState,
+    ValidationError,
+    current,
+)
 from chicory.errors import RetryError
-from chicory.outcome import Bury, Postpone, RetryIn, Succeed
-from chicory.testing import Rehearsal
+from chicory.outcome import Bury, Fail, Postpone, RetryIn, Succeed
+from chicory.testing import Lab, Rehearsal
 
 
 @pytest.fixture
@@ -76,3 +86,47 @@ async def test_the_verdict_is_a_worker_s(app, wish, retries, kind):
             ctx.snooze(5)
 
     assert isinstance(await Rehearsal(grant, retries=retries).verdict(wish), kind)
+
+
+@pytest.fixture
+def alike(app):
+    """Tasks that end as they are told: one runs at least once, and one at most once."""
+
+    def grant(way: Literal["fail", "leave", "unsendable"]) -> object:
+        if way == "leave":
+            raise SystemExit(1)
+        if way == "fail":
+            raise ValueError(way)
+        return object()
+
+    policy = RetryPolicy(ignore_on=[ValueError], retry_on=lambda error: 1 / 0 > 1)
+    return [
+        app.task(name=mode, delivery_mode=mode, retry_policy=policy)(grant) for mode in DeliveryMode
+    ]
+
+
+@pytest.mark.parametrize("way", ["fail", "leave", "unsendable", "misfit"])
+async def test_what_ends_a_call_for_good_does_so_in_the_words_of_a_worker(app, alike, way):
+    for task in alike:
+        verdict = await Rehearsal(task).verdict(way)
+        with Lab(app) as lab:
+            await app.broker.publish(TaskMessage(id="id", name=task.name, args=[way]))
+            await lab.drain()
+            state = await app.result("id").state()
+            letters = await app.broker.get_dlq_messages()
+
+        if state is TaskState.FAILURE:
+            assert isinstance(verdict, Fail)
+            assert letters == []
+        else:
+            assert isinstance(verdict, Bury)
+            said = [(letter.reason, letter.error) for letter in letters]
+            assert said == [(verdict.reason, verdict.failure.message)]
+
+
+async def test_an_argument_that_cannot_be_sent_is_the_caller_s_error(app):
+    @app.task(name="take", retry_policy=RetryPolicy())
+    async def take(what: object) -> None: ...
+
+    with pytest.raises(ValidationError, match="argument 'what'"):
+        await Rehearsal(take).verdict(object())
