@@ -13,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from textwrap import indent
 from typing import Any, Literal
 
 import msgspec
@@ -63,6 +64,11 @@ class Traceback(str):
     """The text of a task's failure, with which a message ends: as ``extra={"failure": ...}``."""
 
     __slots__ = ()
+
+    @property
+    def shown(self) -> str:
+        """As it ends a line for people: no line of it steers a terminal, or passes for another."""
+        return indent(harmless(self, kept="\n\t"), "  ")
 
 
 class TaskLabels(logging.Filter):
@@ -124,7 +130,7 @@ class JSONFormatter(logging.Formatter):
             **_labels(record, ("worker", *LABELS)),
         }
         if isinstance(failure, Traceback):
-            fields["message"] = message.removesuffix(f"\n{failure}")
+            fields["message"] = message.removesuffix(f"\n{failure.shown}")
             fields["exception"] = failure
         if record.exc_info:
             fields["exception"] = self.formatException(record.exc_info)
@@ -153,6 +159,14 @@ def set_up(level: str, form: LogFormat, worker: str = "") -> None:
             "log_format is json, but the app has set up logging itself, and its handlers stay: "
             "give them chicory.logs.JSONFormatter() and chicory.logs.TaskLabels()"
         )
+
+
+def harmless(text: str, kept: str = "") -> str:
+    """Text with the control characters, which steer terminals, written out but for ``kept``."""
+    return "".join(
+        char if char.isprintable() or char in kept else char.encode("unicode_escape").decode()
+        for char in text
+    )
 
 
 def _labels(record: logging.LogRecord, names: Sequence[str] = LABELS) -> dict[str, Any]:

@@ -13,8 +13,9 @@ from cyclopts.validators import Number
 
 from chicory.app import Chicory
 from chicory.cli.locate import Address, AppPath, across_processes, locate, reach
-from chicory.cli.output import AsJSON, harmless, json_text, print_json, show_one
+from chicory.cli.output import AsJSON, json_text, print_json, show_one
 from chicory.errors import ConfigurationError, TaskError
+from chicory.logs import harmless
 from chicory.record import TaskResult
 from chicory.result import AsyncResult
 from chicory.states import TaskState

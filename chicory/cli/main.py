@@ -12,7 +12,6 @@ from cyclopts import App, CycloptsError
 
 from chicory.cli import calls, dlq, queues, settings, worker, workers
 from chicory.cli.demo import demo
-from chicory.cli.output import harmless
 from chicory.errors import (
     ChicoryError,
     ConfigurationError,
@@ -20,6 +19,7 @@ from chicory.errors import (
     TaskNotFoundError,
     ValidationError,
 )
+from chicory.logs import harmless
 
 MISTAKE, FAILURE, INTERRUPTED = 2, 1, 130
 """Exit codes: what was asked cannot be done; it could be, but failed; control-C."""

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from chicory.codec import PLAIN, Codec
+from chicory.logs import harmless
 
 AsJSON = Annotated[bool, Parameter(name="--json", negative=(), help="Print JSON, for programs.")]
 
@@ -98,14 +99,6 @@ def gist(text: str) -> str:
     """What of a long text fits into a table."""
     line, rest, _ = text.partition("\n")
     return f"{line[:LONGEST]} ..." if rest or len(line) > LONGEST else line
-
-
-def harmless(text: str, kept: str = "") -> str:
-    """Text with the control characters, which steer terminals, written out but for ``kept``."""
-    return "".join(
-        char if char.isprintable() or char in kept else char.encode("unicode_escape").decode()
-        for char in text
-    )
 
 
 def span(seconds: float) -> str:

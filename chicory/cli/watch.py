@@ -13,8 +13,9 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from chicory.cli.output import console, harmless, lines, print_whole, table
+from chicory.cli.output import console, lines, print_whole, table
 from chicory.errors import BrokerConnectionError
+from chicory.logs import harmless
 
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 Look: TypeAlias = Callable[[], Awaitable[Rows]]

@@ -70,26 +70,28 @@ def _tell(attempt: Attempt, verdict: Verdict) -> None:
                 *call,
                 delay,
                 failure.type_name,
-                failure.message,
+                in_one_line(failure.message),
                 extra=labels,
             )
         case Fail(failure=failure):
+            trace = Traceback(failure.traceback)
             logger.error(
                 "task %s (%s) failed: %s: %s\n%s",
                 *call,
                 failure.type_name,
-                failure.message,
-                failure.traceback,
-                extra=labels | {"failure": Traceback(failure.traceback)},
+                in_one_line(failure.message),
+                trace.shown,
+                extra=labels | {"failure": trace},
             )
         case Bury(reason=DeathReason.FAILED, failure=failure):
+            trace = Traceback(failure.traceback)
             logger.error(
                 "task %s (%s) failed for good and is a dead letter: %s: %s\n%s",
                 *call,
                 failure.type_name,
-                failure.message,
-                failure.traceback,
-                extra=labels | {"failure": Traceback(failure.traceback)},
+                in_one_line(failure.message),
+                trace.shown,
+                extra=labels | {"failure": trace},
             )
         case Bury(reason=reason, failure=failure):
             logger.error(
