@@ -19,6 +19,11 @@ def is_plain(name: str) -> bool:
     return not _CONTROL.search(name)
 
 
+def is_text(name: str) -> bool:
+    """Whether it can be sent: half of a surrogate pair is no character of any encoding."""
+    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)
+
+
 def brief(value: object) -> str:
     """The value as a program has it, cut off where that is long."""
     text = repr(value)

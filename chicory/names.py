@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from chicory.accepted import brief, is_plain
+from chicory.accepted import brief, is_plain, is_text
 from chicory.errors import ValidationError
 from chicory.transport import MAX_NAME
 
@@ -12,7 +12,7 @@ def check_name(name: object, what: str) -> None:
 
     A name that cannot be sent must not fail the batch, or the connection, that it would be on.
     """
-    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not _is_text(name):
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not is_text(name):
         raise ValidationError(f"{what} {brief(name)}: must be text of 1 to {MAX_NAME} characters")
 
 
@@ -21,7 +21,3 @@ def check_plain(name: str, what: str) -> None:
     check_name(name, what)
     if not is_plain(name):
         raise ValidationError(f"{what} {name!r}: must be without control characters")
-
-
-def _is_text(name: str) -> bool:
-    return name.isascii() or not any("\ud800" <= character <= "\udfff" for character in name)

@@ -11,7 +11,8 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 from msgspec.structs import force_setattr
 
-from chicory.accepted import accept, brief, is_plain
+from chicory import rules
+from chicory.accepted import accept, brief, is_plain, is_text
 from chicory.errors import ConfigurationError
 from chicory.retry import LONGEST_DELAY, NO_RETRIES, RetryPolicy
 from chicory.states import DeliveryMode, ValidationMode
@@ -25,7 +26,6 @@ Executor = Literal["async", "thread", "process"]
 
 _Name = Annotated[str, Meta(min_length=1, max_length=MAX_NAME)]
 _Number = Annotated[int, Meta(ge=1)]
-_Limit = Annotated[float, Meta(gt=0)]
 _Span = Annotated[float, Meta(gt=0, le=LONGEST_DELAY)]
 _Delay = Annotated[float, Meta(ge=0, le=LONGEST_DELAY)]
 
@@ -73,6 +73,8 @@ class CallOptions(SharedOptions, frozen=True, kw_only=True):
         given: dict[str, Any] = {
             name: _checked(name, value, "options") for name, value in changes.items()
         }
+        if given.get("retry_policy") is not None:
+            rules.written(given["retry_policy"])  # one that cannot travel
         if given.get("delay") is not None and given.get("eta") is not None:
             raise ConfigurationError("options(delay=..., eta=...): give one of the two")
         if "delay" in given or "eta" in given:
@@ -102,7 +104,7 @@ class TaskOptions(SharedOptions, frozen=True, kw_only=True):
     delivery_mode: DeliveryMode = DeliveryMode.AT_LEAST_ONCE
     ignore_result: bool = False
     validation_mode: ValidationMode = ValidationMode.INPUTS
-    timeout: _Limit | None = None
+    timeout: _Span | None = None
     executor: Executor | None = None
     max_concurrency: _Number | None = None
     max_memory: _Number | None = None
@@ -151,8 +153,10 @@ def _checked(name: str, value: Any, where: str) -> Any:
     if check is not None:
         return check(value, shown)
     accepted = accept(value, _kinds()[name], shown)
-    if isinstance(accepted, str) and not is_plain(accepted):
-        raise ConfigurationError(f"{shown}: must be without control characters")
+    if isinstance(accepted, str):
+        _check_text(accepted, shown)
+        if not is_plain(accepted):
+            raise ConfigurationError(f"{shown}: must be without control characters")
     return accepted
 
 
@@ -190,14 +194,25 @@ def _eta(value: Any, shown: str) -> datetime | None:
 def _unique(value: Any, shown: str) -> UniqueKey | None:
     if value is None or callable(value):
         return cast("UniqueKey | None", value)
-    return accept(value, _Name, shown)
+    key: str = accept(value, _Name, shown)
+    _check_text(key, shown)
+    return key
 
 
 def _headers(value: Any, shown: str) -> Mapping[str, str]:
     try:
-        return msgspec.convert({} if value is None else value, dict[str, str])
+        headers = msgspec.convert({} if value is None else value, dict[str, str])
     except msgspec.ValidationError:
         raise ConfigurationError(f"{shown}: must be a mapping of text to text") from None
+    for name, text in headers.items():
+        _check_text(name, shown)
+        _check_text(text, shown)
+    return headers
+
+
+def _check_text(text: str, shown: str) -> None:
+    if not is_text(text):
+        raise ConfigurationError(f"{shown}: must be without lone surrogates, which cannot be sent")
 
 
 _CHECKS: dict[str, Callable[[Any, str], Any]] = {

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Optional, Union, cast
 from msgspec import Meta, Struct
 from msgspec.structs import force_setattr
 
-from chicory.accepted import accept
+from chicory.accepted import accept, is_text
 from chicory.errors import ConfigurationError, RemoteError
 
 JITTER = 0.25
@@ -145,7 +145,9 @@ def _is_predicate(value: Any) -> bool:
 
 
 def _is_filter(kind: object) -> bool:
-    return isinstance(kind, str) or (isinstance(kind, type) and issubclass(kind, BaseException))
+    if isinstance(kind, str):
+        return is_text(kind)
+    return isinstance(kind, type) and issubclass(kind, BaseException)
 
 
 NO_RETRIES = RetryPolicy(max_retries=0)

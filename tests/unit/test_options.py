@@ -7,7 +7,7 @@ from msgspec import UNSET
 from chicory import Chicory
 from chicory.errors import ConfigurationError
 from chicory.options import TaskOptions
-from chicory.retry import NO_RETRIES, RetryPolicy
+from chicory.retry import LONGEST_DELAY, NO_RETRIES, RetryPolicy
 from chicory.states import DeliveryMode, ValidationMode
 from chicory.transport import Priority
 
@@ -26,10 +26,12 @@ WRONG = [
     ({"queue": ""}, "text of 1 to 255 characters"),
     ({"queue": "q" * 256}, "text of 1 to 255 characters"),
     ({"queue": None}, "text of 1 to 255 characters"),
-    ({"timeout": 0}, "a number above 0 or None"),
-    ({"timeout": -1.5}, "a number above 0 or None"),
-    ({"timeout": "5"}, "a number above 0 or None"),
-    ({"timeout": math.nan}, "a number above 0 or None"),
+    ({"timeout": 0}, "a number above 0 up to 1000000000 or None"),
+    ({"timeout": -1.5}, "a number above 0 up to 1000000000 or None"),
+    ({"timeout": "5"}, "a number above 0 up to 1000000000 or None"),
+    ({"timeout": math.nan}, "a number above 0 up to 1000000000 or None"),
+    ({"timeout": math.inf}, "a number above 0 up to 1000000000 or None"),
+    ({"timeout": LONGEST_DELAY * 2}, "a number above 0 up to 1000000000 or None"),
     ({"expires": 0}, "a number above 0 up to 1000000000 or None"),
     ({"expires": True}, "a number above 0 up to 1000000000 or None"),
     ({"delay": -1}, "a number from 0 to 1000000000 or None"),
@@ -43,6 +45,11 @@ WRONG = [
     ({"unique_ttl": 0}, "a number above 0 up to 1000000000 or None"),
     ({"headers": {"a": 1}}, "a mapping of text to text"),
     ({"headers": ["a"]}, "a mapping of text to text"),
+    ({"headers": {"a": "\udc80"}}, "without lone surrogates, which cannot be sent"),
+    ({"headers": {"\udc80": "a"}}, "without lone surrogates, which cannot be sent"),
+    ({"name": "\udc80"}, "without lone surrogates, which cannot be sent"),
+    ({"queue": "\udc80"}, "without lone surrogates, which cannot be sent"),
+    ({"unique": "\udc80"}, "without lone surrogates, which cannot be sent"),
 ]
 OF_CALLS = [
     *(
@@ -86,6 +93,14 @@ def test_a_moment_without_a_time_zone_is_refused(app):
 def test_a_moment_beyond_reason_is_refused(app):
     with pytest.raises(ConfigurationError, match=r"^options\(eta=9000-01-01.*than 1000000000 s"):
         app.task(name="t")(work).options(eta=datetime(9000, 1, 1, tzinfo=UTC))
+
+
+def test_a_policy_that_cannot_travel_is_refused_before_a_call_is_made(app):
+    policy = RetryPolicy(retry_on=lambda error: isinstance(error, OSError))
+    task = app.task(name="work", retry_policy=policy)(work)  # it need not travel
+
+    with pytest.raises(ConfigurationError, match="retry_policy: a function cannot travel"):
+        task.options(retry_policy=policy)
 
 
 def test_a_delay_and_a_moment_are_one_too_many(app):

@@ -123,6 +123,7 @@ def test_the_filters_choose_and_ignore_is_the_stronger(retry_on, ignore_on, erro
         ({"jitter": 2}, "true or false or one of full"),
         ({"retry_on": ValueError}, "a list of exception classes or names"),
         ({"retry_on": "ValueError"}, "a list of exception classes or names"),
+        ({"retry_on": ["\udc80"]}, "a list of exception classes or names"),
         ({"ignore_on": [ValueError()]}, "a list of exception classes or names"),
         ({"ignore_on": [int]}, "a list of exception classes or names"),
     ],
