@@ -47,8 +47,10 @@ class Backend:
     async def wait(self, task_id: str, timeout: float | None = None) -> StoredResult:  # noqa: ASYNC109  (the users' name)
         """The call's final result as soon as it is stored: pushed, not polled.
 
-        Raises ``TimeoutError`` after ``timeout`` seconds (``None``: waits for ever).
+        Raises ``TimeoutError`` after ``timeout`` seconds (``None``: waits for ever; 0: looks once).
         """
+        if timeout is not None and timeout <= 0:
+            return await self._at_once(task_id, timeout)
         arrived = Event()
         found: list[Outcome] = []
 
@@ -63,10 +65,17 @@ class Backend:
             finally:
                 unsubscribe()
         if not found:
-            raise TimeoutError(f"no result of task {task_id} within {timeout:g} s")
+            raise _in_vain(task_id, timeout)
         if isinstance(found[0], ChicoryError):
             raise found[0]
         return found[0]
+
+    async def _at_once(self, task_id: str, timeout: float) -> StoredResult:  # noqa: ASYNC109
+        standing = (await (await self._session()).transport.look_up([task_id]))[0]
+        found = record.decode(standing.record) if standing.record else None
+        if found is None or not found.state.final:
+            raise _in_vain(task_id, timeout)
+        return found
 
     async def subscribe(self, task_ids: Sequence[str], callback: Callback) -> Callable[[], None]:
         """Have ``callback`` called once for each call; call what is returned to stop.
@@ -160,3 +169,7 @@ def _readable(records: Iterable[WorkerRecord]) -> Iterator[WorkerStats]:
             yield stats.read(worker)
         except MessageError as error:
             logger.warning("%s", error)
+
+
+def _in_vain(task_id: str, timeout: float | None) -> TimeoutError:
+    return TimeoutError(f"no result of task {task_id} within {timeout:g} s")

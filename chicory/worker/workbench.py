@@ -155,6 +155,8 @@ class Workbench:
         attempt = self.custody.held.get(receipt)
         if attempt is not None and attempt.on_settled is not None:
             return  # acknowledged perhaps, which also ends a lease: the answer says so
+        if attempt is not None and isinstance(attempt.abort, GivenBack):
+            return  # it was stopped so before, and takes long to end
         if attempt is not None and attempt.ending is None:
             self.custody.lose(attempt, "its lease is lost, stopping it")
             self._stop(attempt, GivenBack())

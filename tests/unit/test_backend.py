@@ -64,6 +64,13 @@ async def test_who_waits_in_vain_is_told_for_what_and_how_long(app, backend, tim
     assert (await app.backend_link.session()).results._callbacks == {}
 
 
+@pytest.mark.parametrize("timeout", [0, -1])
+async def test_who_does_not_wait_is_told_what_is_there(backend, timeout):  # noqa: ASYNC109
+    await backend.store_result("a", outcome("a"))
+
+    assert (await backend.wait("a", timeout)).state is TaskState.SUCCESS
+
+
 @pytest.mark.parametrize("timeout", [None, math.inf])
 async def test_who_waits_for_ever_waits_for_ever(backend, timeout):  # noqa: ASYNC109
     with fail_after(60):

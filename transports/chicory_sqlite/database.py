@@ -106,7 +106,8 @@ def _check_path(path: Path) -> None:
 def _create_file(path: Path) -> None:
     """Make an empty file that only its owner reads; SQLite gives the log the same mode."""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+        target = path.resolve()  # where a link leads nowhere yet SQLite makes a file for all
+        os.close(os.open(target, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
     except FileExistsError:
         return
     except OSError as error:

@@ -54,6 +54,17 @@ async def test_only_the_owner_reads_the_files(make, path):
     assert set(modes.values()) == {0o600}
 
 
+async def test_the_file_that_a_link_names_is_made_for_its_owner_only(make, path):
+    target = path.with_name("target.db")
+    path.symlink_to(target)
+    async with make() as transport:
+        await transport.publish([Publication("q", "1", b"")])
+        modes = {each.name: each.stat().st_mode & 0o777 for each in path.parent.iterdir()}
+
+    assert target.name in modes
+    assert set(modes.values()) == {0o600}
+
+
 async def test_tables_of_others_stay(make, path):
     with sqlite3.connect(path) as db:
         db.execute("CREATE TABLE mine (a)")

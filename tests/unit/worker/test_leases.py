@@ -7,7 +7,7 @@ from contextlib import suppress
 
 import anyio
 import pytest
-from anyio import Event, sleep_forever
+from anyio import CancelScope, Event, sleep_forever
 
 from chicory import Chicory, ChicoryConfig, DeliveryMode, TaskState, Worker
 from chicory.errors import TaskCancelledError
@@ -83,6 +83,32 @@ async def test_an_attempt_whose_lease_is_lost_is_stopped_and_does_not_count(
     assert stolen.deliveries == 2
     assert (stats.tasks_processed, stats.tasks_failed) == (0, 0)
     assert await handle.state() is TaskState.STARTED  # with who has it now
+
+
+async def test_a_lost_lease_is_told_once_however_long_the_attempt_takes_to_end(
+    app, working, cable, clock, log
+):
+    begun, gate = Event(), Event()
+
+    @app.task(name="long")
+    async def long() -> None:
+        begun.set()
+        try:
+            await sleep_forever()
+        finally:
+            with CancelScope(shield=True):
+                await gate.wait()
+
+    async with working() as worker:
+        await long.delay()
+        await begun.wait()
+        await steal(app, clock)
+        await log.heard("its lease is lost, stopping it")
+        await cable.called("renew", cable.calls["renew"] + 3)
+        gate.set()
+        await worker.stop()
+
+    assert log.count("its lease is lost, stopping it") == 1
 
 
 async def test_an_outcome_that_comes_after_the_lease_was_lost_is_fenced(
