@@ -8,7 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from anyio import create_task_group, fail_after, wait_all_tasks_blocked
+from anyio import create_task_group, fail_after, to_thread, wait_all_tasks_blocked
+from anyio.abc import TaskGroup
 
 from chicory.errors import BrokerConnectionError
 from chicory.testing.contract.steps import message
@@ -18,16 +19,22 @@ from chicory_sqlite.session import Session
 from chicory_sqlite.writer import _LARGEST_BATCH
 
 
+async def _keep_busy(transport: SQLiteTransport, group: TaskGroup) -> threading.Event:
+    """Have the transport's thread wait for what is returned, so that what comes is queued."""
+    begun, gate = threading.Event(), threading.Event()
+    group.start_soon(transport._connection.look, lambda _: (begun.set(), gate.wait()))
+    await to_thread.run_sync(begun.wait)
+    return gate
+
+
 @pytest.mark.parametrize("more", [-2, -1, 0, 1, _LARGEST_BATCH])
 async def test_what_is_queued_is_finished_however_much_it_is(tmp_path: Path, more: int):
     settings = TransportSettings(url=f"sqlite:///{tmp_path / 'queue.db'}")
-    number, gate = _LARGEST_BATCH + more, threading.Event()
+    number = _LARGEST_BATCH + more
 
     with fail_after(60):
         async with SQLiteTransport(settings) as transport, create_task_group() as group:
-            connection = transport._connection
-            group.start_soon(connection.look, lambda _: gate.wait())
-            await wait_all_tasks_blocked()
+            gate = await _keep_busy(transport, group)
             for index in range(number):
                 group.start_soon(transport.publish, [message(str(index))])
             await wait_all_tasks_blocked()
@@ -41,7 +48,7 @@ async def test_what_is_queued_is_finished_however_much_it_is(tmp_path: Path, mor
 
 
 async def test_a_lock_that_is_held_too_long_is_waited_for_once_by_all(tmp_path: Path, monkeypatch):
-    path, gate, begun = tmp_path / "queue.db", threading.Event(), []
+    path, begun = tmp_path / "queue.db", list[Session]()
     settings = TransportSettings(url=f"sqlite:///{path}?busy_timeout=0.01")
     begin = Session.begin
     refused: list[str] = []
@@ -61,8 +68,7 @@ async def test_a_lock_that_is_held_too_long_is_waited_for_once_by_all(tmp_path: 
             with closing(sqlite3.connect(path, isolation_level=None)) as other:
                 other.execute("BEGIN IMMEDIATE")
                 async with create_task_group() as group:
-                    group.start_soon(transport._connection.look, lambda _: gate.wait())
-                    await wait_all_tasks_blocked()
+                    gate = await _keep_busy(transport, group)
                     for index in range(8):
                         group.start_soon(publish, index)
                     await wait_all_tasks_blocked()
