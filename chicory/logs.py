@@ -163,6 +163,8 @@ def set_up(level: str, form: LogFormat, worker: str = "") -> None:
 
 def harmless(text: str, kept: str = "") -> str:
     """Text with the control characters, which steer terminals, written out but for ``kept``."""
+    if text.translate(dict.fromkeys(map(ord, kept))).isprintable():  # as nearly always, and cheap
+        return text
     return "".join(
         char if char.isprintable() or char in kept else char.encode("unicode_escape").decode()
         for char in text
