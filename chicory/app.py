@@ -11,7 +11,7 @@ from msgspec import UNSET, UnsetType
 from chicory import addresses, portal
 from chicory.backend import Backend
 from chicory.broker import Broker
-from chicory.bulk import Bulk, enqueue_batches
+from chicory.bulk import Bulk, Sent, enqueue_batches
 from chicory.clock import Clock, Following, SystemClock
 from chicory.codec import Codec
 from chicory.config import ChicoryConfig
@@ -192,8 +192,9 @@ class Chicory:
 
         Raises (awaited): ``BulkError`` where calls were refused, once the others are enqueued; it
         has the handles of these. A lost connection ends it there, as it ends the iteration with
-        ``BrokerConnectionError``. On SQLite the next batch is taken from ``calls`` while one is
-        written: where the connection is lost, all that was taken is refused.
+        ``BrokerConnectionError``. What ``calls`` itself raises comes once all that it gave before
+        is enqueued, with a note of how many these were. On SQLite the next batch is taken from
+        ``calls`` while one is written: where the connection is lost, all that was taken is refused.
         """
         return Bulk(calls, self.broker, Following(self))
 
@@ -204,14 +205,11 @@ class Chicory:
         ``enqueue_many`` does, and ``RuntimeError`` where an event loop runs in this thread.
         """
 
-        async def enqueue(batch: Iterable[Call[R]]) -> list[AsyncResult[R]]:
-            return await self.enqueue_many(batch)
+        def enqueue(batch: Iterable[Call[R]], first: int) -> Sent[R]:
+            bulk = Bulk(batch, self.broker, Following(self), first)
+            return portal.run_sync("app.enqueue_many_sync(...)", bulk.send)
 
-        return enqueue_batches(
-            calls,
-            self.broker.bulk,
-            lambda batch: portal.run_sync("app.enqueue_many_sync(...)", enqueue, batch),
-        )
+        return enqueue_batches(calls, self.broker.bulk, enqueue)
 
     # -- results --------------------------------------------------------------------------
 

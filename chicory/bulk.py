@@ -18,7 +18,6 @@ from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
 from msgspec import Struct
-from msgspec.structs import replace
 
 from chicory.batch import Batch, Batches, Form
 from chicory.beside import beside
@@ -75,26 +74,54 @@ Outcomes: TypeAlias = Sequence[PublishOutcome | ChicoryError]
 """Of the publications of a batch."""
 
 
+class Sent(Struct, Generic[R]):
+    """What came of calls.
+
+    Attributes:
+        answers: to each of those taken, in the order given.
+        error: what they ended with, if not with their end.
+        lost: the same, where it is that the connection was lost.
+    """
+
+    answers: list[Answer[R]]
+    error: Exception | None = None
+    lost: BrokerConnectionError | None = None
+
+    def handles(self) -> list[AsyncResult[R]]:
+        """The handles, or what ``Chicory.enqueue_many`` raises."""
+        refused = [one for one in self.answers if isinstance(one, Refused)]
+        enqueued = [one for one in self.answers if not isinstance(one, Refused)]
+        if self.lost is not None:  # of which the refused calls tell, too
+            raise BulkError(enqueued, refused) from self.lost
+        if self.error is not None:
+            self.error.add_note(f"{len(enqueued)} calls before that were enqueued")
+            raise self.error
+        if refused:
+            raise BulkError(enqueued, refused)
+        return enqueued
+
+
 class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
-    """Calls to be enqueued; made by ``Chicory.enqueue_many``, which see."""
+    """Calls to be enqueued, counted from ``first``; see ``Chicory.enqueue_many``."""
 
     def __init__(
         self,
         calls: Iterable[Call[R_co]] | AsyncIterable[Call[R_co]],
         broker: Broker,
         clock: Clock,
+        first: int = 0,
     ) -> None:
         self._source = aiter(calls) if isinstance(calls, AsyncIterable) else iter(calls)
         self._broker = broker
         self._clock = clock
-        self._number = 0
+        self._number = first
         self._batches = Batches[R_co](broker, clock)
         self._answers: deque[Answer[R_co]] = deque()
         self._end: Exception | None = None
         self._lost: BrokerConnectionError | None = None
 
     def __await__(self) -> Generator[Any, None, list[AsyncResult[R_co]]]:
-        return self._send_all().__await__()
+        return self._handles().__await__()
 
     def __aiter__(self) -> Bulk[R_co]:
         return self
@@ -107,7 +134,8 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
             self._answers.extend(self._answers_to(batch, await self._publish(batch)))
         return self._answers.popleft()
 
-    async def _send_all(self) -> list[AsyncResult[R_co]]:
+    async def send(self) -> Sent[R_co]:
+        """Enqueue them all; raises nothing that is about them."""
         answers = [*self._answers]
         self._answers.clear()
         batch, following = Batch[R_co]([], []), await self._gather()
@@ -117,7 +145,11 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
             batch = following
             outcomes, following = await self._publish_beside(batch, work)
         answers += self._answers_to(batch, outcomes)
-        return self._summed_up(answers)
+        error = None if isinstance(self._end, StopAsyncIteration) else self._end
+        return Sent(answers, error, self._lost)
+
+    async def _handles(self) -> list[AsyncResult[R_co]]:
+        return (await self.send()).handles()
 
     async def _publish_beside(
         self, batch: Batch[R_co], work: Callable[[], Awaitable[Batch[R_co]]]
@@ -137,19 +169,6 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
     ) -> Batch[R_co]:
         answers += self._answers_to(batch, outcomes)
         return await self._gather()
-
-    def _summed_up(self, answers: Sequence[Answer[R_co]]) -> list[AsyncResult[R_co]]:
-        """The handles, or what ``Chicory.enqueue_many`` raises."""
-        refused = [one for one in answers if isinstance(one, Refused)]
-        enqueued = [one for one in answers if not isinstance(one, Refused)]
-        if self._lost is not None:  # of which the refused calls tell, too
-            raise BulkError(enqueued, refused) from self._lost
-        if self._end is not None and not isinstance(self._end, StopAsyncIteration):
-            self._end.add_note(f"{len(enqueued)} calls before that were enqueued")
-            raise self._end
-        if refused:
-            raise BulkError(enqueued, refused)
-        return enqueued
 
     async def _gather(self) -> Batch[R_co]:
         """The next batch. The end of the calls, or the error that they end with, is noted."""
@@ -213,26 +232,32 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
 
 
 def enqueue_batches(
-    calls: Iterable[Call[R]],
-    size: int,
-    enqueue: Callable[[Sequence[Call[R]]], list[AsyncResult[R]]],
+    calls: Iterable[Call[R]], size: int, enqueue: Callable[[Sequence[Call[R]], int], Sent[R]]
 ) -> list[AsyncResult[R]]:
     """Take so many calls at a time, so that no more are held, and enqueue each batch.
 
-    Raises ``BulkError`` for all batches together; a lost connection ends it at once.
+    ``enqueue`` is told the number of the first one. Raises for all batches together; what the
+    calls end with, and a lost connection, end it at once.
     """
-    enqueued: list[AsyncResult[R]] = []
-    refused: list[Refused] = []
-    source, first = iter(calls), 0
-    while batch := list(islice(source, size)):
-        try:
-            enqueued += enqueue(batch)
-        except BulkError as error:
-            enqueued += error.enqueued
-            refused += [replace(one, index=first + one.index) for one in error.refused]
-            if error.__cause__ is not None:
-                raise BulkError(enqueued, refused) from error.__cause__
-        first += len(batch)
-    if refused:
-        raise BulkError(enqueued, refused)
-    return enqueued
+    source, sent = iter(calls), Sent[R]([])
+    while sent.error is None:
+        batch, error = _taken(source, size)
+        if batch:
+            latest = enqueue(batch, len(sent.answers))
+            sent.answers += latest.answers
+            sent.error, sent.lost = latest.error, latest.lost
+        sent.error = sent.error or error
+        if len(batch) < size:
+            break
+    return sent.handles()
+
+
+def _taken(source: Iterator[Call[R]], size: int) -> tuple[list[Call[R]], Exception | None]:
+    """The next calls; and, where an error is in the place of the next one, that."""
+    batch: list[Call[R]] = []
+    try:
+        for call in islice(source, size):
+            batch.append(call)  # noqa: PERF402  (what came before an error is kept)
+    except Exception as error:  # noqa: BLE001  (raised once what came before it is sent)
+        return batch, error
+    return batch, None

@@ -120,6 +120,26 @@ def test_what_is_refused_of_many_calls_is_counted_over_all_batches(app):
     assert app.run_sync(app.broker.get_queue_size) == 598
 
 
+@pytest.mark.parametrize("size", [0, 2, 256, 600])
+@pytest.mark.parametrize("wrong", [None, "no call"])
+def test_of_many_calls_what_came_before_an_error_of_their_source_is_enqueued(app, size, wrong):
+    @app.task(name="double")
+    async def double(n: int) -> int:
+        return 2 * n
+
+    def calls():
+        yield from (double.call(n) for n in range(size))
+        if wrong is None:
+            raise ValueError("the source")
+        yield wrong
+
+    with pytest.raises((ValueError, TypeError), match=r"the source|str is no call") as caught:
+        app.enqueue_many_sync(calls())
+
+    assert caught.value.__notes__ == [f"{size} calls before that were enqueued"]
+    assert app.run_sync(app.broker.get_queue_size) == size
+
+
 def test_threads_share_one_loop_and_lose_nothing(app):
     @app.task(name="note")
     async def note(n: int) -> None: ...
