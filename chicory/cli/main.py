@@ -84,7 +84,8 @@ def _complain(text: str, code: int) -> int:
 
 
 def _one_line(error: CycloptsError) -> str:
-    return " ".join(str(error).split()).rstrip(".")
+    text = " ".join(str(error).split())
+    return text if text.endswith("...") else text.removesuffix(".")
 
 
 def _close_quietly() -> NoReturn:

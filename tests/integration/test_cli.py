@@ -359,6 +359,18 @@ def test_what_does_not_finish_is_given_back_whole(chicory, worker, folder, loop)
     assert (row["queue"], row["ready"], row["running"], row["dead"]) == ("slow", 1, 0, 0)
 
 
+@pytest.mark.parametrize("module", ["chicory", "chicory.cli"])
+def test_python_runs_the_command_where_it_is_not_on_the_path(folder, module):
+    words = [sys.executable, "-m", module, "nonsense"]
+
+    said = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=False)
+
+    assert said.returncode == 2
+    (line,) = said.stderr.splitlines()
+    assert line.startswith('chicory: Unknown command "nonsense". Available commands: worker, ')
+    assert line.endswith(", ...; chicory --help shows what there is")
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(folder):
     command = [sys.executable, "-m", "chicory.cli", "--help"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
