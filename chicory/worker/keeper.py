@@ -21,12 +21,16 @@ from chicory.config import WorkerConfig
 from chicory.errors import BrokerConnectionError
 from chicory.logs import unfailing
 from chicory.memory import resident
-from chicory.transport import Lease, Receipt, Settled, Transport, WorkerRecord
+from chicory.transport import Settled, Transport, WorkerRecord
+from chicory.worker import fetchwatch
 from chicory.worker.farewell import Farewell
+from chicory.worker.fetchwatch import FetchWatch
 from chicory.worker.insistence import Insistence, together
-from chicory.worker.loopwatch import LoopWatch, Ward
+from chicory.worker.loopwatch import LoopWatch
 from chicory.worker.orders import Orders
+from chicory.worker.renewal import Renewal
 from chicory.worker.settler import Item, Settler
+from chicory.worker.ward import Ward
 
 logger = unfailing("chicory.worker")
 
@@ -34,10 +38,6 @@ T = TypeVar("T")
 
 WEIGH_EVERY = 1.0
 """Seconds between looks at the memory in use."""
-DEAF_AFTER = 5.0
-"""Seconds between looks at whether a fetch that waits overlooks ready messages."""
-DEAF_FOR = 1.0
-"""Seconds that a fetch must have overlooked them."""
 LATE = 1.0
 """Seconds that the keeper may be late to notice that an answer is."""
 LAST_WORDS = 5.0
@@ -53,6 +53,10 @@ def _unheard(_: Sequence[Item], __: Sequence[Settled]) -> None:
 class Keeper:
     """Runs from ``start`` to ``stop``, which may be called on any event loop.
 
+    Attributes:
+        renewal: keeps the leases.
+        fetch: watches over the worker's fetch.
+
     Args:
         ward: the worker.
         transports: the broker's, and the backend's if that is another server; unopened.
@@ -65,18 +69,16 @@ class Keeper:
     ) -> None:
         self._ward = ward
         self._transports = transports
-        self._lease, self._tick = lease, lease / 4
         self._config = config
-        self._orders = Orders(ward.shift, self._extend)
+        self._watch = LoopWatch(ward, config, lease / 4)
+        self.fetch = FetchWatch(ward, transports[0], self._watch)
+        self.renewal = Renewal(ward, transports[0], lease, self._watch)
+        self._orders = Orders(ward.shift, self.renewal.extend)
         self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
         self._opened: list[Transport] = []
         self._has_beaten = False
-        self._renewing_since: float | None = None
-        self._watch = LoopWatch(ward, config, self._tick)
-        self._deaf_since: float | None = None
-        self._deaf_until = 0.0
 
     def start(self) -> None:
         """Start the thread."""
@@ -104,27 +106,6 @@ class Keeper:
     def blocked(self) -> float:
         """Seconds for which the worker's event loop has owed an answer."""
         return self._watch.blocked
-
-    @property
-    def deaf(self) -> float:
-        """Seconds for which messages were seen to wait beside free slots, and none was fetched."""
-        since = self._deaf_since
-        return 0.0 if since is None else self._deaf_until - since
-
-    @property
-    def lapsed(self) -> float:
-        """Seconds for which leases have not been renewed, once that is longer than they last."""
-        since = self._renewing_since
-        seconds = 0.0 if since is None else time.monotonic() - since
-        return seconds if seconds > self._lease else 0.0
-
-    @property
-    def is_cut_off(self) -> bool:
-        """Whether the broker has answered the worker since it answers the keeper no more."""
-        since = self._renewing_since
-        heard_at = self._ward.shift.bench.custody.heard_at
-        # both need not lose it at once where it is gone
-        return since is not None and heard_at > since + self._tick
 
     def ask(self, question: Callable[[Sequence[Transport]], Awaitable[T]], seconds: float) -> T:
         """What its connections say; not from its own thread.
@@ -187,14 +168,14 @@ class Keeper:
         await self._leave()
 
     async def _keep(self) -> None:
-        insistence = Insistence(self._tick * 2)  # a renewal must not come too late
+        insistence = Insistence(self.renewal.tick * 2)  # a renewal must not come too late
         broker, *others = self._transports
         await self._connect(insistence, broker)
         self._ward.loop.call_soon(self._ward.shift.intake.permit)
         await together(
-            insistence.every(self._tick, self._renew, "renewing leases"),
+            insistence.every(self.renewal.tick, self.renewal.renew, "renewing leases"),
             self._report(insistence, broker),
-            insistence.every(DEAF_AFTER, self._listen, "looking at the queue"),
+            insistence.every(fetchwatch.DEAF_AFTER, self.fetch.look, "looking at the queue"),
             insistence.every(WEIGH_EVERY, self._weigh, "looking at the memory"),
             insistence.once(self._heed, "listening for cancellations"),
             *(self._attend(insistence, other) for other in others),
@@ -233,34 +214,7 @@ class Keeper:
         await transport.beat(record, self._config.heartbeat_ttl)
         logger.info("worker %s: last heartbeat sent: stopped", record.worker_id)
 
-    # -- leases ---------------------------------------------------------------------------
-
-    async def _renew(self) -> None:
-        now = time.monotonic()
-        self._renewing_since = self._renewing_since or now
-        intake, lapsed = self._ward.shift.intake, self.lapsed
-        if lapsed:
-            self._ward.loop.call_soon(intake.forbid)
-            await self._transports[0].ping()  # there may be nothing to renew
-        # a call that has only just been fetched mostly ends before its lease needs renewing
-        receipts = [
-            attempt.delivery.receipt
-            for attempt in list(self._ward.shift.held.values())
-            if now - attempt.fetched_at > self._tick / 2
-        ]
-        await self._extend(receipts)
-        self._renewing_since = None
-        if lapsed:
-            self._ward.loop.call_soon(intake.permit)
-
-    async def _extend(self, receipts: Sequence[Receipt]) -> None:
-        if self._watch.given_up or not receipts:
-            return
-        for receipt, lease in zip(receipts, await self._transports[0].renew(receipts), strict=True):
-            if lease is Lease.LOST:
-                self._ward.loop.call_soon(self._ward.shift.bench.lost, receipt)
-            elif lease is Lease.CANCEL_REQUESTED:
-                self._ward.loop.call_soon(self._ward.shift.bench.cancel, receipt)
+    # -- its duties -----------------------------------------------------------------------
 
     async def _heed(self) -> None:
         await self._orders.listen(self._transports[0])
@@ -270,8 +224,6 @@ class Keeper:
         if limit is not None and (used := resident()) > limit:
             why = f"it has {used:,} MiB of memory, more than {limit:,}"
             self._ward.loop.call_soon(self._ward.retire, why)
-
-    # -- heartbeat and watch --------------------------------------------------------------
 
     async def _beat(self, transport: Transport) -> None:
         record = self._ward.record()
@@ -283,24 +235,3 @@ class Keeper:
                 record.worker_id,
                 self._config.heartbeat_interval,
             )
-
-    async def _listen(self) -> None:
-        if not await self._overlooked():
-            self._deaf_since = None
-            return
-        await asyncio.sleep(DEAF_FOR)  # it may be about to fetch them, or another worker
-        if not await self._overlooked():
-            self._deaf_since = None
-            return
-        self._deaf_until = time.monotonic()
-        if self._deaf_since is None:
-            self._deaf_since = self._deaf_until - 2 * DEAF_FOR  # or longer
-            logger.error("messages wait and the fetch does not see them: fetching anew")
-        self._ward.loop.call_soon(self._ward.shift.intake.interrupt)
-
-    async def _overlooked(self) -> bool:
-        queues = self._ward.shift.starving(DEAF_FOR)
-        if not queues or self._watch.blocked > DEAF_FOR:  # which is another trouble
-            return False
-        counts = await self._transports[0].counts(queues)
-        return any(count.ready and not count.paused for count in counts.values())

@@ -4,47 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import threading
 import time
 import traceback
-from collections.abc import Callable
 from typing import Any
 
 from chicory.config import WorkerConfig
 from chicory.logs import unfailing
-from chicory.loop import Loop
-from chicory.transport import WorkerRecord
 from chicory.worker.attempt import Attempt
-from chicory.worker.shift import Shift
+from chicory.worker.ward import Ward
 
 logger = unfailing("chicory.worker")
-
-
-class Ward:
-    """The worker as its keeper sees it.
-
-    Attributes:
-        loop: the worker's event loop.
-        thread: the identity of its thread.
-        shift: what it holds, and takes orders; its methods are called on ``loop`` only.
-        record: makes the heartbeat; called on the keeper's thread.
-        retire: has the worker end, with the reason; called on ``loop`` only.
-        lag: seconds that the event loop took to answer, last time.
-    """
-
-    def __init__(
-        self,
-        loop: Loop,
-        shift: Shift,
-        record: Callable[[], WorkerRecord],
-        retire: Callable[[str], None],
-    ) -> None:
-        self.loop = loop
-        self.thread = threading.get_ident()
-        self.shift = shift
-        self.record = record
-        self.retire = retire
-        self.lag = 0.0
 
 
 class LoopWatch:

@@ -95,10 +95,10 @@ class Reception:
         return Findings(
             phase=phase,
             blocked=keeper.blocked,
-            deaf=keeper.deaf,
+            deaf=keeper.fetch.deaf,
             kept=keeper.is_alive or phase == "stopping",
-            lapsed=keeper.lapsed,
-            cut_off=keeper.is_cut_off,
+            lapsed=keeper.renewal.lapsed,
+            cut_off=keeper.renewal.is_cut_off,
             unreachable=unreachable,
         )
 

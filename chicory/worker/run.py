@@ -23,13 +23,13 @@ from chicory.worker.checkup import Phase
 from chicory.worker.connections import clones, opened
 from chicory.worker.farewell import Farewell
 from chicory.worker.keeper import Keeper
-from chicory.worker.loopwatch import Ward
 from chicory.worker.meter import Meter
 from chicory.worker.plan import Plan, Post
 from chicory.worker.portrait import portray
 from chicory.worker.reception import Reception, can_measure
 from chicory.worker.shift import Shift
 from chicory.worker.tally import Tally
+from chicory.worker.ward import Ward
 from chicory.worker.watchdog import GRACE
 
 logger = unfailing("chicory.worker")

@@ -144,7 +144,7 @@ async def test_a_worker_that_does_not_see_what_waits_is_not_ready_and_in_the_end
     app, working, asked, cable, log, monkeypatch
 ):
     for name in ("DEAF_AFTER", "DEAF_FOR"):
-        monkeypatch.setattr(f"chicory.worker.keeper.{name}", 0.01)
+        monkeypatch.setattr(f"chicory.worker.fetchwatch.{name}", 0.01)
     monkeypatch.setattr("chicory.worker.checkup.DEAF_LIMIT", 0.1)
 
     @app.task(name="quick")
@@ -170,7 +170,7 @@ async def test_a_fetch_that_is_refused_time_and_again_is_deaf_too(
     app, working, asked, cable, monkeypatch
 ):
     for name in ("DEAF_AFTER", "DEAF_FOR"):
-        monkeypatch.setattr(f"chicory.worker.keeper.{name}", 0.01)
+        monkeypatch.setattr(f"chicory.worker.fetchwatch.{name}", 0.01)
 
     @app.task(name="quick")
     async def quick() -> None: ...
@@ -189,7 +189,7 @@ async def test_busy_slots_and_paused_queues_are_no_reproach(
     app, working, asked, cable, monkeypatch
 ):
     for name in ("DEAF_AFTER", "DEAF_FOR"):
-        monkeypatch.setattr(f"chicory.worker.keeper.{name}", 0.01)
+        monkeypatch.setattr(f"chicory.worker.fetchwatch.{name}", 0.01)
     begun, gate = Event(), Event()
 
     @app.task(name="hold")

@@ -260,8 +260,8 @@ async def test_with_two_servers_both_know_the_worker(url, clock, working):
 
 
 async def test_a_deaf_fetch_is_replaced(app, working, cable, log, monkeypatch):
-    monkeypatch.setattr("chicory.worker.keeper.DEAF_AFTER", 0.02)
-    monkeypatch.setattr("chicory.worker.keeper.DEAF_FOR", 0.02)
+    monkeypatch.setattr("chicory.worker.fetchwatch.DEAF_AFTER", 0.02)
+    monkeypatch.setattr("chicory.worker.fetchwatch.DEAF_FOR", 0.02)
 
     @app.task(name="quick")
     async def quick() -> str:
@@ -282,8 +282,8 @@ async def test_a_deaf_fetch_is_replaced(app, working, cable, log, monkeypatch):
 async def test_nobody_looks_after_a_fetch_that_the_transport_vouches_for(
     working, cable, monkeypatch
 ):
-    monkeypatch.setattr("chicory.worker.keeper.DEAF_AFTER", 0.01)
-    monkeypatch.setattr("chicory.worker.keeper.DEAF_FOR", 0.01)
+    monkeypatch.setattr("chicory.worker.fetchwatch.DEAF_AFTER", 0.01)
+    monkeypatch.setattr("chicory.worker.fetchwatch.DEAF_FOR", 0.01)
     cable.vouches = True
 
     async with working():
@@ -297,8 +297,8 @@ async def test_nobody_looks_after_a_fetch_that_the_transport_vouches_for(
 async def test_a_fetch_that_waits_for_a_paused_or_empty_queue_is_left_in_peace(
     app, working, cable, log, monkeypatch
 ):
-    monkeypatch.setattr("chicory.worker.keeper.DEAF_AFTER", 0.01)
-    monkeypatch.setattr("chicory.worker.keeper.DEAF_FOR", 0.01)
+    monkeypatch.setattr("chicory.worker.fetchwatch.DEAF_AFTER", 0.01)
+    monkeypatch.setattr("chicory.worker.fetchwatch.DEAF_FOR", 0.01)
 
     @app.task(name="quick")
     async def quick() -> None: ...

@@ -14,7 +14,8 @@ import pytest
 from chicory import WorkerConfig
 from chicory.worker import loopwatch
 from chicory.worker.freshness import Freshness
-from chicory.worker.loopwatch import LoopWatch, Ward
+from chicory.worker.loopwatch import LoopWatch
+from chicory.worker.ward import Ward
 
 CONFIG = WorkerConfig(blocked_loop_warning=1.0, blocked_loop_limit=10.0)
 LONG = 100.0
