@@ -74,10 +74,10 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("dlq list tasks --count 1.5", "'1.5' is no whole number"),
         ("worker tasks -q high=x", "--queue high=x: write name=weight, the weight a whole number"),
         ("worker tasks -q high=0", "queue high=0: a weight is 1 or more"),
-        ("queues sqlite:///typo.db", "there is no file typo.db: check the name"),
-        ("dlq list sqlite:///typo.db", "there is no file typo.db: check the name"),
+        ("queues sqlite:///typo.db", "/typo.db: check the name"),
+        ("dlq list sqlite:///typo.db", "/typo.db: check the name"),
         ("queues ta\x1b[2Jsks", r"there is no module 'ta\x1b[2Jsks'"),
-        ("result sqlite:///ty\x9bpo.db id", r"there is no file ty\x9bpo.db"),
+        ("result sqlite:///ty\x9bpo.db id", r"/ty\x9bpo.db: check the name"),
         ("worker tasks --heartbeat-ttl 5", "must be more than heartbeat_interval (10 s,"),
         (
             "worker tasks --shutdown-timeout -1",

@@ -24,7 +24,7 @@ class Address(Struct, frozen=True):
     """Where the database is and how it is used.
 
     Attributes:
-        path: the file.
+        path: the file; absolute.
         synchronous: ``PRAGMA synchronous``: what survives a loss of power.
         busy_timeout: seconds to wait for other processes' transactions.
         max_size: bytes the file may grow to, ``None`` for as much as the disk has.
@@ -37,7 +37,10 @@ class Address(Struct, frozen=True):
 
 
 def parse(url: str) -> Address:
-    """Read a URL; ``ConfigurationError`` names what is wrong with it and what is accepted."""
+    """Read a URL; ``ConfigurationError`` names what is wrong with it and what is accepted.
+
+    What is relative is so to the folder that is the current one now.
+    """
     parts = urlsplit(url)
     if parts.scheme != "sqlite" or parts.netloc or parts.fragment or not url[len("sqlite:///") :]:
         raise ConfigurationError(f"{mask(url)!r} is not the URL of an SQLite file: write {_FORM}")
@@ -46,11 +49,20 @@ def parse(url: str) -> Address:
         raise ConfigurationError(f"{mask(url)!r} names no file: write {_FORM}")
     options = _options(url, parts.query)
     return Address(
-        path=Path(path),
+        path=_absolute(path),
         synchronous=_synchronous(options),
         busy_timeout=_busy_timeout(options),
         max_size=_max_size(options),
     )
+
+
+def _absolute(path: str) -> Path:
+    try:
+        return Path(path).absolute()
+    except FileNotFoundError as error:
+        raise ConfigurationError(
+            f"{path!r} is relative to the current folder, and that is gone"
+        ) from error
 
 
 def _options(url: str, query: str) -> Mapping[str, str]:

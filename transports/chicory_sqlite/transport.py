@@ -31,7 +31,7 @@ from chicory.transport import (
 from chicory_sqlite import claiming, heartbeats, letters, publishing, settling
 from chicory_sqlite import queues as whole_queues
 from chicory_sqlite import records as recording
-from chicory_sqlite.address import parse
+from chicory_sqlite.address import Address, parse
 from chicory_sqlite.claiming import Ticket
 from chicory_sqlite.connection import Connection
 from chicory_sqlite.packing import parcel
@@ -51,15 +51,15 @@ class SQLiteTransport:
         shared=False, cross_process=True, durable=True, bulk=1024, beside=True
     )
 
-    def __init__(self, settings: TransportSettings) -> None:
+    def __init__(self, settings: TransportSettings, address: Address | None = None) -> None:
         self._settings = settings
-        self._address = parse(settings.url)
+        self._address = address or parse(settings.url)
         self._connection: Connection | None = None
         self._places = letters.Places()
 
     def clone(self) -> Self:
-        """An unopened transport on the same file."""
-        return type(self)(self._settings)
+        """An unopened transport on the same file, also where the current folder is another now."""
+        return type(self)(self._settings, self._address)
 
     async def open(self) -> None:
         """Open the file, creating it and its tables where they are missing."""
