@@ -49,6 +49,7 @@ def expose(readings: Readings, process: int) -> bytes:
     """The text: ours, and what the program has in prometheus-client's own registry.
 
     Every series has the label ``process`` but for those of the queues, which all processes share.
+    The program's own label of that name becomes ``exported_process``, as Prometheus has it.
     """
     return generate_latest(_Collected([*_labelled(readings, process), *_queues(readings.queues)]))
 
@@ -57,10 +58,18 @@ def _labelled(readings: Readings, process: int) -> Iterator[Metric]:
     for family in (*_counters(readings), *_gauges(readings), *REGISTRY.collect()):
         labelled = Metric(family.name, family.documentation, family.type, family.unit)
         labelled.samples = [
-            sample._replace(labels={**sample.labels, "process": str(process)})
+            sample._replace(labels=_of_process(sample.labels, str(process)))
             for sample in family.samples
         ]
         yield labelled
+
+
+def _of_process(labels: Mapping[str, str], process: str) -> dict[str, str]:
+    free = "process"
+    while free in labels:
+        free = f"exported_{free}"
+    theirs = {free if name == "process" else name: value for name, value in labels.items()}
+    return {**theirs, "process": process}
 
 
 class _Collected(Collector):

@@ -14,7 +14,10 @@ from prometheus_client import CollectorRegistry, Counter
 from prometheus_client.parser import text_string_to_metric_families
 
 from chicory import DeliveryMode, RetryPolicy, TaskMessage, Worker, WorkerConfig
+from chicory.stats import WorkerStats
 from chicory.transport import Publication, Settled
+from chicory.worker.exposition import Readings, expose
+from chicory.worker.meter import Meter
 
 PATIENCE = 60
 
@@ -255,6 +258,29 @@ async def test_what_the_program_measures_itself_is_told_as_well(scraped, monkeyp
 
     (sample,) = [s for s in found.families["mails"].samples if s.name == "mails_total"]
     assert (sample.labels, sample.value) == ({"kind": "spam", "process": "1"}, 7)
+
+
+@pytest.mark.parametrize(
+    ("theirs", "told"),
+    [
+        ({"process": "import"}, {"exported_process": "import"}),
+        (
+            {"exported_process": "a", "process": "b"},
+            {"exported_process": "a", "exported_exported_process": "b"},
+        ),
+    ],
+)
+async def test_a_label_process_of_the_program_is_kept_under_another_name(monkeypatch, theirs, told):
+    registry = CollectorRegistry()
+    monkeypatch.setattr("chicory.worker.exposition.REGISTRY", registry)
+    Counter("mails", "Mails sent.", list(theirs), registry=registry).labels(**theirs).inc(7)
+    stats = WorkerStats(worker_id="w", hostname="h", pid=1, queue="default", concurrency=1)
+    readings = Readings(stats, Meter(), 0, 0, 0.0, answers=None, queues={})
+
+    found = Scrape(expose(readings, 1).decode())
+
+    (sample,) = [s for s in found.families["mails"].samples if s.name == "mails_total"]
+    assert (sample.labels, sample.value) == ({**told, "process": "1"}, 7)
 
 
 async def test_where_prometheus_client_is_missing_it_is_said_how_to_get_it(scraped, monkeypatch):
