@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -13,6 +14,8 @@ from chicory.progress import Progress, report
 from chicory.retry import LONGEST_DELAY, NO_RETRIES, RetryPolicy
 
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_END_OF_TIME = datetime.max.replace(tzinfo=UTC).timestamp()
+"""Seconds: no ``datetime`` is that late."""
 
 
 class FailTask(Exception):  # noqa: N818  (a request, not an error)
@@ -107,10 +110,12 @@ class TaskContext:
 
     @property
     def deadline(self) -> datetime | None:
-        """When this attempt's ``timeout`` is over, in UTC; ``None`` where it has none."""
-        if self._limit is None:
-            return None
-        return datetime.fromtimestamp(self._started + self._limit, UTC)
+        """When this attempt's ``timeout`` is over, in UTC; ``None`` where it has none.
+
+        Likewise where that is after the year 9999.
+        """
+        ends = math.inf if self._limit is None else self._started + self._limit
+        return datetime.fromtimestamp(ends, UTC) if ends < _END_OF_TIME else None
 
     @property
     def max_retries(self) -> int:

@@ -1,4 +1,5 @@
 import math
+from datetime import UTC, datetime
 
 import pytest
 
@@ -35,6 +36,23 @@ def test_to_ask_once_too_often_ends_the_call_with_the_cause():
         context(3).retry(exc=ValueError("x"))
 
     assert isinstance(caught.value.cause, ValueError)
+
+
+@pytest.mark.parametrize(
+    ("limit", "deadline"),
+    [
+        (None, None),
+        (60, datetime(2001, 9, 9, 1, 47, 40, tzinfo=UTC)),
+        (252_402_300_799, datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)),
+        (252_402_300_800, None),
+        (1e300, None),
+        (math.inf, None),
+    ],
+)
+def test_a_deadline_is_in_the_calendar_or_is_none(limit, deadline):
+    ctx = TaskContext("id", "t", started_at=1e9, limit=limit)
+
+    assert ctx.deadline == deadline
 
 
 @pytest.mark.parametrize("countdown", [-1, math.nan, math.inf, LONGEST_DELAY * 2])
