@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any, ClassVar
+from urllib.parse import SplitResult, urlsplit
 
 _SECRETS = ("password", "token", "signing_keys")
 
@@ -18,6 +19,14 @@ _OPTION = re.compile(
 def mask(url: str) -> str:
     """A URL fit to be shown: without user and password, also where it is malformed."""
     return _OPTION.sub(r"\1***", _NO_URL.sub("***@", _LOGIN.sub(r"\1***@", url)))
+
+
+def split(url: str) -> SplitResult | None:
+    """``urlsplit``; ``None`` where that refuses the URL, in words which may quote the login."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return None
 
 
 def is_secret(name: str) -> bool:

@@ -6,13 +6,12 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from types import TracebackType
 from typing import Self
-from urllib.parse import urlsplit
 
 from anyio.lowlevel import checkpoint
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.loop import current_loop
-from chicory.masking import mask
+from chicory.masking import mask, split
 from chicory.signal import Signal
 from chicory.testing.records import Watcher
 from chicory.testing.store import Store
@@ -278,8 +277,8 @@ class MemoryTransport:
         return self._store, self._clock.now()
 
     def _find_store(self) -> Store:
-        url = urlsplit(self._settings.url)
-        if url.scheme != "memory" or url.path or url.query or url.fragment:
+        url = split(self._settings.url)
+        if url is None or url.scheme != "memory" or url.path or url.query or url.fragment:
             raise ConfigurationError(
                 f"{mask(self._settings.url)!r} is not an address in memory: "
                 "write memory:// or memory://name"

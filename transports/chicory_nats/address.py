@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
-from chicory.masking import Discreet
+from chicory.masking import Discreet, mask, split
 
 Storage = Literal["file", "memory"]
 
@@ -85,7 +85,9 @@ def parse(url: str) -> Address:
     scheme, separator, rest = url.partition("://")
     if scheme not in {"nats", "tls"} or not separator:
         raise ConfigurationError(f"{scheme!r} is not the scheme of a NATS URL: write {_FORM}")
-    parts = urlsplit(f"//{rest}")
+    parts = split(f"//{rest}")
+    if parts is None:
+        raise ConfigurationError(f"{mask(url)!r} is not a URL: write {_FORM}")
     login, _, hosts = parts.netloc.rpartition("@")
     if not hosts or parts.path.strip("/") or parts.fragment:
         raise ConfigurationError(f"the NATS URL names no server, or too much: write {_FORM}")

@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
-from chicory.masking import Discreet
+from chicory.masking import Discreet, mask, split
 
 DEFAULT_PORT = 6379
 
@@ -94,7 +94,9 @@ class Address(Discreet, Struct, frozen=True):
 
 def parse(url: str) -> Address:
     """Read a URL; ``ConfigurationError`` names what is wrong with it and what is accepted."""
-    parts = urlsplit(url)
+    parts = split(url)
+    if parts is None:
+        raise ConfigurationError(f"{mask(url)!r} is not a URL: write {_FORMS}")
     if parts.scheme not in _SCHEMES or parts.fragment:
         raise ConfigurationError(f"{_shown(parts)!r} is not a Redis URL: write {_FORMS}")
     options = _options(parts)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from urllib.parse import parse_qsl, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
-from chicory.masking import mask
+from chicory.masking import mask, split
 
 SMALLEST = 1 << 20
 """Bytes: the least ``max_size`` that leaves room for work."""
@@ -41,8 +41,14 @@ def parse(url: str) -> Address:
 
     What is relative is so to the folder that is the current one now.
     """
-    parts = urlsplit(url)
-    if parts.scheme != "sqlite" or parts.netloc or parts.fragment or not url[len("sqlite:///") :]:
+    parts = split(url)
+    if (
+        parts is None
+        or parts.scheme != "sqlite"
+        or parts.netloc
+        or parts.fragment
+        or not url[len("sqlite:///") :]
+    ):
         raise ConfigurationError(f"{mask(url)!r} is not the URL of an SQLite file: write {_FORM}")
     path = unquote(parts.path.removeprefix("/"))
     if path in {"", ":memory:"} or path.endswith("/") or "\0" in path:

@@ -76,12 +76,23 @@ def test_what_is_wrong_is_named(url, named):
     assert named in str(raised.value)
 
 
-@pytest.mark.parametrize("url", ["nats://u:hidden@host/x", "nats://hidden@:", "nats://u:hidden@"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "nats://u:hidden@host/x",
+        "nats://hidden@:",
+        "nats://u:hidden@",
+        "nats://u:hidden@[x",
+        "nats://u:hidden@[x]",
+        "nats://u:hidden\u2100@x",
+    ],
+)
 def test_no_error_shows_a_secret(url):
     with pytest.raises(ConfigurationError) as raised:
         parse(url)
 
     assert "hidden" not in str(raised.value)
+    assert raised.value.__context__ is None
 
 
 def test_an_address_is_shown_without_its_login():

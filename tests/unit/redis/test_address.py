@@ -92,13 +92,22 @@ def test_what_is_wrong_is_named(url, reason):
 
 
 @pytest.mark.parametrize(
-    "url", ["redis://me:s3cret@h?nope=1", "http://me:s3cret@h", "unix://me:s3cret@h/s"]
+    "url",
+    [
+        "redis://me:s3cret@h?nope=1",
+        "http://me:s3cret@h",
+        "unix://me:s3cret@h/s",
+        "redis://me:s3cret@[::1",
+        "redis://me:s3cret@[x]",
+        "redis://me:s3cret\u2100@h",
+    ],
 )
 def test_errors_tell_no_secret(url):
     with pytest.raises(ConfigurationError) as caught:
         parse(url)
 
     assert "s3cret" not in str(caught.value)
+    assert caught.value.__context__ is None
 
 
 def test_an_address_is_shown_without_secrets():

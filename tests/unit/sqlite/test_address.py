@@ -70,6 +70,7 @@ def test_options_are_read():
         ("sqlite:///folder/", "names no file"),
         ("sqlite:///a%00b", "names no file"),
         ("sqlite:///a.db#b", "not the URL"),
+        ("sqlite://[a.db", "not the URL"),
         ("sqlite:///a.db?wal=1", "'wal'.*synchronous, busy_timeout and max_size"),
         ("sqlite:///a.db?synchronous=on", "'on'.*off, normal, full, extra"),
         ("sqlite:///a.db?busy_timeout=soon", "'soon'.*seconds"),
