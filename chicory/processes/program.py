@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from chicory import rules
+from chicory.codec import sendable
 from chicory.context import TaskContext, running
 from chicory.errors import ConfigurationError, ValidationError
 from chicory.logs import current
@@ -163,7 +164,7 @@ class Program:
             policy = task.settings.retry_policy
             args, kwargs = task.signature.decode(call.args, call.kwargs)
         except (ValidationError, ConfigurationError) as error:
-            return Misfit(DeathReason.INVALID_ARGUMENTS, str(error))
+            return Misfit(DeathReason.INVALID_ARGUMENTS, sendable(str(error)))
         except BaseException as error:  # noqa: BLE001  (the user's module)
             return tell(error, policy)
         told = _once(partial(self._context, call))
@@ -177,7 +178,7 @@ class Program:
         try:
             packed = task.signature.encode_result(value, check=call.check)
         except ValidationError as error:
-            return Misfit(DeathReason.UNUSABLE_RESULT, str(error))
+            return Misfit(DeathReason.UNUSABLE_RESULT, sendable(str(error)))
         size = len(memoryview(packed))
         if size > call.max_size:
             return Misfit(DeathReason.UNUSABLE_RESULT, too_large(call.name, size, call.max_size))

@@ -42,6 +42,17 @@ class Worse(Broken):
     pass
 
 
+class Shy:
+    pass
+
+
+def hide(said: str) -> Shy:
+    if IN_PROCESS:
+        raise ValueError(f"{said}\udc80")
+    return Shy()
+
+
+app.register_type(Shy, encode=lambda _: "leave me", decode=hide, via=str)
 app.register_type(Loud, encode=lambda loud: loud.text.upper(), decode=Loud, via=str)
 
 
@@ -67,6 +78,11 @@ async def library() -> tuple[str, int]:
 @app.task(executor="process")
 def mirror(point: Point, loud: Loud) -> tuple[Point, Loud]:
     return Point(point.y, point.x), Loud(loud.text)  # text itself has no .text
+
+
+@app.task(executor="process")
+def meet(shy: Shy) -> None:
+    pass
 
 
 @app.task(executor="process")

@@ -56,6 +56,14 @@ async def test_what_cannot_be_understood_ends_the_process_and_not_the_worker(cra
         assert await (await crafts.pid.delay()).get()
 
 
+async def test_why_arguments_do_not_fit_is_told_also_where_it_cannot_be_encoded(crafts, working):
+    async with working(processes=1):
+        pid = await (await crafts.pid.delay()).get()
+        with pytest.raises(TaskError, match=r"argument 'shy': Shy: leave me\\udc80"):
+            await (await crafts.meet.delay(crafts.Shy())).get()
+        assert await (await crafts.pid.delay()).get() == pid
+
+
 async def test_a_log_line_that_cannot_be_delivered_ends_nothing(crafts, working, log):
     async with working(processes=1):
         pid = await (await crafts.pid.delay()).get()
