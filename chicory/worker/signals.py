@@ -28,31 +28,31 @@ async def hear_signals(
     ``stop`` is told its name. ``overhear`` is told the count of signals at once, in the handler of
     the signal, also where the event loop is blocked and comes to neither.
     """
-    with anyio.open_signal_receiver(*WANTED) as received, _overheard(overhear):
+    heard: list[int] = []
+    with anyio.open_signal_receiver(*WANTED) as received, _overheard(heard, overhear):
         task_status.started()
         told = False
         async for number in received:
-            if told:
+            if not told:
+                stop(signal.Signals(number).name)
+            if told or len(heard) >= MOST:  # trio makes one of equal ones that wait
                 cancel()
                 return
             told = True
-            stop(signal.Signals(number).name)
 
 
 @contextmanager
-def _overheard(overhear: Callable[[int], None]) -> Generator[None]:
+def _overheard(heard: list[int], overhear: Callable[[int], None]) -> Generator[None]:
     """Put a handler before that of the event loop, which only makes a note for it."""
     noting = {number: signal.getsignal(number) for number in WANTED}
-    count = 0
 
     def hear(number: int, frame: FrameType | None) -> None:
-        nonlocal count
-        count += 1
-        if count > MOST:
+        heard.append(number)
+        if len(heard) > MOST:
             signal.signal(number, signal.SIG_DFL)
             os.kill(os.getpid(), number)
             return
-        overhear(count)
+        overhear(len(heard))
         note = noting[signal.Signals(number)]
         if callable(note):
             note(number, frame)

@@ -64,6 +64,23 @@ async def test_a_second_signal_cancels_and_gives_back(app, held, log):
     assert worker.get_stats().tasks_failed == 0
 
 
+async def test_a_second_signal_is_another_one_also_where_the_event_loop_was_busy(app, held, log):
+    handle = await held.task.delay()
+    worker = Worker(app, WorkerConfig(shutdown_timeout=1000))
+
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            group.start_soon(worker.run)
+            await held.begun.wait()
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        session = await app.broker_link.session()
+        (delivery,) = await session.transport.fetch(["default"], 1, 0)
+
+    assert log.count("second signal: cancelling 1 tasks") == 1
+    assert (delivery.task_id, delivery.deliveries) == (handle.task_id, 1)
+
+
 async def test_a_signal_while_stop_waits_does_not_cut_it_short(app, held, log):
     handle = await held.task.delay()
     worker = Worker(app)
