@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from anyio import create_task_group
+from anyio import create_task_group, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
 
 A = TypeVar("A")
@@ -18,11 +18,11 @@ _TURNS = 2
 async def beside(ask: Callable[[], Awaitable[A]], work: Callable[[], Awaitable[W]]) -> tuple[A, W]:
     """What ``ask`` gives, and what ``work`` gives, which is begun once ``ask`` waits.
 
-    Raises what ``ask`` raises, but not before the work is done.
+    Raises what either raises, as it is, but not before the other has ended.
     """
     answers: list[A] = []
     results: list[W] = []
-    errors: list[Exception] = []
+    errors: list[BaseException] = []
 
     async def wait() -> None:
         try:
@@ -34,7 +34,12 @@ async def beside(ask: Callable[[], Awaitable[A]], work: Callable[[], Awaitable[W
         group.start_soon(wait)
         for _ in range(_TURNS):
             await checkpoint()
-        results.append(await work())
+        try:
+            results.append(await work())
+        except get_cancelled_exc_class():
+            raise
+        except BaseException as error:  # noqa: BLE001  (likewise, and before that of the answer)
+            errors.insert(0, error)
     for error in errors:
         raise error
     return answers[0], results[0]

@@ -38,6 +38,26 @@ async def test_an_error_of_the_answer_comes_by_itself_once_the_work_is_done():
     assert done
 
 
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, ValueError])
+@pytest.mark.parametrize("fails", [False, True])
+async def test_an_error_of_the_work_comes_by_itself_once_the_answer_is_there(kind, fails):
+    let, answered = anyio.Event(), []
+
+    async def ask():
+        await let.wait()
+        answered.append(True)
+        if fails:
+            raise RuntimeError("no answer")
+
+    async def work():
+        let.set()
+        raise kind("no work")
+
+    with fail_after(60), pytest.raises(kind, match="no work"):
+        await beside(ask, work)
+    assert answered
+
+
 async def test_who_is_cancelled_waits_for_no_answer():
     with fail_after(60), anyio.CancelScope() as scope:
 
