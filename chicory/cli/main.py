@@ -49,6 +49,7 @@ command.command(demo)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; the exit code. A user's mistake is one line on stderr, no traceback."""
     _print_anything()
+    _need_stderr()
     try:
         code = command(
             list(sys.argv[1:] if arguments is None else arguments),
@@ -76,6 +77,15 @@ def _print_anything() -> None:
     reconfigure = getattr(sys.stdout, "reconfigure", None)  # what stands in for it may have none
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
+
+
+def _need_stderr() -> None:
+    # or what is meant for it goes to stdout, or into the next file that is opened, which gets its
+    # number; the processes that are started inherit it
+    if sys.stderr is None:  # pyright: ignore[reportUnnecessaryComparison]  (it is closed)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.set_inheritable(nowhere, True)  # noqa: FBT003  (its signature)
+        sys.stderr = os.fdopen(nowhere, "w")
 
 
 def _complain(text: str, code: int) -> int:

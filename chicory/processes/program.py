@@ -70,7 +70,8 @@ def _settle_in() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         # the worker says when to end; what is ignored would be so in the programs of tasks, too
         signal.signal(number, _ignore)
-    faulthandler.enable()
+    with suppress(RuntimeError):  # standard error is closed
+        faulthandler.enable()
     out: Any = sys.stdout
     if isinstance(out, io.TextIOWrapper):  # what is printed must not die with it
         out.reconfigure(line_buffering=True)

@@ -20,6 +20,18 @@ class NoLuckError(Exception):
 def unlucky(ctx: TaskContext) -> None:
     raise NoLuckError if ctx.retries else KeyError("euro")
 """
+APART = """
+@app.task(executor="process")
+def apart() -> int:
+    return 7
+"""
+
+PROGRAM = """
+import anyio, tasks
+from chicory import Worker
+
+anyio.run(Worker(tasks.app, burst=True).run)
+"""
 
 
 def test_the_version_is_told(chicory):
@@ -392,6 +404,33 @@ def test_a_command_that_has_nowhere_to_print_does_its_work(chicory, folder):
     assert (said.returncode, said.stderr) == (0, b"")
     (row,) = json.loads(chicory("queues", "tasks", "--json").out)
     assert row["ready"] == 1
+
+
+def _run_with_no_stderr(folder, *words: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, *words]
+    closed = ["sh", "-c", 'exec "$@" 2>&-', "sh", *command]
+    return subprocess.run(closed, cwd=folder, stdout=subprocess.PIPE, check=False)
+
+
+@pytest.mark.parametrize("words", ["nonsense", "queues sqlite:///typo.db"])
+def test_what_cannot_be_said_on_stderr_is_not_said_on_stdout(folder, words):
+    said = _run_with_no_stderr(folder, "-m", "chicory.cli", *words.split())
+
+    assert (said.returncode, said.stdout) == (2, b"")
+
+
+@pytest.mark.parametrize(
+    "words", [("-m", "chicory.cli", "worker", "tasks", "--burst"), ("-c", PROGRAM)]
+)
+def test_a_worker_with_no_stderr_works_its_processes_too(chicory, folder, words):
+    with (folder / "tasks.py").open("a") as module:
+        module.write(APART)
+    task_id = chicory("call", "tasks", "tasks.apart").out.strip()
+
+    said = _run_with_no_stderr(folder, *words)
+
+    assert (said.returncode, said.stdout) == (0, b"")
+    assert json.loads(chicory("result", "tasks", task_id, "--json").out)["result"] == 7
 
 
 def _publish(task_id: str, eta: str) -> None:
