@@ -215,7 +215,8 @@ class Child:
                 rest = rest[self._line.send(rest) :]
             except BlockingIOError:
                 await anyio.wait_writable(self._line)
-            except OSError:  # it is about to be found dead
+            except OSError:  # it has ended; or a signal's handler raised, after half a frame
+                self.kill()
                 return
 
     async def _listen(self) -> None:

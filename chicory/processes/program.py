@@ -131,8 +131,16 @@ class Program:
                     self._is_speaking = True
                     while self._unsaid:
                         self._line.sendall(self._unsaid.popleft())
+                except BaseException:  # of a signal's handler, if not of the line itself
+                    self._hang_up()
+                    raise
                 finally:
                     self._is_speaking = False
+
+    def _hang_up(self) -> None:
+        """After half a word no other one would be understood; the worker replaces this process."""
+        with suppress(OSError):
+            self._line.shutdown(socket.SHUT_RDWR)
 
     def _obey(self, order: Order) -> None:
         match order:

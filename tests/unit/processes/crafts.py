@@ -19,7 +19,7 @@ from chicory import Chicory, DeliveryMode, RetryPolicy, TaskContext
 
 app = Chicory(f"memory://{__name__}")
 log = logging.getLogger("chicory.crafts")
-IN_PROCESS = "chicory.processes.program" in sys.modules
+IN_PROCESS = "chicory.processes" in sys.orig_argv
 RETRIES = {"max_retries": 1, "retry_delay": 0, "jitter": False}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import socket
+from typing import Any
 
 import anyio
 import msgspec
@@ -62,6 +64,32 @@ async def test_why_arguments_do_not_fit_is_told_also_where_it_cannot_be_encoded(
         with pytest.raises(TaskError, match=r"argument 'shy': Shy: leave me\\udc80"):
             await (await crafts.meet.delay(crafts.Shy())).get()
         assert await (await crafts.pid.delay()).get() == pid
+
+
+class Cut:
+    """A line that sends half of a frame: then the handler of a signal raises."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._line, name)
+
+    def send(self, frame: memoryview) -> int:
+        self._line.send(frame[: len(frame) // 2])
+        raise InterruptedError
+
+
+async def test_a_process_that_was_told_half_a_call_is_replaced(crafts, working):
+    async with working(processes=1) as worker:
+        first = await (await crafts.pid.delay()).get()
+        (child,) = crew_of(worker)._children
+        child._line = Cut(child._line)
+        with anyio.fail_after(60), pytest.raises(TaskError, match="its process was ended"):
+            await (await crafts.pid.delay()).get()
+        second = await (await crafts.pid.delay()).get()
+
+    assert second != first
 
 
 async def test_a_log_line_that_cannot_be_delivered_ends_nothing(crafts, working, log):

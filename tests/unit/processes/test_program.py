@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from typing import Any
 import pytest
 
 from chicory.processes import wire
-from chicory.processes.program import Program
-from chicory.processes.wire import Misfit, Ready
+from chicory.processes.program import CHUNK, Program
+from chicory.processes.wire import Inbox, Misfit, Ready
 
 PATIENCE = 30
 
@@ -90,15 +91,27 @@ def test_wherever_a_handler_interrupts_both_are_heard_once():
     assert number > 5
 
 
-def test_a_handler_that_raises_does_not_silence_the_process():
-    def give_up() -> None:
+class Cut:
+    """Sends half of a frame: then the handler of a signal raises."""
+
+    def __init__(self, line: socket.socket) -> None:
+        self._line = line
+
+    def sendall(self, frame: bytes) -> None:
+        self._line.sendall(frame[: len(frame) // 2])
         raise InterruptedError
 
-    line = Line(give_up)
-    program = Program(line)
-    with pytest.raises(InterruptedError):
-        program._say(FIRST)
+    def shutdown(self, how: int) -> None:
+        self._line.shutdown(how)
 
-    program._say(SECOND)
 
-    assert line.sent == [SECOND]
+def test_after_a_word_that_was_cut_short_by_a_handler_the_process_says_no_more():
+    theirs, ours = socket.socketpair()
+    with theirs, ours:
+        ours.setblocking(False)  # noqa: FBT003  (its signature)
+        program = Program(Cut(theirs))
+        with pytest.raises(InterruptedError):
+            program._say(FIRST)
+
+        assert Inbox().feed(ours.recv(CHUNK)) == []
+        assert ours.recv(CHUNK) == b""
