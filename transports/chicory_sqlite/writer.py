@@ -39,7 +39,8 @@ class Operation(Generic[T]):
     """One verb's work: a look that takes no lock, and, where that does not do, an act.
 
     Of an act that is a single statement there may be that, too, as ``whole``: it needs no other
-    one to begin and end a transaction. ``begun`` is set when SQLite is about to be at it.
+    one to begin and end a transaction. ``begun``, where somebody waits for that, is set when
+    SQLite is about to be at it.
     """
 
     def __init__(
@@ -49,12 +50,13 @@ class Operation(Generic[T]):
         *,
         grows: bool,
         whole: Callable[[Session], T | None] | None = None,
+        begun: threading.Event | None = None,
     ) -> None:
         self.look = look
         self.act = act
         self.grows = grows
         self.whole = whole
-        self.begun = threading.Event()
+        self.begun = begun
         self.done = Event()
         self.result: T | None = None
         self.error: BaseException | None = None
@@ -123,17 +125,15 @@ class Writer:
         ``whole``: see ``Operation``; it answers ``None``, or breaks a constraint, where that does
         not do. ``beside``: there is work to be done on the event loop while SQLite is at it.
         """
-        operation = Operation(look, act, grows=grows, whole=whole)
-        return await self._submit(operation, beside=beside)
+        begun = threading.Event() if beside else None
+        return await self._submit(Operation(look, act, grows=grows, whole=whole, begun=begun))
 
-    async def _submit(
-        self, operation: Operation[T], *, abandon: bool = False, beside: bool = False
-    ) -> T:
+    async def _submit(self, operation: Operation[T], *, abandon: bool = False) -> T:
         await checkpoint_if_cancelled()
         if self._closed:
             raise BrokerConnectionError(f"the connection to {self._address.path} is closed")
         self._operations.put(operation)
-        if beside:
+        if operation.begun is not None:
             # From a busy event loop the thread got the interpreter lock after 5 ms, which is when
             # there is nothing left to be done beside it. SQLite then does without that lock.
             operation.begun.wait(_HEAD_START)
@@ -187,10 +187,11 @@ class Writer:
         writes = [operation for operation in batch if not self._read(session, operation)]
         if len(writes) == 1 and self._complete(session, writes[0]):
             return
-        if not writes or self._commit(session, writes) is None:
+        if not writes or self._commit(session, writes):
             return
         for operation in writes:
-            operation.error = self._commit(session, [operation]) or operation.error
+            operation.error = None
+            self._commit(session, [operation])
 
     def _read(self, session: Session, operation: Operation[Any]) -> bool:
         """Try to answer without the write lock."""
@@ -209,7 +210,8 @@ class Writer:
         try:
             session.limit(tight=operation.grows)
             session.take()
-            operation.begun.set()
+            if operation.begun is not None:
+                operation.begun.set()
             operation.result = operation.whole(session)
             session.give()
         except sqlite3.IntegrityError:
@@ -223,13 +225,16 @@ class Writer:
         self._roused()
         return True
 
-    def _commit(self, session: Session, batch: Sequence[Operation[Any]]) -> BaseException | None:
-        """Run a batch in one transaction, or not at all: then the error.
+    def _commit(self, session: Session, batch: Sequence[Operation[Any]]) -> bool:
+        """Run a batch in one transaction, or not at all: then each is given the error.
 
-        One that cannot begin is an answer to all of them: it is not about what they want.
+        False where that is about what one of them wants. That none can begin is not.
         """
-        if not self._begin(session, batch):
-            return None
+        try:
+            session.begin()
+        except Exception as error:  # noqa: BLE001  it is raised where the verb waits
+            self._undo(session, batch, error)
+            return True
         try:
             for operation in batch:
                 assert operation.act is not None
@@ -237,21 +242,16 @@ class Writer:
                 operation.result = operation.act(session)
             session.commit()
         except Exception as error:  # noqa: BLE001  it is raised where the verb waits
-            session.rollback()
-            return self._ours(error)
+            self._undo(session, batch, error)
+            return False
         if session.roused:
             self._roused()
-        return None
-
-    def _begin(self, session: Session, batch: Sequence[Operation[Any]]) -> bool:
-        try:
-            session.begin()
-        except Exception as error:  # noqa: BLE001  it is raised where the verb waits
-            session.rollback()
-            for operation in batch:
-                operation.error = self._ours(error)
-            return False
         return True
+
+    def _undo(self, session: Session, batch: Sequence[Operation[Any]], error: Exception) -> None:
+        session.rollback()
+        for operation in batch:
+            operation.error = self._ours(error)
 
     def _ours(self, error: BaseException) -> BaseException:
         if not isinstance(error, sqlite3.Error):
