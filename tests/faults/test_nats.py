@@ -372,8 +372,20 @@ async def test_a_message_with_headers_that_is_too_large_is_refused_before_it_is_
     await transport.publish([message("3")])
 
 
-async def test_a_server_without_room_refuses_and_loses_nothing(tmp_path, connect):
-    with NatsServer(tmp_path / "small", room="2MB") as server:
+_ACCOUNT = """
+    accounts { A { users: [ { user: me, password: right } ], jetstream: { max_file: 2MB } } }
+    no_auth_user: me
+"""
+_WITHOUT_ROOM = pytest.mark.parametrize(
+    "limits", [{"room": "2MB"}, {"extra": _ACCOUNT}], ids=["server", "account"]
+)
+
+
+@_WITHOUT_ROOM
+async def test_where_no_room_is_left_calls_are_refused_and_nothing_is_lost(
+    tmp_path, connect, limits
+):
+    with NatsServer(tmp_path / "small", **limits) as server:
         transport = await connect(server.port)
         stored: list[str] = []
 
@@ -384,6 +396,30 @@ async def test_a_server_without_room_refuses_and_loses_nothing(tmp_path, connect
         assert ids(deliveries) == stored
         await transport.settle([done(one) for one in deliveries])
         assert list(await transport.publish([message("again")])) == [Accepted()]
+
+
+@_WITHOUT_ROOM
+async def test_where_no_room_is_left_another_worker_takes_over_after_a_crash_of_the_server(
+    tmp_path, connect, limits
+):
+    with NatsServer(tmp_path / "small", **limits) as server:
+        transport = await connect(server.port)
+        stored: list[str] = []
+        with pytest.raises(QueueFullError):
+            await _fill(transport, stored)
+        await take(transport)
+        server.kill()
+        await run_sync(server.start)
+
+        other = await connect(server.port)
+        settled: list[str] = []
+        with fail_after(_PATIENCE):
+            while len(settled) < len(stored):
+                deliveries = await _insist(lambda: other.fetch(["q"], 100, math.inf))
+                await other.settle([done(one) for one in deliveries])
+                settled += ids(deliveries)
+
+        assert sorted(settled) == sorted(stored)
 
 
 async def test_a_loss_is_reported_once_and_so_is_its_end(server, connect, caplog):

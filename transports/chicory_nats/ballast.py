@@ -1,7 +1,8 @@
 """Room that is kept so that settling works where the server has no more.
 
-A settlement frees more than it needs, but needs it first. So every stream holds a message that
-nobody reads, and that is thrown out when a settlement is refused for lack of room.
+A settlement frees more than it needs, but needs it first; so does what comes before it, a claim
+or the note on a new start of the server. So every stream holds a message that nobody reads, and
+that is thrown out when one of these is refused for lack of room.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 from chicory.transport import Release
 from chicory_nats.acks import ACK, Acks, later
+from chicory_nats.ballast import Ballast
 from chicory_nats.boot import Boot
 from chicory_nats.guard import Verdict, judge
 from chicory_nats.headers import (
@@ -35,8 +36,11 @@ Held: TypeAlias = tuple[Raw, Ticket]
 class Claims:
     """Decides by batch which deliveries are leases."""
 
-    def __init__(self, session: Session, boot: Boot, acks: Acks, settler: Settler) -> None:
+    def __init__(
+        self, session: Session, boot: Boot, acks: Acks, settler: Settler, ballast: Ballast
+    ) -> None:
         self._session = session
+        self._ballast = ballast
         self._boot = boot
         self._acks = acks
         self._settler = settler
@@ -134,7 +138,7 @@ class Claims:
         ]
         taken: list[Held] = []
         changed: list[Held] = []
-        for pair, seq in zip(free, await self._session.send(marks), strict=True):
+        for pair, seq in zip(free, await self._ballast.send(marks), strict=True):
             if seq:
                 pair[1].basis = seq
             (taken if seq else changed).append(pair)

@@ -18,7 +18,7 @@ from chicory_nats.wire import Problem
 
 NOT_READY = frozenset({10008, 10049, 10176, 10167, 10174})
 """JetStream is starting, or overrun: what was asked was not done, and may be asked again."""
-_FULL = frozenset({10023, 10028, 10047, 10077, 10110})
+_FULL = frozenset({10002, 10023, 10028, 10047, 10077, 10110})
 _TOO_LARGE = frozenset({10054, 10199})
 """In bytes, or in messages of one step: the server takes 1,000."""
 _CLASH = frozenset({10058, 10065, 10148, 10013})
