@@ -40,6 +40,7 @@ class Wire:
         self._line: _Line | None = None
         self._farewells: set[asyncio.Task[None]] = set()
         self._connecting = asyncio.Lock()
+        self._failure: Exception | None = None
         self._is_closed = False
 
     async def call(self, *args: Any, last: bool = False) -> Any:
@@ -84,14 +85,21 @@ class Wire:
             await asyncio.wait(self._farewells)
 
     async def _connect(self) -> _Line:
+        before = self._failure
         async with self._connecting:
             if self._is_closed:
                 raise BrokerConnectionError(f"the connection to {self.address} is closed")
             if self._line is None or self._line.is_cut:
+                failure = self._failure
+                if failure is not None and failure is not before:
+                    # that attempt was all's who waited: each would make his own after the others'
+                    raise Lost(failure) from failure
                 try:
                     connection, node = await self._connector.connect()
                 except CLIENT_ERRORS as error:
+                    self._failure = error
                     raise Lost(error) from error
+                self._failure = None
                 if self._is_closed:  # meanwhile
                     await hang_up(connection)
                     raise BrokerConnectionError(f"the connection to {self.address} is closed")
