@@ -16,7 +16,6 @@ class ServerHarness(NatsHarness):
     lease = 1.0
     moment = 0.4
     lateness = 0.35
-    patience = 20.0
     glance = 0.2
 
     def __init__(self, server: NatsServer) -> None:

@@ -17,7 +17,6 @@ class RedisHarness(RealTimeHarness):
 
     lease = 1.0
     moment = 0.3
-    patience = 20.0
     reconnects = True
 
     def __init__(self, server: RedisServer) -> None:

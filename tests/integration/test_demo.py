@@ -37,7 +37,7 @@ def test_a_demo_that_cannot_start_says_why(folder):
     (folder / "chicory-demo.db").write_text("no database at all, but text enough to look like one")
 
     failed = subprocess.run(
-        [*COMMAND, "demo"], capture_output=True, text=True, timeout=120, check=False
+        [*COMMAND, "demo"], capture_output=True, text=True, timeout=300, check=False
     )
 
     assert failed.returncode == 2
@@ -48,7 +48,7 @@ def test_a_demo_that_cannot_start_says_why(folder):
 def test_a_demo_on_a_broker_within_one_process_is_refused(folder):
     command = [*COMMAND, "demo", "--broker", "memory://"]
 
-    failed = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    failed = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
 
     assert failed.returncode == 2
     assert failed.stdout == ""
@@ -57,7 +57,7 @@ def test_a_demo_on_a_broker_within_one_process_is_refused(folder):
 
 def _run(*words: str) -> str:
     done = subprocess.run(
-        [*COMMAND, *words], capture_output=True, text=True, timeout=120, check=False
+        [*COMMAND, *words], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

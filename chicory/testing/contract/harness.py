@@ -18,6 +18,9 @@ from chicory.transport import DEFAULT_LEASE, Transport, TransportSettings
 _TURNS = 10
 _IDLE_STEPS = 40
 _IDLE_STEP = 0.01
+_CALM = 3
+_LONGEST = 100
+"""Steps in which nothing was asked of the broker, and after which whoever still asks is polling."""
 
 
 class Harness(ABC):
@@ -42,7 +45,7 @@ class Harness(ABC):
     port: int | None = None
     lease: float = DEFAULT_LEASE
     moment: float = 1.0
-    patience: float = 10.0
+    patience: float = 20.0
     reconnects: bool = False
     clock: Clock
 
@@ -85,9 +88,15 @@ class Harness(ABC):
 
     async def settle_down(self) -> None:
         """Wait until all that was begun has come to rest, or waits for something."""
-        for _ in range(_TURNS):
-            await checkpoint()
-        await sleep(_IDLE_STEP)
+        calm = 0
+        for _ in range(_LONGEST):
+            before = self.round_trips()
+            for _ in range(_TURNS):
+                await checkpoint()
+            await sleep(_IDLE_STEP)
+            calm = calm + 1 if self.round_trips() == before else 0
+            if calm == _CALM:
+                return
 
     def settings(self, namespace: str = "a", *, port: int | None = None) -> TransportSettings:
         """Settings for this broker; ``namespace`` is unique to this test whatever its name.
