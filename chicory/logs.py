@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -161,14 +161,16 @@ def set_up(level: str, form: LogFormat, worker: str = "") -> None:
         )
 
 
-def harmless(text: str, kept: str = "") -> str:
+def in_python(char: str) -> str:
+    """A character as Python's literals write it."""
+    return char.encode("unicode_escape").decode()
+
+
+def harmless(text: str, kept: str = "", write: Callable[[str], str] = in_python) -> str:
     """Text with the control characters, which steer terminals, written out but for ``kept``."""
     if text.translate(dict.fromkeys(map(ord, kept))).isprintable():  # as nearly always, and cheap
         return text
-    return "".join(
-        char if char.isprintable() or char in kept else char.encode("unicode_escape").decode()
-        for char in text
-    )
+    return "".join(char if char.isprintable() or char in kept else write(char) for char in text)
 
 
 def _labels(record: logging.LogRecord, names: Sequence[str] = LABELS) -> dict[str, Any]:

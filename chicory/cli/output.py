@@ -85,14 +85,9 @@ def json_text(value: object, types: Codec = PLAIN) -> str:
         packed = msgspec.json.encode(value, enc_hook=plain)
     except (TypeError, ValueError):  # a key, or text, that JSON does not have
         packed = msgspec.json.encode(repr(value))
-    return _escaped(msgspec.json.format(packed, indent=2).decode())
-
-
-def _escaped(text: str) -> str:
     # what JSON leaves as it is steers terminals, too: C1, DEL, the direction of writing
-    return "".join(
-        char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text
-    )
+    text = msgspec.json.format(packed, indent=2).decode()
+    return harmless(text, kept="\n", write=lambda char: json.dumps(char)[1:-1])
 
 
 def gist(text: str) -> str:
