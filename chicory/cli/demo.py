@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import IO, Annotated
+from typing import IO, Annotated, Any
 
 import anyio
 from anyio import create_task_group, move_on_after
@@ -21,6 +22,7 @@ from chicory.cli.locate import across_processes
 from chicory.cli.output import console
 from chicory.errors import ChicoryError
 from chicory.masking import mask
+from chicory.supervision.lifeline import VARIABLE, pair
 
 WORKERS = min(2, os.cpu_count() or 1)
 FAREWELL = 10.0
@@ -80,8 +82,10 @@ def _progress(out: Console) -> Progress:
 
 @asynccontextmanager
 async def _workers() -> AsyncGenerator[None]:
-    with tempfile.TemporaryFile() as log:
-        processes = [await _start(log) for _ in range(WORKERS)]
+    ours, theirs = pair()
+    with tempfile.TemporaryFile() as log, ours:
+        with theirs:
+            processes = [await _start(log, theirs) for _ in range(WORKERS)]
         try:
             async with create_task_group() as group:
                 for process in processes:
@@ -94,14 +98,22 @@ async def _workers() -> AsyncGenerator[None]:
             await _stop(processes)
 
 
-async def _start(log: IO[bytes]) -> Process:
+async def _start(log: IO[bytes], line: socket.socket) -> Process:
     command = [sys.executable, "-m", "chicory.cli", "worker", "chicory.demo:app"]
     return await anyio.open_process(
         [*command, "--concurrency", "8", "--log-level", "ERROR"],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=log,
+        **_leash(line),
     )
+
+
+def _leash(line: socket.socket) -> dict[str, Any]:
+    """What has a worker end when this process does, however it does."""
+    if os.name != "posix":
+        return {}
+    return {"pass_fds": [line.fileno()], "env": os.environ | {VARIABLE: str(line.fileno())}}
 
 
 async def _watch(process: Process, log: IO[bytes]) -> None:

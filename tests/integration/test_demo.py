@@ -3,8 +3,14 @@
 import re
 import subprocess
 import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from vital import is_gone
+
+from chicory.cli.demo import WORKERS
 
 COMMAND = [sys.executable, "-m", "chicory.cli"]
 
@@ -33,6 +39,16 @@ def test_what_the_demo_prints_next_works_as_it_is_printed(folder, monkeypatch):
     assert sorted(path.name for path in folder.glob("*.db")) == ["chicory-demo.db"]
 
 
+@pytest.mark.slow
+def test_the_workers_of_a_demo_that_is_killed_end_with_it(folder):
+    with subprocess.Popen([*COMMAND, "demo"], stdout=subprocess.DEVNULL) as demo:
+        _wait(lambda: len(_children(demo.pid)) == WORKERS)
+        workers = _children(demo.pid)
+        demo.kill()
+
+    _wait(lambda: all(map(is_gone, workers)))
+
+
 def test_a_demo_that_cannot_start_says_why(folder):
     (folder / "chicory-demo.db").write_text("no database at all, but text enough to look like one")
 
@@ -53,6 +69,18 @@ def test_a_demo_on_a_broker_within_one_process_is_refused(folder):
     assert failed.returncode == 2
     assert failed.stdout == ""
     assert failed.stderr.startswith("chicory: memory:// is within one process")
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    end = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)  # processes tell nobody
+
+
+def _children(pid: int) -> list[int]:
+    listed = Path(f"/proc/{pid}/task").glob("*/children")
+    return [int(child) for path in listed for child in path.read_text().split()]
 
 
 def _run(*words: str) -> str:
