@@ -93,7 +93,14 @@ class TestNatsCluster(
     WatchContract,
     RestartContract,
 ):
-    """The promises that replication could break; all of them would take ten minutes."""
+    """The promises that replication could break; all of them would take ten minutes.
+
+    Each on one event loop: with one server all of them are kept on both.
+    """
+
+    @pytest.fixture
+    def anyio_backend(self, request: pytest.FixtureRequest) -> str:
+        return ("asyncio", "trio")[len(request.function.__name__) % 2]
 
     @pytest.fixture
     async def harness(

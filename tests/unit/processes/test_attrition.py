@@ -11,7 +11,7 @@ from chicory import TaskError, Worker, WorkerConfig
 
 pytestmark = pytest.mark.slow
 
-ROUNDS = 8
+ROUNDS = 4
 PATIENCE = 600
 DEATHS = {
     "SIGSEGV": "ended by SIGSEGV",
