@@ -51,13 +51,18 @@ def reach(address: str) -> Chicory:
 def across_processes(app: Chicory) -> Chicory:
     """The same app.
 
-    Raises ``ConfigurationError`` where its queues are within one process: this one has its own.
+    Raises ``ConfigurationError`` where its queues or results are within one process: this one has
+    its own.
     """
-    if not app.broker_link.template.abilities.cross_process:
-        raise ConfigurationError(
-            f"{mask(app.broker_url)} is within one process, and a command is another one: "
-            "choose another broker, as in sqlite:///tasks.db"
-        )
+    for kind, link, url in (
+        ("broker", app.broker_link, app.broker_url),
+        ("backend", app.backend_link, app.backend_url),
+    ):
+        if link is not None and not link.template.abilities.cross_process:
+            raise ConfigurationError(
+                f"{mask(url or '')} is within one process, and a command is another one: "
+                f"choose another {kind}, as in sqlite:///tasks.db"
+            )
     return app
 
 
@@ -81,10 +86,10 @@ def _import(name: str) -> ModuleType:
 
 def _broken(name: str, error: Exception | SystemExit) -> ConfigurationError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename:  # it has none for null bytes
         place = f"{error.filename}:{error.lineno}"
     else:
-        place = f"{frames[-1].filename}:{frames[-1].lineno}"
+        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else name
     reason = str(error).partition("\n")[0]
     return ConfigurationError(
         f"module {name!r} cannot be imported: {type(error).__name__}: {reason} ({place}); "

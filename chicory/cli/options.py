@@ -121,12 +121,15 @@ class Settings:
     max_memory: Annotated[
         int | None, Parameter(help="MiB of memory, likewise.", validator=_SOME, converter=whole)
     ] = None
-    threads: Annotated[int | None, Parameter(help="Tasks that run at once in threads.")] = None
+    threads: Annotated[
+        int | None, Parameter(converter=whole, help="Tasks that run at once in threads.")
+    ] = None
     processes: Annotated[
-        int | None, Parameter(help="Tasks that run at once in processes of their own.")
+        int | None,
+        Parameter(converter=whole, help="Tasks that run at once in processes of their own."),
     ] = None
     max_process_memory: Annotated[
-        int | None, Parameter(help="MiB of memory that such a process may have.")
+        int | None, Parameter(converter=whole, help="MiB of memory that such a process may have.")
     ] = None
 
     @property

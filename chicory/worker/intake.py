@@ -120,7 +120,7 @@ class Intake:
         if aside and room < max(ahead // 2, slots.limit // 4):
             return 0
         most = min(MAX_FETCH, bench.quarantine.limit(time.monotonic()))
-        return int(min(most, room, MAX_UNSETTLED - bench.unsettled))
+        return int(min(most, room, MAX_UNSETTLED - bench.unsettled, bench.allowance))
 
     async def _fetch(self, room: int) -> None:
         self.hungry_since = self.hungry_since or time.monotonic()

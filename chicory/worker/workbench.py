@@ -61,6 +61,12 @@ class Workbench:
         """Outcomes that are not durable yet."""
         return self.custody.settler.backlog
 
+    @property
+    def allowance(self) -> float:
+        """How many more may begin beside those that are here, before all that it may do is done."""
+        here = (self.slots.running, self.slots.queue, self.quotas, self.quarantine.take_back())
+        return self._max_tasks - self._tally.processed - sum(map(len, here))
+
     async def close(self) -> None:
         """End the processes that have run tasks; the task group has ended."""
         await self._performance.close()

@@ -18,6 +18,7 @@ def first() -> None: ...
 @app.task(name="one")
 def second() -> None: ...
 """,
+    "nulls.py": "a = 1\0",
     "nameless.py": "from chicory import Chicory\napp = Chicory()\napp.task()(lambda: None)",
 }
 
@@ -30,6 +31,7 @@ def second() -> None: ...
         ("absent_import", "No module named 'nowhere_to_be_found'"),
         ("broken", "broken.py:2); python -c 'import broken' shows more"),
         ("no_python", "SyntaxError: invalid syntax"),
+        ("nulls", "null bytes (nulls); python -c 'import nulls' shows more"),
         ("script", "SystemExit: usage: script ("),
         ("empty", "the module holds none: app = Chicory(...) makes one"),
         ("two", "write two:a or two:b"),
@@ -70,6 +72,9 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("worker tasks -c 1.5", "'1.5' is no whole number"),
         ("worker tasks -w 2.5", "-w: '2.5' is no whole number"),
         ("worker tasks --max-tasks 1e3", "'1e3' is no whole number"),
+        ("worker tasks --threads 1.5", "'1.5' is no whole number"),
+        ("worker tasks --processes 2.7", "'2.7' is no whole number"),
+        ("worker tasks --max-process-memory 1.2", "'1.2' is no whole number"),
         ("worker tasks --health-port 70000", "a whole number from 0 to 65535\n"),
         ("dlq list tasks --count 1.5", "'1.5' is no whole number"),
         ("worker tasks -q high=x", "--queue high=x: write name=weight, the weight a whole number"),
@@ -115,17 +120,18 @@ def test_a_wrong_word_is_one_line(chicory, folder, words, told):
     assert not {path.name for path in folder.glob("*.db")} - {"chicory.db"}
 
 
+@pytest.mark.parametrize("kind", ["BROKER", "BACKEND"])
 @pytest.mark.parametrize(
     "words",
     [
         "worker inside",
         "call inside inside.add 1",
         "queues inside",
-        "queues memory://",
+        "workers inside",
     ],
 )
-def test_a_broker_within_one_process_is_refused(chicory, folder, monkeypatch, words):
-    monkeypatch.setenv("CHICORY_BROKER_URL", "memory://")
+def test_what_is_within_one_process_is_refused(chicory, folder, monkeypatch, words, kind):
+    monkeypatch.setenv(f"CHICORY_{kind}_URL", "memory://")
     (folder / "inside.py").write_text(
         "from chicory import Chicory\napp = Chicory()\n@app.task()\ndef add(a: int) -> None: ..."
     )
@@ -133,8 +139,13 @@ def test_a_broker_within_one_process_is_refused(chicory, folder, monkeypatch, wo
     said = chicory(*words.split())
 
     assert said.err.startswith("chicory: memory:// is within one process")
+    assert f"choose another {kind.lower()}, " in said.err
     assert said.err.count("\n") == 1
     assert said.code == 2
+
+
+def test_a_broker_named_to_a_command_may_not_be_within_one_process_either(chicory):
+    assert chicory("queues", "memory://").err.startswith("chicory: memory:// is within one process")
 
 
 def test_a_worker_without_tasks_is_refused(chicory, folder):

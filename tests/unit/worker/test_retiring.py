@@ -69,13 +69,14 @@ async def test_a_burst_does_not_wait_for_what_is_not_due(app):
     assert (await app.broker.counts(["default"]))["default"].delayed == 1
 
 
+@pytest.mark.parametrize("concurrency", [1, 2, 32])
 @pytest.mark.parametrize("kind", ["async", "thread"])
-async def test_a_worker_ends_after_its_tasks_and_leaves_the_rest(app, kind):
+async def test_a_worker_ends_after_its_tasks_and_leaves_the_rest(app, kind, concurrency):
     if kind == "async":
 
         @app.task(name="one")
         async def one() -> None:
-            pass
+            await anyio.lowlevel.checkpoint()
     else:
 
         @app.task(name="one")
@@ -84,14 +85,28 @@ async def test_a_worker_ends_after_its_tasks_and_leaves_the_rest(app, kind):
 
     for _ in range(30):
         await one.send()
-    worker = Worker(app, WorkerConfig(max_tasks=10, concurrency=2))
+    worker = Worker(app, WorkerConfig(max_tasks=10, concurrency=concurrency))
 
     await worker.run()
 
-    processed = worker.get_stats().tasks_processed
-    assert 10 <= processed < 30
+    assert worker.get_stats().tasks_processed == 10
     counts = (await app.broker.counts(["default"]))["default"]
-    assert (counts.ready, counts.leased) == (30 - processed, 0)
+    assert (counts.ready, counts.leased) == (20, 0)
+
+
+async def test_what_waits_for_its_turn_counts_among_the_tasks_of_a_worker(app):
+    @app.task(name="single", max_concurrency=1)
+    async def single() -> None:
+        await anyio.lowlevel.checkpoint()
+
+    for _ in range(30):
+        await single.send()
+    worker = Worker(app, WorkerConfig(max_tasks=10, concurrency=8))
+
+    await worker.run()
+
+    assert worker.get_stats().tasks_processed == 10
+    assert (await app.broker.counts(["default"]))["default"].ready == 20
 
 
 async def test_a_worker_ends_when_it_has_more_memory_than_it_may(app):
