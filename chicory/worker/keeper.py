@@ -40,6 +40,8 @@ WEIGH_EVERY = 1.0
 """Seconds between looks at the memory in use."""
 LATE = 1.0
 """Seconds that the keeper may be late to notice that an answer is."""
+CONNECTING = 60.0
+"""Seconds for one attempt to connect, which begins anew: a transport may try several servers."""
 LAST_WORDS = 5.0
 """Seconds for the last heartbeat."""
 LAST_WILL = 1.5
@@ -170,7 +172,7 @@ class Keeper:
     async def _keep(self) -> None:
         insistence = Insistence(self.renewal.tick * 2)  # a renewal must not come too late
         broker, *others = self._transports
-        await self._connect(insistence, broker)
+        await self._connect(broker)
         self._ward.loop.call_soon(self._ward.shift.intake.permit)
         await together(
             insistence.every(self.renewal.tick, self.renewal.renew, "renewing leases"),
@@ -181,13 +183,13 @@ class Keeper:
             *(self._attend(insistence, other) for other in others),
         )
 
-    async def _connect(self, insistence: Insistence, transport: Transport) -> None:
-        await insistence.once(transport.open, "the keeper's connecting")
+    async def _connect(self, transport: Transport) -> None:
+        await Insistence(CONNECTING).once(transport.open, "the keeper's connecting")
         self._opened.append(transport)
 
     async def _attend(self, insistence: Insistence, transport: Transport) -> None:
         """What a backend on another server is told; leases need not wait for it."""
-        await self._connect(insistence, transport)
+        await self._connect(transport)
         await self._report(insistence, transport)
 
     async def _report(self, insistence: Insistence, transport: Transport) -> None:

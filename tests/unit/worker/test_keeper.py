@@ -11,6 +11,7 @@ from anyio import Event
 from cable import Cable, CabledTransport
 
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
+from chicory.testing.memory import MemoryTransport
 from chicory.transport import Release
 from chicory.worker import keeper
 from chicory.worker.custody import Custody
@@ -92,6 +93,30 @@ async def test_nothing_is_fetched_before_the_keeper_can_renew_leases(app, workin
 
     assert before == 0
     assert value == "run"
+
+
+async def test_connecting_may_take_longer_than_a_renewal(url, clock, working, monkeypatch):
+    monkeypatch.setattr("chicory.worker.insistence.SHORTEST_LIMIT", 0.02)
+    app = Chicory(url, clock=clock, config=ChicoryConfig(lease=0.04))
+    connect, connections = MemoryTransport.open, []
+
+    async def try_a_dead_server_first(transport):
+        if threading.current_thread().name == "chicory keeper":
+            connections.append(transport)
+            await anyio.sleep(0.2)
+        await connect(transport)
+
+    monkeypatch.setattr(MemoryTransport, "open", try_a_dead_server_first)
+
+    @app.task(name="quick")
+    async def quick() -> str:
+        return "run"
+
+    async with app, working(on=app):
+        value = await (await quick.delay()).get()
+
+    assert value == "run"
+    assert len(connections) == 1
 
 
 async def test_nothing_more_is_fetched_while_leases_have_not_been_renewed_for_longer_than_they_last(
