@@ -86,10 +86,10 @@ def _import(name: str) -> ModuleType:
 
 def _broken(name: str, error: Exception | SystemExit) -> ConfigurationError:
     frames = [f for f in traceback.extract_tb(error.__traceback__) if "importlib" not in f.filename]
-    if isinstance(error, SyntaxError) and error.filename:  # it has none for null bytes
-        place = f"{error.filename}:{error.lineno}"
+    if isinstance(error, SyntaxError):  # which names no file for null bytes
+        place = f"{error.filename}:{error.lineno}" if error.filename else name
     else:
-        place = f"{frames[-1].filename}:{frames[-1].lineno}" if frames else name
+        place = f"{frames[-1].filename}:{frames[-1].lineno}"
     reason = str(error).partition("\n")[0]
     return ConfigurationError(
         f"module {name!r} cannot be imported: {type(error).__name__}: {reason} ({place}); "
