@@ -336,6 +336,29 @@ async def test_a_server_that_falls_silent_ends_every_verb_with_an_error_in_time(
         assert (await _insist(lambda: count(transport))).leased == 0
 
 
+async def test_a_server_that_comes_back_without_jetstream_ends_every_verb_with_that_word(
+    server, connect, monkeypatch
+):
+    transport = await connect(server.port)
+    server.kill()
+    server.switch_jetstream_off()
+    await run_sync(server.start)
+    verbs = [
+        lambda: transport.publish([message("1")]),
+        lambda: transport.look_up(["1"]),
+        lambda: transport.fetch(["q"], 1, math.inf),
+        transport.counts,
+    ]
+
+    with fail_after(_PATIENCE):
+        await _insist(transport.ping)
+        for module in ("boot", "connection", "exchange", "reading"):
+            monkeypatch.setattr(f"chicory_nats.{module}.TIMEOUT", 3.0)
+        for verb in verbs:
+            with pytest.raises(BrokerConnectionError, match="JetStream is off"):
+                await verb()
+
+
 async def test_an_error_that_ends_the_client_is_healed(server, connect, monkeypatch):
     transport = await connect(server.port)
     monkeypatch.setattr(chicory_nats.session.Session, "measure", lambda *_, **__: None)

@@ -28,11 +28,10 @@ class NatsServer:
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
+        self._settings = f"max_payload: {max_payload}\n{extra}\n"
         limit = f", max_file_store: {room}" if room else ""
         store = f'jetstream {{ store_dir: "{folder / "store"}"{limit} }}' if jetstream else ""
-        (folder / "server.conf").write_text(
-            f'listen: "127.0.0.1:{self.port}"\nmax_payload: {max_payload}\n{store}\n{extra}\n'
-        )
+        self._configure(store)
 
     @property
     def url(self) -> str:
@@ -64,6 +63,10 @@ class NatsServer:
                 raise RuntimeError(f"nats-server does not start:\n{self.log}")
             time.sleep(0.01)
 
+    def switch_jetstream_off(self) -> None:
+        """Have it come back without JetStream when it is started next."""
+        self._configure("")
+
     def kill(self) -> None:
         """End it without a warning."""
         if self._process is not None:
@@ -77,6 +80,11 @@ class NatsServer:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    def _configure(self, store: str) -> None:
+        (self._folder / "server.conf").write_text(
+            f'listen: "127.0.0.1:{self.port}"\n{self._settings}{store}\n'
+        )
 
     def _answers(self) -> bool:
         try:

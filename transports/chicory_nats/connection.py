@@ -21,6 +21,7 @@ from chicory_nats.address import Address
 from chicory_nats.client import Client
 from chicory_nats.connecting import connect, end
 from chicory_nats.subscriptions import Subscriptions
+from chicory_nats.translation import nobody_answers
 from chicory_nats.wire import version
 
 logger = logging.getLogger("chicory.nats")
@@ -53,7 +54,8 @@ class Connection:
         self._on_up: list[Callable[[], Awaitable[None]]] = []
         self._on_down: list[Callable[[], None]] = []
         self._on_missing: Callable[[], Awaitable[None]] | None = None
-        self._looked_at = -math.inf
+        self._missed_at = self._looked_at = -math.inf
+        self._look: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
         self._healing: asyncio.Task[None] | None = None
         self._afterwards: asyncio.Task[None] | None = None
@@ -85,14 +87,22 @@ class Connection:
         """Have ``action`` done where nobody takes requests although there is a connection."""
         self._on_missing = action
 
-    async def miss(self) -> None:
-        """Note that nobody takes a request, and has not for a while."""
-        now = time.monotonic()
-        if self._on_missing is None or now < self._looked_at + TIMEOUT:
+    def miss(self) -> None:
+        """Note that nobody takes a request, and has not for a while: it is looked why.
+
+        Beside whose request it is, which ends in time; and one look at a time, for what a look
+        asks may be missed as well.
+        """
+        self._missed_at = now = time.monotonic()
+        is_looking = self._look is not None and not self._look.done()
+        if self._on_missing is None or is_looking or now < self._looked_at + TIMEOUT:
             return
         self._looked_at = now
+        self._look = asyncio.get_running_loop().create_task(self._see_why(self._on_missing))
+
+    async def _see_why(self, action: Callable[[], Awaitable[None]]) -> None:
         with suppress(ChicoryError):  # whose request it is gets the error in time
-            await self._on_missing()
+            await action()
 
     async def open(self) -> None:
         """Connect. Raises ``BrokerConnectionError`` where no server takes the connection."""
@@ -105,7 +115,7 @@ class Connection:
     async def close(self) -> None:
         """Disconnect for good."""
         self._closed = True
-        for task in (self._healing, self._afterwards):
+        for task in (self._healing, self._afterwards, self._look):
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])
@@ -138,8 +148,11 @@ class Connection:
 
     def unreachable(self) -> BrokerConnectionError:
         """The error of a call that was not answered."""
-        reason = f": {self._failure}" if self._failure and not self.is_up else ""
-        return BrokerConnectionError(f"{self.address} did not answer in {TIMEOUT:g} s{reason}")
+        reason = self._failure if not self.is_up else None
+        if self.is_up and time.monotonic() < self._missed_at + TIMEOUT:
+            reason = nobody_answers(self.address, self._server)
+        text = f"{self.address} did not answer in {TIMEOUT:g} s"
+        return BrokerConnectionError(f"{text}: {reason}" if reason else text)
 
     async def ping(self) -> None:
         """One round trip with the server."""
@@ -182,6 +195,7 @@ class Connection:
         self.max_payload = int(self._server.get("max_payload") or self.max_payload)
         self.version = version(str(self._server.get("version", "")))
         self.generation += 1
+        self._missed_at = -math.inf
         await client.write(self.subscriptions.all())
         self._up.set()
         if self.generation > 1:

@@ -81,7 +81,7 @@ class Exchange:
                 await self._connection.write(turn.unanswered())
                 await asyncio.wait([turn.over], timeout=min(_REPEAT, TIMEOUT))
                 if not turn.over.done() and turn.unheard:
-                    await self._connection.miss()
+                    self._connection.miss()
         finally:
             del self._rounds[number]
         self._connection.check()

@@ -167,8 +167,8 @@ class Reader:
                 raise self._connection.unreachable()
             self._connection.check()
             await asyncio.sleep(_PAUSE)
-            if time.monotonic() > end - TIMEOUT + _MISSED:
-                await self._connection.miss()
+            if done and time.monotonic() > end - TIMEOUT + _MISSED:
+                self._connection.miss()
             if time.monotonic() > end:
                 raise self._connection.unreachable()
         return [pages[i] for i in range(len(requests))]

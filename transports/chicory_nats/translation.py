@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Mapping
+from typing import Any
 
 import nats.errors
 
@@ -48,6 +50,15 @@ def _tls_error(address: Address, error: ssl.SSLError) -> ChicoryError:
             "(tls_ca=FILE names the authority to trust)"
         )
     return BrokerConnectionError(f"{address}: TLS failed: {error.reason or error}")
+
+
+def nobody_answers(address: Address, server: Mapping[str, Any]) -> str:
+    """Why nobody takes a request although there is a connection; ``server``: says of itself."""
+    if not server.get("jetstream"):
+        return "JetStream is off: start the server with -js"
+    if address.domain:
+        return f"no JetStream domain {address.domain!r} is known there"
+    return "nobody takes the request: see the log of nats-server"
 
 
 def translated(problem: Problem, address: Address) -> ChicoryError:

@@ -12,6 +12,8 @@ import nats
 import pytest
 from servers.nats import NatsServer
 
+import chicory_nats.connection
+import chicory_nats.exchange
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.transport import Accepted, Publication, TransportSettings
 from chicory_nats import NatsTransport
@@ -118,6 +120,15 @@ async def test_a_server_that_has_no_jetstream_is_reported(tmp_path):
     plain = NatsServer(tmp_path, jetstream=False)
     with plain, pytest.raises(ConfigurationError, match="JetStream is off"):
         await NatsTransport(TransportSettings(url=plain.url)).open()
+
+
+async def test_a_domain_that_the_server_does_not_know_is_named_in_time(make, monkeypatch):
+    for module in (chicory_nats.connection, chicory_nats.exchange):
+        monkeypatch.setattr(module, "TIMEOUT", 3.0)
+
+    with anyio.fail_after(_PATIENCE):
+        with pytest.raises(BrokerConnectionError, match="no JetStream domain 'foo'"):
+            await make("?domain=foo").open()
 
 
 async def test_a_stream_that_is_deleted_while_it_is_in_use_is_made_again(
