@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from typing import Any, ClassVar
 from urllib.parse import SplitResult, urlsplit
 
@@ -27,6 +28,23 @@ def split(url: str) -> SplitResult | None:
         return urlsplit(url)
     except ValueError:
         return None
+
+
+def is_cut_login(parts: SplitResult, options: Collection[str]) -> bool:
+    """Whether a URL's login ends too soon, at a ``/``, ``?`` or ``#`` that was not escaped.
+
+    The ``@`` stands after the host then, where only the values of ``options`` may hold one.
+    """
+    pairs = [pair for pair in parts.query.split("&") if pair.partition("=")[0] not in options]
+    return "@" in "".join([parts.path, *pairs, parts.fragment])
+
+
+def cut_login(url: str) -> str:
+    """What to say of such a URL."""
+    return (
+        f"{mask(url)!r} has an @ after its host: escape what user and password hold "
+        "of / ? # and @ (percent-encode it: %2F %3F %23 %40)"
+    )
 
 
 def is_secret(name: str) -> bool:

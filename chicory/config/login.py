@@ -17,6 +17,11 @@ def escaped(secret: str) -> str:
     return quote(secret, safe="")
 
 
+def server(host: str, port: int) -> str:
+    """A host with a port: its own, where it has one."""
+    return host if host.count(":") == 1 or "]:" in host else f"{bracketed(host)}:{port}"
+
+
 def bracketed(host: str) -> str:
     """A host as it stands before a port: an IPv6 address in brackets."""
     return f"[{host}]" if ":" in host and not host.startswith("[") else host

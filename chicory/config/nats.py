@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
 from chicory.config.kinds import Port, PositiveSeconds
-from chicory.config.login import bracketed, escaped, login
+from chicory.config.login import escaped, login, server
 from chicory.environment import Section, setting
 
 Replicas = Literal[1, 3, 5]
@@ -50,7 +50,7 @@ class NatsConfig(Section, kw_only=True):
         if self.url:
             return self.url
         scheme = "tls" if self.tls else "nats"
-        hosts = ",".join(_server(host, self.port) for host in self.host.split(","))
+        hosts = ",".join(server(host, self.port) for host in self.host.split(","))
         given = {name: value for name, value in self._options().items() if value is not None}
         return f"{scheme}://{self._login()}{hosts}{'?' + urlencode(given) if given else ''}"
 
@@ -67,11 +67,6 @@ class NatsConfig(Section, kw_only=True):
             "replicas": self.replicas if self.replicas > 1 else None,
             "storage": self.storage if self.storage != "file" else None,
         }
-
-
-def _server(host: str, port: int) -> str:
-    """A host that may have a port of its own."""
-    return host if host.count(":") == 1 or "]:" in host else f"{bracketed(host)}:{port}"
 
 
 class NatsBrokerConfig(NatsConfig, kw_only=True):

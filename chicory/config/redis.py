@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
 from chicory.config.kinds import Count, Port, PositiveSeconds
-from chicory.config.login import bracketed, login
+from chicory.config.login import login, server
 from chicory.environment import Section, setting
 
 CertReqs = Literal["required", "none"]
@@ -17,7 +17,7 @@ class RedisConfig(Section, kw_only=True):
     """Address of a Redis server.
 
     Attributes:
-        host: its name or address.
+        host: its name or address, and its port where it has one of its own, as in ``redis:7000``.
         port: where it listens.
         db: number of the database.
         username: of a user of its access control list.
@@ -54,8 +54,8 @@ class RedisConfig(Section, kw_only=True):
             return self.url
         query = urlencode({name: value for name, value in self._options().items() if value})
         scheme = "rediss" if self.ssl else "redis"
-        server = f"{login(self.username, self.password)}{bracketed(self.host)}:{self.port}"
-        address = f"{scheme}://{server}/{self.db}"
+        place = f"{login(self.username, self.password)}{server(self.host, self.port)}"
+        address = f"{scheme}://{place}/{self.db}"
         return f"{address}?{query}" if query else address
 
     def _options(self) -> dict[str, str]:

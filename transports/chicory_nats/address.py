@@ -11,7 +11,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
-from chicory.masking import Discreet, mask, split
+from chicory.masking import Discreet, cut_login, is_cut_login, mask, split
 
 Storage = Literal["file", "memory"]
 
@@ -88,6 +88,8 @@ def parse(url: str) -> Address:
     parts = split(f"//{rest}")
     if parts is None:
         raise ConfigurationError(f"{mask(url)!r} is not a URL: write {_FORM}")
+    if is_cut_login(parts, _OPTIONS):
+        raise ConfigurationError(cut_login(url))
     login, _, hosts = parts.netloc.rpartition("@")
     if not hosts or parts.path.strip("/") or parts.fragment:
         raise ConfigurationError(f"the NATS URL names no server, or too much: write {_FORM}")

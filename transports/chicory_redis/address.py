@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from msgspec import Struct
 
 from chicory.errors import ConfigurationError
-from chicory.masking import Discreet, mask, split
+from chicory.masking import Discreet, cut_login, is_cut_login, mask, split
 
 DEFAULT_PORT = 6379
 
@@ -97,10 +97,13 @@ def parse(url: str) -> Address:
     parts = split(url)
     if parts is None:
         raise ConfigurationError(f"{mask(url)!r} is not a URL: write {_FORMS}")
+    login, _, hosts = parts.netloc.rpartition("@")
+    # the path of a socket may hold any character
+    if is_cut_login(parts._replace(path="") if _is_socket(parts) else parts, _known(parts)):
+        raise ConfigurationError(cut_login(url))
     if parts.scheme not in _SCHEMES or parts.fragment:
         raise ConfigurationError(f"{_shown(parts)!r} is not a Redis URL: write {_FORMS}")
     options = _options(parts)
-    login, _, hosts = parts.netloc.rpartition("@")
     username, _, password = login.partition(":")
     place = _place(parts, hosts, options)
     return Address(
@@ -147,7 +150,11 @@ def _shown(parts: SplitResult) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="").geturl()
 
 
-def _options(parts: SplitResult) -> Mapping[str, str]:
+def _is_socket(parts: SplitResult) -> bool:
+    return parts.scheme == "unix" and not parts.netloc.rpartition("@")[2]
+
+
+def _known(parts: SplitResult) -> frozenset[str]:
     known = _COMMON
     if parts.scheme.startswith("rediss"):
         known |= _TLS
@@ -155,6 +162,11 @@ def _options(parts: SplitResult) -> Mapping[str, str]:
         known |= {"sentinel_password"}
     if parts.scheme == "unix":
         known |= {"db"}
+    return known
+
+
+def _options(parts: SplitResult) -> Mapping[str, str]:
+    known = _known(parts)
     pairs = parse_qsl(parts.query, keep_blank_values=True)
     options = dict(pairs)
     for name in options:

@@ -80,6 +80,9 @@ def test_what_is_wrong_is_named(url, named):
     "url",
     [
         "nats://u:hidden@host/x",
+        "nats://u:hid#hidden@host",
+        "nats://u:hid/hidden@host",
+        "nats://hid?hidden@host",
         "nats://hidden@:",
         "nats://u:hidden@",
         "nats://u:hidden@[x",
@@ -93,6 +96,13 @@ def test_no_error_shows_a_secret(url):
 
     assert "hidden" not in str(raised.value)
     assert raised.value.__context__ is None
+
+
+@pytest.mark.parametrize("mark", "/?#")
+def test_of_a_password_that_must_be_escaped_it_is_said_so(mark):
+    words = r"^'nats://\*\*\*@host' has an @ after its host: .*percent-encode"
+    with pytest.raises(ConfigurationError, match=words):
+        parse(f"nats://u:hid{mark}den@host")
 
 
 def test_an_address_is_shown_without_its_login():

@@ -18,6 +18,8 @@ from chicory_redis.address import Address, Node, Tls, parse
         ("redis://:se%2Fcret@h/", Address(nodes=(Node("h"),), password="se/cret")),
         ("redis://me:a%40b@h", Address(nodes=(Node("h"),), username="me", password="a@b")),
         ("redis://[::1]:6380", Address(nodes=(Node("::1", 6380),))),
+        ("redis://h?key_prefix=a@b", Address(nodes=(Node("h"),), key_prefix="a@b")),
+        ("unix:///run/a@b", Address(nodes=(Node(""),), path="/run/a@b")),
         ("rediss://h", Address(nodes=(Node("h"),), tls=Tls())),
         (
             "rediss://h?ssl_ca_certs=/ca.pem&ssl_certfile=/c.pem&ssl_keyfile=/k.pem",
@@ -110,6 +112,29 @@ def test_errors_tell_no_secret(url):
     assert caught.value.__context__ is None
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://:s3#cret@h/0",
+        "redis://me:s3/cret@h:6379/0",
+        "redis://me:12/s3cret@h:6379/0",
+        "redis://me:s3cret?x@h/0",
+        "redis://me:s3cret?x=1@h/0",
+        "redis://me:s3@/cret@h/0",
+        "redis+sentinel://me:s3/cret@h/shop",
+        "unix://me:s3/cret@/run/redis.sock",
+        "unix://me:s3?cret@/run/redis.sock",
+    ],
+)
+def test_a_password_that_must_be_escaped_is_not_shown_and_it_is_said_so(url):
+    with pytest.raises(ConfigurationError, match="percent-encode it: %2F") as caught:
+        parse(url)
+
+    assert str(caught.value).startswith(f"'{url.partition(':')[0]}://***@")
+    assert not any(part in str(caught.value) for part in ("s3", "cret", "12"))
+    assert caught.value.__context__ is None
+
+
 def test_an_address_is_shown_without_secrets():
     assert str(parse("redis://me:s3cret@h:7000/1")) == "Redis at h:7000"
     sentinels = parse("redis+sentinel://me:s3cret@a,b/shop?sentinel_password=s3cret")
@@ -155,6 +180,13 @@ def test_settings_come_from_the_environment(monkeypatch):
     monkeypatch.setenv("CHICORY_BROKER_REDIS_KEY_PREFIX", "shop:")
 
     assert RedisBrokerConfig().address == "rediss://localhost:6379/0?key_prefix=shop%3A"
+
+
+@pytest.mark.parametrize("host", ["h:7000", "[::1]:7000"])
+def test_a_host_may_have_a_port_of_its_own(monkeypatch, host):
+    monkeypatch.setenv("CHICORY_BROKER_REDIS_HOST", host)
+
+    assert parse(RedisBrokerConfig().address).nodes == (Node(host[:-5].strip("[]"), 7000),)
 
 
 def test_default_settings_are_the_plain_address():
