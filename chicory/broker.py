@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from chicory import cancellation, letters, stats
 from chicory import message as messages
+from chicory.accepted import brief
 from chicory.codec import PLAIN, Codec
 from chicory.errors import ChicoryError, ValidationError
 from chicory.health import BrokerStatus
@@ -156,7 +157,13 @@ class Broker:
         return (await self.counts([queue]))[queue].leased
 
     async def counts(self, queues: Sequence[str] | None = None) -> Mapping[str, Counts]:
-        """Counts of these queues, or of all that hold something."""
+        """Counts of these queues, or of all that hold something.
+
+        Raises ``ValidationError`` also for one name in place of a list.
+        """
+        if isinstance(queues, str):  # whose letters would be taken for the names
+            shown = brief(queues)
+            raise ValidationError(f"queues={shown}: must be a list of names: write [{shown}]")
         for queue in queues or ():
             check_name(queue, "queue")
         found = await (await self._session()).transport.counts(queues)

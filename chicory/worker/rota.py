@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from chicory.accepted import is_plain
-from chicory.errors import ConfigurationError
-from chicory.transport import MAX_NAME
+from chicory.accepted import brief
+from chicory.errors import ConfigurationError, ValidationError
+from chicory.names import check_plain
 
 Queues = Sequence[str] | Mapping[str, int]
 """Names in strict order, or names with their weights."""
@@ -23,11 +23,12 @@ class Rota:
     Spirakis (Information Processing Letters 97, 2006).
 
     Raises:
-        ConfigurationError: no queue, a name twice, or a weight below 1.
+        ConfigurationError: no queue, what is no name, a name twice, or a weight below 1; one name
+            in place of a list.
     """
 
     def __init__(self, queues: Queues, uniform: Callable[[], float] = random.random) -> None:
-        self.names = tuple(queues)
+        self.names = _listed(queues)
         self._weights = dict(queues) if isinstance(queues, Mapping) else None
         self._uniform = uniform
         _check(self.names, self._weights or {})
@@ -70,18 +71,29 @@ def parse(words: Sequence[str]) -> Queues:
     return weights
 
 
+def _listed(queues: Queues) -> tuple[str, ...]:
+    if isinstance(queues, str):  # whose letters would be taken for the names
+        shown = brief(queues)
+        raise ConfigurationError(f"queues={shown}: must be a list of names: write queues=[{shown}]")
+    if isinstance(queues, bytes) or not isinstance(queues, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  (not every caller is type-checked)
+        raise ConfigurationError(
+            f"queues={brief(queues)}: must be a list of names, or a mapping of them to weights"
+        )
+    return tuple(queues)
+
+
 def _check(names: Sequence[str], weights: Mapping[str, int]) -> None:
     if not names:
         raise ConfigurationError("a worker needs a queue to consume")
     for name in names:
-        if not 0 < len(name) <= MAX_NAME:
-            raise ConfigurationError(
-                f"queue {name[:40]!r}: a queue name has 1 to {MAX_NAME} characters"
-            )
-        if not is_plain(name):
-            raise ConfigurationError(f"queue {name!r}: must be without control characters")
+        try:
+            check_plain(name, "queue")
+        except ValidationError as error:
+            raise ConfigurationError(str(error)) from None
     if len(set(names)) < len(names):
         raise ConfigurationError(f"queues {', '.join(names)}: one of them is given twice")
     for name, weight in weights.items():
-        if weight < 1:
-            raise ConfigurationError(f"queue {name}={weight}: a weight is 1 or more")
+        if not isinstance(weight, int) or weight < 1:  # pyright: ignore[reportUnnecessaryIsInstance]  (not every caller is type-checked)
+            raise ConfigurationError(
+                f"queue {name}={brief(weight)}: a weight is a whole number, 1 or more"
+            )

@@ -13,6 +13,7 @@ from anyio.abc import TaskStatus
 from chicory.answers import Opening
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
+from chicory.errors import ConfigurationError
 from chicory.logs import unfailing
 from chicory.loop import spawn
 from chicory.stats import WorkerStats
@@ -36,7 +37,7 @@ class Worker:
         app: whose tasks to run.
         config: settings; the app's ``config.worker`` where none are given.
         queues: queues to consume: names, in strict order, or names with their weights;
-            ``config.queue`` where none are given.
+            ``config.queue`` where it is ``None``.
         burst: end by itself when the queues hold nothing that is due and all is settled.
         in_place: run the tasks that want processes of their own in this one, as it is fit for
             tests: see ``chicory.testing``.
@@ -44,6 +45,9 @@ class Worker:
             on ``config.health_port`` where none is given.
         watchdog: ends the process where the worker does not end ``GRACE`` seconds after its time is
             over; not done where none is given, since the process is not the worker's then.
+
+    Raises:
+        ConfigurationError: ``app``, ``config`` or ``queues`` is none.
     """
 
     def __init__(
@@ -57,9 +61,11 @@ class Worker:
         endpoint: Opening | None = None,
         watchdog: Watchdog | None = None,
     ) -> None:
+        _check("app", app, Chicory)
         self.app = app
-        self.config = config or app.config.worker
-        rota = Rota(queues or (self.config.queue,))
+        self.config = app.config.worker if config is None else config
+        _check("config", self.config, WorkerConfig)
+        rota = Rota((self.config.queue,) if queues is None else queues)
         self.queues = rota.names
         answering = endpoint or opening(self.config)
         self._plan = Plan(app, self.config, rota, burst, in_place, answering, watchdog)
@@ -190,3 +196,11 @@ class Worker:
         if self.app.backend_link is not None:
             found.backend = await self.app.backend.healthcheck()
         return found
+
+
+def _check(name: str, given: object, kind: type) -> None:
+    """Raise ``ConfigurationError`` for an argument of another kind: not all callers are typed."""
+    if not isinstance(given, kind):
+        raise ConfigurationError(
+            f"Worker({name}={type(given).__name__}(...)): must be a {kind.__name__}"
+        )

@@ -78,7 +78,7 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
         ("worker tasks --health-port 70000", "a whole number from 0 to 65535\n"),
         ("dlq list tasks --count 1.5", "'1.5' is no whole number"),
         ("worker tasks -q high=x", "--queue high=x: write name=weight, the weight a whole number"),
-        ("worker tasks -q high=0", "queue high=0: a weight is 1 or more"),
+        ("worker tasks -q high=0", "queue high=0: a weight is a whole number, 1 or more"),
         ("queues sqlite:///typo.db", "/typo.db: check the name"),
         ("dlq list sqlite:///typo.db", "/typo.db: check the name"),
         ("queues ta\x1b[2Jsks", r"there is no module 'ta\x1b[2Jsks'"),

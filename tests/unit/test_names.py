@@ -85,6 +85,11 @@ async def test_no_door_lets_it_in(app, verb):
             await verb[1](app, name)
 
 
+async def test_one_name_in_place_of_a_list_is_no_list_of_its_letters(app):
+    with pytest.raises(ValidationError, match=r"^queues='mail': must be .*: write \['mail'\]$"):
+        await app.broker.counts("mail")
+
+
 async def test_no_handle_is_given_for_it(app):
     for name in NAMES:
         with pytest.raises(ValidationError, match="task id"):

@@ -55,10 +55,21 @@ def test_words_that_contradict_one_another_are_refused(words, told):
     ("queues", "told"),
     [
         ([], "needs a queue"),
+        ({}, "needs a queue"),
+        ("mail", r"^queues='mail': must be a list of names: write queues=\['mail'\]$"),
+        (5, r"^queues=5: must be a list of names, or a mapping of them to weights$"),
+        (b"mail", r"^queues=b'mail': must be a list of names, or"),
+        ([5], r"^queue 5: must be text of 1 to 255 characters$"),
+        ([None], r"^queue None: must be text"),
+        ([["a"]], r"^queue \['a'\]: must be text"),
+        (["a\ud800"], r"^queue 'a\\ud800': must be text"),
         ([""], "1 to 255 characters"),
         (["a" * 256], "1 to 255 characters"),
         (["a", "a"], "given twice"),
-        ({"a": 0}, "a weight is 1 or more"),
+        ({"a": 0}, r"^queue a=0: a weight is a whole number, 1 or more$"),
+        ({"a": "3"}, r"^queue a='3': a weight is a whole number, 1 or more$"),
+        ({"a": 1.5}, r"^queue a=1\.5: a weight is a whole number"),
+        ({"a": None}, r"^queue a=None: a weight is a whole number"),
     ],
 )
 def test_queues_that_cannot_be_served_are_refused(queues, told):
