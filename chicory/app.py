@@ -249,7 +249,9 @@ class Chicory:
         """
         return portal.run_sync("app.gather_sync(...)", self.gather, list(results), timeout)
 
-    def run_sync(self, function: Callable[P, Awaitable[R]], *args: P.args, **kwargs: P.kwargs) -> R:
+    def run_sync(
+        self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
         """``await function(*args, **kwargs)`` for code without an event loop, from any thread.
 
         For everything else: ``app.run_sync(app.broker.get_queue_size, "mail")``. All such calls

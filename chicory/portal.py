@@ -28,7 +28,7 @@ _TOO_LATE = "the interpreter ends: no call can be made any more"
 
 
 def run_sync(
-    shown: str, function: Callable[P, Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    shown: str, function: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs
 ) -> T:
     """``await function(*args, **kwargs)`` on the process's background loop, from any thread.
 

@@ -51,7 +51,7 @@ class Sender(ABC, Generic[P, R]):
         """The handle of a call of this task."""
         return AsyncResult(task_id, self.source, duplicate)
 
-    async def send(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    async def send(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """Publish a call and return its id; the call is durable when this returns.
 
         Where a call with the same unique key lives already, nothing is published, and its id is
@@ -67,7 +67,7 @@ class Sender(ABC, Generic[P, R]):
         outcome = await self._broker.submit(publication)
         return outcome.task_id if type(outcome) is Duplicate else publication.task_id
 
-    async def delay(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+    async def delay(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """Publish a call and return its handle, or that of the living one with its unique key.
 
         Raises as ``send`` does.
@@ -75,21 +75,21 @@ class Sender(ABC, Generic[P, R]):
         publication = self.publication(args, kwargs)
         return self.handle(publication.task_id, await self._broker.submit(publication))
 
-    def send_sync(self, *args: P.args, **kwargs: P.kwargs) -> str:
+    def send_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> str:
         """``send`` for code without an event loop, from any thread.
 
         Raises as ``send`` does, and ``RuntimeError`` where an event loop runs in this thread.
         """
         return portal.run_sync(f"{self.name}.send_sync(...)", self.send, *args, **kwargs)
 
-    def delay_sync(self, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
+    def delay_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> AsyncResult[R]:
         """``delay`` for code without an event loop, from any thread; see ``get_sync``, too.
 
         Raises as ``send_sync`` does.
         """
         return portal.run_sync(f"{self.name}.delay_sync(...)", self.delay, *args, **kwargs)
 
-    def call(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
+    def call(self, /, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """A call to be sent with others: see ``Chicory.enqueue_many``. Checked when it is sent."""
         return Call(self, args, kwargs)
 

@@ -97,7 +97,7 @@ class Task(Sender[P, R]):
             self._signature = Signature(self.name, self.function, self._codec)
         return self._signature
 
-    def run(self, *args: Any, **kwargs: Any) -> Any:
+    def run(self, /, *args: Any, **kwargs: Any) -> Any:
         """Run the function here and now; a missing ``TaskContext`` is made up."""
         if not any(isinstance(value, TaskContext) for value in (*args, *kwargs.values())):
             now = self._clock.now()
@@ -115,7 +115,7 @@ class Task(Sender[P, R]):
 class AsyncTask(Task[P, R]):
     """A task whose function is ``async def``."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> Coroutine[Any, Any, R]:
         """Run it in place, without a broker."""
         return cast("Coroutine[Any, Any, R]", self.run(*args, **kwargs))
 
@@ -123,7 +123,7 @@ class AsyncTask(Task[P, R]):
 class SyncTask(Task[P, R]):
     """A task whose function is ``def``; workers run it in a thread, or a process."""
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Run it in place, without a broker."""
         return cast("R", self.run(*args, **kwargs))
 

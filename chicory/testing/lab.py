@@ -85,7 +85,9 @@ class Lab:
                 found.append(entry(publication, envelope, self._arguments(envelope, body)))
         return found
 
-    def assert_enqueued(self, task: Sender[P, Any], *args: P.args, **kwargs: P.kwargs) -> Enqueued:
+    def assert_enqueued(
+        self, task: Sender[P, Any], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Enqueued:
         """The first call of the task with exactly these arguments, however they were passed.
 
         Raises ``AssertionError`` that lists what was enqueued, where there is none.

@@ -77,7 +77,7 @@ class Rehearsal(Generic[P, R]):
             reports=self.progress.append,
         )
 
-    async def run(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    async def run(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """The task's result. Raises what the task does; a ``def`` runs in a thread.
 
         Also one that has a process of its own in a worker.
@@ -90,11 +90,11 @@ class Rehearsal(Generic[P, R]):
         packed = signature.encode_result(value, check=self.task.checks_results)
         return cast("R", signature.decode_result(packed))
 
-    def run_sync(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def run_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         """``run`` for tests without an event loop."""
         return portal.run_sync("rehearsal.run_sync(...)", self.run, *args, **kwargs)
 
-    async def verdict(self, *args: P.args, **kwargs: P.kwargs) -> Verdict:
+    async def verdict(self, /, *args: P.args, **kwargs: P.kwargs) -> Verdict:
         """What a worker would do about it: ``Succeed``, ``RetryIn``, ``Bury``, ``Postpone``...
 
         Raises ``ValidationError`` for an argument that cannot be sent: no worker would be given it.

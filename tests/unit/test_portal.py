@@ -236,3 +236,19 @@ def test_a_call_that_cancels_itself_does_not_hang(app):
 
     with pytest.raises(asyncio.CancelledError):
         app.run_sync(cancel)
+
+
+def test_an_argument_may_have_the_name_of_one_of_ours(app, working):
+    @app.task(name="odd")
+    def odd(self: int, function: int, shown: int) -> int:
+        return self + function + shown
+
+    async def add(self: int, function: int, shown: int) -> int:
+        return self + function + shown
+
+    with working(app):
+        for sender in (odd, odd.options(queue="default")):
+            assert sender.delay_sync(self=1, function=2, shown=3).get_sync(PATIENCE) == 6
+            task_id = sender.send_sync(self=1, function=2, shown=4)
+            assert app.result(task_id).get_sync(PATIENCE) == 7
+    assert app.run_sync(add, self=1, function=2, shown=3) == 6

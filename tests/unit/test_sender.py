@@ -147,3 +147,20 @@ async def test_a_handle_is_no_argument_and_its_id_is(app, task):
 
     with pytest.raises(ValidationError, match=r"'a': .*AsyncResult .*: send its task_id"):
         await task.delay(handle)
+
+
+async def test_a_parameter_may_have_the_name_of_one_of_ours(app):
+    @app.task(name="odd")
+    async def odd(self: int, name: int) -> int:
+        return self + name
+
+    @app.task(name="even")
+    def even(self: int) -> int:
+        return self
+
+    assert (await odd(self=1, name=2), even(self=3)) == (3, 3)
+    for sender in (odd, odd.options(priority=2)):
+        await sender.delay(self=1, name=2)
+        await sender.send(self=1, name=2)
+        assert sender.call(self=1, name=2).kwargs == {"self": 1, "name": 2}
+    assert await app.broker.get_queue_size() == 4

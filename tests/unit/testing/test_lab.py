@@ -296,3 +296,16 @@ async def test_time_does_not_go_back_and_nothing_runs_meanwhile(app):
 
         assert ran == []
         assert await lab.drain() == 1
+
+
+async def test_an_argument_may_have_the_name_of_one_of_ours(app):
+    @app.task(name="odd")
+    async def odd(self: int, task: int) -> int:
+        return self + task
+
+    with Lab(app) as lab:
+        result = await odd.delay(self=1, task=2)
+        lab.assert_enqueued(odd, self=1, task=2)
+        await lab.drain()
+
+        assert await result.get() == 3

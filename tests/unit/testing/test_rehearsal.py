@@ -130,3 +130,21 @@ async def test_an_argument_that_cannot_be_sent_is_the_caller_s_error(app):
 
     with pytest.raises(ValidationError, match="argument 'what'"):
         await Rehearsal(take).verdict(object())
+
+
+@pytest.fixture
+def odd(app):
+    @app.task(name="odd")
+    def odd(self: int, function: int, shown: int) -> int:
+        return self + function + shown
+
+    return odd
+
+
+async def test_an_argument_may_have_the_name_of_one_of_ours(odd):
+    assert await Rehearsal(odd).run(self=1, function=2, shown=3) == 6
+    assert isinstance(await Rehearsal(odd).verdict(self=1, function=2, shown=3), Succeed)
+
+
+def test_it_may_do_so_without_an_event_loop(odd):
+    assert Rehearsal(odd).run_sync(self=1, function=2, shown=3) == 6
