@@ -130,8 +130,10 @@ class Signature(Parameters):
         except Exception as error:  # the user's types take part in it
             raise self._misfit(error, args, kwargs) from error
         return values, {
-            field: value
-            for field in named.__struct_fields__
+            name: value
+            for name, field in zip(
+                named.__struct_encode_fields__, named.__struct_fields__, strict=True
+            )
             if (value := getattr(named, field)) is not msgspec.UNSET
         }
 
@@ -155,14 +157,24 @@ class Signature(Parameters):
         decoder = self._kwargs_decoders.get(count)
         if decoder is None:
             given = {p.name for p in self._positional[:count]}
-            fields: list[tuple[str, Any, Any]] = [
-                (p.name, self._hint(p), msgspec.NODEFAULT)
-                if p.default is Parameter.empty
-                else (p.name, self._hint(p) | msgspec.UnsetType, msgspec.UNSET)
-                for p in self._parameters
+            open_ones = {  # by names that a struct can have for sure: not so __init__
+                f"p{index}": p
+                for index, p in enumerate(self._parameters)
                 if p.name not in given and p.kind is not Parameter.POSITIONAL_ONLY
+            }
+            fields: list[tuple[str, Any, Any]] = [
+                (field, self._hint(p), msgspec.NODEFAULT)
+                if p.default is Parameter.empty
+                else (field, self._hint(p) | msgspec.UnsetType, msgspec.UNSET)
+                for field, p in open_ones.items()
             ]
-            struct = msgspec.defstruct("kwargs", fields, kw_only=True, forbid_unknown_fields=True)
+            struct = msgspec.defstruct(
+                "kwargs",
+                fields,
+                kw_only=True,
+                forbid_unknown_fields=True,
+                rename={field: p.name for field, p in open_ones.items()},
+            )
             decoder = self._decoder(struct, "arguments")
             self._kwargs_decoders[count] = decoder
         return decoder

@@ -471,6 +471,25 @@ def test_names_of_any_script_are_names():
         Signature("t", function).encode((), {"größe": "x"}, check=True)
 
 
+def dunders(__init__: int, __y: int = 2, *, __struct_fields__: int = 3, p0: int = 4): ...
+
+
+def test_a_name_need_not_be_one_that_a_struct_can_have():
+    signature = Signature("t", dunders)
+    packed = signature.encode([], {"__init__": 1, "p0": 5}, check=True)
+
+    assert signature.decode(*packed) == ((), {"__init__": 1, "p0": 5})
+    assert signature.decode(*signature.encode([1], {"__y": 6}, check=True)) == ((1,), {"__y": 6})
+    assert msgspec.msgpack.decode(packed[1]) == {"__init__": 1, "p0": 5}
+    for kwargs, reason in (
+        ({"__init__": 1, "__y": "x"}, "argument '__y': Expected `int`, got `str`"),
+        ({"__y": 1}, "argument '__init__' is missing"),
+        ({"__init__": 1, "p1": 1}, "unexpected argument 'p1'"),
+    ):
+        with pytest.raises(ValidationError, match=f"^t: {reason}$"):
+            signature.encode([], kwargs, check=True)
+
+
 def test_without_a_check_only_what_cannot_be_sent_is_refused():
     signature = accepts(int)
 
