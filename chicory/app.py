@@ -23,7 +23,7 @@ from chicory.masking import mask
 from chicory.names import check_name
 from chicory.options import TaskOptions
 from chicory.registry import Registry
-from chicory.result import NO_BACKEND, AsyncResult, Completed, Source, collect
+from chicory.result import NO_BACKEND, AsyncResult, Completed, Source, collect, listed
 from chicory.seal import Seal
 from chicory.sender import Call
 from chicory.session import Link
@@ -224,7 +224,10 @@ class Chicory:
         return AsyncResult(task_id, source)
 
     def as_completed(self, results: Iterable[AsyncResult[R]]) -> Completed[R]:
-        """Iterate (``async for``) over handles as their calls come to an end."""
+        """Iterate (``async for``) over handles as their calls come to an end.
+
+        Raises ``TypeError`` at once for what is no handle.
+        """
         return Completed(results)
 
     async def gather(
@@ -234,9 +237,10 @@ class Chicory:
     ) -> list[R]:
         """The values of these calls, in the order given, once all have come to an end.
 
-        Raises as ``AsyncResult.get`` does, for the first call in that order that failed.
+        Raises as ``AsyncResult.get`` does, for the first call in that order that failed, and
+        ``TypeError`` for what is no handle.
         """
-        handles = list(results)
+        handles = listed(results)
         outcomes = await collect(handles, timeout)
         return [handle.value(outcomes[handle.task_id]) for handle in handles]
 
@@ -247,7 +251,7 @@ class Chicory:
 
         Raises as ``gather`` does, and ``RuntimeError`` where an event loop runs in this thread.
         """
-        return portal.run_sync("app.gather_sync(...)", self.gather, list(results), timeout)
+        return portal.run_sync("app.gather_sync(...)", self.gather, listed(results), timeout)
 
     def run_sync(
         self, function: Callable[P, Awaitable[R]], /, *args: P.args, **kwargs: P.kwargs

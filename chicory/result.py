@@ -135,7 +135,7 @@ class Completed(AsyncIterator[AsyncResult[R_co]]):
     """
 
     def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
-        self._results = {result.task_id: result for result in results}
+        self._results = {result.task_id: result for result in listed(results)}
         self._subscriptions: list[Callable[[], None]] | None = None
         self._finished: dict[str, Outcome] = {}
         self._lost: BrokerConnectionError | None = None
@@ -197,6 +197,18 @@ class Completed(AsyncIterator[AsyncResult[R_co]]):
         else:
             self._finished[task_id] = outcome
         self._arrived.set()
+
+
+def listed(results: Iterable[AsyncResult[R_co]]) -> list[AsyncResult[R_co]]:
+    """These handles. Raises ``TypeError`` for what is none, as where an ``await`` was forgotten."""
+    if not isinstance(results, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  (not every caller is type-checked)
+        kind = type(results).__name__
+        raise TypeError(f"{kind} is no list of handles: write [await task.delay(...), ...]")
+    found = list(results)
+    for one in found:
+        if not isinstance(one, AsyncResult):  # pyright: ignore[reportUnnecessaryIsInstance]  (likewise)
+            raise TypeError(f"{type(one).__name__} is no handle: write await task.delay(...)")
+    return found
 
 
 async def collect(

@@ -1,6 +1,6 @@
 import anyio
 import pytest
-from anyio import create_task_group, fail_after, wait_all_tasks_blocked
+from anyio import create_task_group, fail_after, to_thread, wait_all_tasks_blocked
 from msgspec import Struct
 
 from chicory import AsyncResult, Chicory, ChicoryConfig, record
@@ -308,3 +308,36 @@ async def test_a_timeout_of_the_caller_s_own_is_the_caller_s_own(app):
 
     assert scope.cancelled_caught
     assert await watched(app) == {}
+
+
+# -- mistakes -----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wait(app):
+    """Ways to wait for several calls."""
+
+    async def completed(results):
+        async for _ in app.as_completed(results):
+            pass
+
+    async def in_a_thread(results):
+        await to_thread.run_sync(app.gather_sync, results)
+
+    return (app.gather, completed, in_a_thread)
+
+
+async def test_a_forgotten_await_is_told(app, point, wait):
+    handle = await point.delay(1)
+    for gather in wait:
+        for results, told in (
+            (point.delay(1), r"^coroutine is no list of handles: write \[await task\.delay\("),
+            (handle, r"^AsyncResult is no list of handles: write \[await task\.delay\("),
+            ([handle, point.delay(1)], r"^coroutine is no handle: write await task\.delay\("),
+            (handle.task_id, r"^str is no handle: write await task\.delay\("),
+        ):
+            with pytest.raises(TypeError, match=told):
+                await gather(results)
+            for one in results if isinstance(results, list) else [results]:
+                getattr(one, "close", str)()
+    assert not await watched(app)
