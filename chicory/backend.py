@@ -10,6 +10,7 @@ import msgspec
 from anyio import Event, move_on_after
 
 from chicory import codec, progress, record, stats
+from chicory.accepted import brief
 from chicory.codec import Codec
 from chicory.errors import ChicoryError, MessageError, ValidationError
 from chicory.health import BackendStatus
@@ -47,8 +48,10 @@ class Backend:
     async def wait(self, task_id: str, timeout: float | None = None) -> StoredResult:  # noqa: ASYNC109  (the users' name)
         """The call's final result as soon as it is stored: pushed, not polled.
 
-        Raises ``TimeoutError`` after ``timeout`` seconds (``None``: waits for ever; 0: looks once).
+        Raises ``TimeoutError`` after ``timeout`` seconds (``None``: waits for ever; 0: looks once),
+        ``ValidationError`` where that is no number.
         """
+        check_timeout(timeout)
         if timeout is not None and timeout <= 0:
             return await self._at_once(task_id, timeout)
         arrived = Event()
@@ -160,6 +163,14 @@ class Backend:
 
     async def _session(self) -> Session:
         return self._link.opened() or await self._link.session()
+
+
+def check_timeout(timeout: object) -> None:
+    """Raise ``ValidationError`` for what is neither a number of seconds nor ``None``."""
+    if timeout is None:
+        return
+    if not isinstance(timeout, int | float) or not -math.inf <= timeout <= math.inf:  # nan
+        raise ValidationError(f"timeout={brief(timeout)}: must be a number of seconds, or None")
 
 
 def _readable(records: Iterable[WorkerRecord]) -> Iterator[WorkerStats]:

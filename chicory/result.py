@@ -10,7 +10,7 @@ from anyio import Event, move_on_after
 from msgspec import UNSET, Struct, UnsetType
 
 from chicory import portal
-from chicory.backend import Backend
+from chicory.backend import Backend, check_timeout
 from chicory.broker import Broker
 from chicory.errors import BackendNotConfiguredError, BrokerConnectionError, ChicoryError
 from chicory.progress import Progress
@@ -71,7 +71,7 @@ class AsyncResult(Generic[R_co]):
             TaskCancelledError: it was cancelled.
             TimeoutError: nothing came within ``timeout`` seconds (``None``: wait for ever; not
                 given: the app's ``result_default_timeout``). The call goes on.
-            ValidationError: the value does not fit the task's annotation.
+            ValidationError: the value does not fit the task's annotation; ``timeout`` is no number.
             BackendNotConfiguredError: the app, or the task, stores no results.
             BrokerConnectionError: the connection was lost or closed meanwhile.
         """
@@ -215,7 +215,8 @@ async def collect(
     results: Iterable[AsyncResult[Any]],
     timeout: float | None,  # noqa: ASYNC109  (as in get)
 ) -> dict[str, Outcome]:
-    """What these calls came to, by id. Raises ``TimeoutError``."""
+    """What these calls came to, by id. Raises ``TimeoutError``, and as ``check_timeout``."""
+    check_timeout(timeout)
     completed = Completed(results)
     outcomes: dict[str, Outcome] = {}
     with move_on_after(math.inf if timeout is None else timeout) as scope:

@@ -1,7 +1,13 @@
+import math
+import re
+from datetime import timedelta
+from functools import partial
+
 import anyio
 import pytest
 from anyio import create_task_group, fail_after, to_thread, wait_all_tasks_blocked
 from msgspec import Struct
+from named import by_repr
 
 from chicory import AsyncResult, Chicory, ChicoryConfig, record
 from chicory.errors import (
@@ -341,3 +347,28 @@ async def test_a_forgotten_await_is_told(app, point, wait):
             for one in results if isinstance(results, list) else [results]:
                 getattr(one, "close", str)()
     assert not await watched(app)
+
+
+@pytest.mark.parametrize("given", ["5", timedelta(seconds=5), math.nan, b"5", [5]], ids=by_repr)
+async def test_a_timeout_that_is_no_number_is_refused_before_anything_is_asked(app, given):
+    handle = app.result("a")
+    told = rf"^timeout={re.escape(repr(given))}: must be a number of seconds, or None$"
+    for wait in (
+        partial(handle.get, given),
+        partial(app.backend.wait, "a", given),
+        partial(app.gather, [handle], given),
+        partial(app.gather, [], timeout=given),
+        partial(to_thread.run_sync, handle.get_sync, given),
+        partial(to_thread.run_sync, app.gather_sync, [handle], given),
+    ):
+        with pytest.raises(ValidationError, match=told):
+            await wait()
+    assert app.backend_link.opened() is None
+
+
+@pytest.mark.parametrize("given", [0, -1, -math.inf])
+async def test_a_timeout_that_is_over_is_a_single_look(app, given):
+    with pytest.raises(TimeoutError):
+        await app.result("a").get(given)
+    await finish(app, "a", 1)
+    assert await app.result("a").get(given) == 1
