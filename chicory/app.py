@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Self, TypeVar, Unpack, overload
 from msgspec import UNSET, UnsetType
 
 from chicory import addresses, portal
+from chicory.accepted import accept, brief
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.bulk import Bulk, Sent, enqueue_batches
@@ -71,8 +72,14 @@ class Chicory:
             raise ConfigurationError(
                 f"Chicory(config={type(config).__name__}(...)): must be a ChicoryConfig"
             )
-        self.validation_mode = validation_mode or self.config.validation_mode
-        self.delivery_mode = delivery_mode or self.config.delivery_mode
+        self.validation_mode: ValidationMode = self.config.validation_mode
+        if validation_mode is not None:
+            shown = f"Chicory(validation_mode={brief(validation_mode)})"
+            self.validation_mode = accept(validation_mode, ValidationMode, shown)
+        self.delivery_mode: DeliveryMode = self.config.delivery_mode
+        if delivery_mode is not None:
+            shown = f"Chicory(delivery_mode={brief(delivery_mode)})"
+            self.delivery_mode = accept(delivery_mode, DeliveryMode, shown)
         self.clock: Clock = clock or SystemClock()
         self.broker_url = addresses.of_broker(self.config, broker)
         self.backend_url = addresses.of_backend(self.config, backend, self.broker_url)

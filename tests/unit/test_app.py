@@ -70,11 +70,19 @@ def test_what_is_configured_is_opened(monkeypatch):
         ({"broker": 5}, r"broker=int\(\.\.\.\)\): must be a URL as text, or a BrokerType"),
         ({"broker": "memory://", "backend": 5}, r"backend=int\(\.\.\.\)\): must be a URL"),
         ({"config": WorkerConfig()}, r"config=WorkerConfig\(\.\.\.\)\): must be a ChicoryConfig"),
+        (
+            {"broker": "memory://", "validation_mode": "foo"},
+            r"^Chicory\(validation_mode='foo'\): must be one of none, inputs, outputs, strict$",
+        ),
+        (
+            {"broker": "memory://", "delivery_mode": "foo"},
+            r"^Chicory\(delivery_mode='foo'\): must be one of at_least_once, at_most_once$",
+        ),
         ({"broker": "memory:///path"}, r"not an address in memory"),
         ({"broker": "sqlite:///x?speed=9"}, r"no option 'speed'"),
     ],
 )
-def test_what_is_no_address_is_a_configuration_error(arguments, error):
+def test_a_wrong_argument_is_a_configuration_error(arguments, error):
     with pytest.raises(ConfigurationError, match=error):
         Chicory(**arguments)
 

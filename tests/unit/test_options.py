@@ -169,6 +169,10 @@ def test_words_do_for_modes():
     assert options.delivery_mode is DeliveryMode.AT_MOST_ONCE
     assert options.validation_mode is ValidationMode.STRICT
 
+    app = Chicory("memory://", delivery_mode="at_most_once", validation_mode="strict")
+    assert app.delivery_mode is DeliveryMode.AT_MOST_ONCE
+    assert app.validation_mode is ValidationMode.STRICT
+
 
 def test_the_defaults_are_those_of_the_page():
     options = TaskOptions()
