@@ -139,8 +139,9 @@ class Chicory:
         A parameter annotated ``TaskContext`` is given by the worker; callers leave it out.
 
         Raises:
-            ConfigurationError: an option is wrong, the name is taken, or the function cannot be
-                found by a worker (a lambda, or one in ``__main__``) and has no ``name``.
+            ConfigurationError: an option is wrong, the name is taken, or the function is none (a
+                class, a ``partial``), or cannot be found by a worker (a lambda, or one in
+                ``__main__``) and has no ``name``.
         """
         if function is not None:
             raise ConfigurationError("write @app.task(), with parentheses")

@@ -26,14 +26,14 @@ class Parameters:
     """The parameters of one task's function.
 
     Raises:
-        ConfigurationError: an annotation cannot be resolved, or there is more than one place for
-            the context.
+        ConfigurationError: an annotation cannot be resolved, there is more than one place for
+            the context, or a function of C does not tell its parameters.
     """
 
     def __init__(self, name: str, function: Callable[..., Any]) -> None:
         self.name = name
         hints = _resolved(name, function)
-        parameters = list(inspect.signature(function).parameters.values())
+        parameters = _parameters(name, function)
         self._context = _context_position(name, parameters, hints)
         self.wants_context = self._context is not None
         self._parameters = [p for p in parameters if not _is_context(hints.get(p.name))]
@@ -108,6 +108,13 @@ class Parameters:
                     return f"argument {name!r} must be given by position"
                 return f"argument {name!r} is given twice"
         return f"unexpected argument {name!r}"
+
+
+def _parameters(name: str, function: Callable[..., Any]) -> list[Parameter]:
+    try:
+        return list(inspect.signature(function).parameters.values())
+    except ValueError as error:  # as for max
+        raise ConfigurationError(f"task {name}: {error}: write a def that calls it") from error
 
 
 def _resolved(name: str, function: Callable[..., Any]) -> dict[str, Any]:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable, Coroutine
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, cast, overload
 
 from msgspec import Struct
 
+from chicory.accepted import brief
 from chicory.backend import Backend
 from chicory.broker import Broker
 from chicory.clock import Clock
@@ -26,6 +27,9 @@ from chicory.states import DeliveryMode
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+_NO_FUNCTIONS: tuple[type, ...] = (type, partial)
+"""Can be called, and may have a name; but what they tell of their parameters is not what holds."""
 
 
 class Surroundings(Struct, frozen=True):
@@ -134,6 +138,7 @@ def make_task(
     """The task of a function. Raises ``ConfigurationError`` where there can be none."""
     if isinstance(function, Task):  # one function may be several tasks, or of several apps
         function = function.function
+    _check_kind(function, settings.name)
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise ConfigurationError(
             f"task {default_name(function)!r} is a generator: a task returns its one result"
@@ -179,6 +184,19 @@ def _executor(
     raise ConfigurationError(f"task {name!r}, executor={wanted!r}: {reason}")
 
 
+def _check_kind(function: object, name: str | None) -> None:
+    """Raise ``ConfigurationError`` for what is no function, though it might be called."""
+    calls = callable(function)
+    named = hasattr(function, "__name__")  # as functions are, and wrappers that look like one
+    if calls and named and not isinstance(function, _NO_FUNCTIONS):
+        return
+    shown = f"task {name!r}: " if name else ""
+    what, instead = brief(function), "a def, or an async def"
+    if calls:
+        what, instead = _kind(function), "a def that calls it"
+    raise ConfigurationError(f"{shown}{what} is no function: write {instead}")
+
+
 def _described(function: Callable[..., Any]) -> str:
     return getattr(function, "__qualname__", None) or _kind(function)
 
@@ -204,4 +222,6 @@ def default_name(function: Callable[..., Any]) -> str:
 
 def _kind(function: object) -> str:
     kind = type(function).__name__
+    if isinstance(function, type):
+        return f"the class {function.__name__}"
     return "a lambda" if kind == "function" else f"a {kind} object"

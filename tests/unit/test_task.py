@@ -4,6 +4,7 @@ import sys
 import textwrap
 
 import pytest
+from named import by_text
 
 from chicory import Chicory, RetryPolicy, TaskContext
 from chicory import message as messages
@@ -74,19 +75,58 @@ class Callable:
     def __call__(self): ...
 
 
-@pytest.mark.parametrize(
-    ("function", "kind"),
-    [
-        (lambda: 1, "a lambda"),
-        (functools.partial(double, 1), "a partial object"),
-        (Callable(), "a Callable object"),
-    ],
-)
-def test_what_has_no_name_needs_one(app, function, kind):
-    with pytest.raises(ConfigurationError, match=rf"^{kind} has no name to be found by"):
-        app.task()(function)
+class Holder:
+    def double(self, a: int) -> int:
+        return 2 * a
 
-    assert app.task(name="t")(function).name == "t"
+
+def test_what_has_no_name_needs_one(app):
+    with pytest.raises(ConfigurationError, match=r"^a lambda has no name to be found by"):
+        app.task()(lambda: 1)
+
+    assert app.task(name="t")(lambda: 1).name == "t"
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (functools.partial(double, 1), "a partial object is no function: write a def that calls"),
+        (
+            functools.wraps(double)(functools.partial(double, 1)),
+            "a partial object is no function: write a def that calls it",
+        ),
+        (Callable(), "a Callable object is no function: write a def that calls it"),
+        (int, "the class int is no function: write a def that calls it"),
+        (None, "None is no function: write a def, or an async def"),
+        ("jobs.add", "'jobs.add' is no function: write a def, or an async def"),
+        (classmethod(double), "<classmethod.* is no function: write a def, or an async def"),
+    ],
+    ids=by_text,
+)
+def test_what_is_no_function_is_no_task(app, given, told):
+    for options, shown in (({}, ""), ({"name": "t"}, "task 't': ")):
+        with pytest.raises(ConfigurationError, match=f"^{shown}{told}"):
+            app.task(**options)(given)
+    assert not app.tasks
+
+
+def test_a_call_is_no_function(app):
+    call = add(1)
+    with pytest.raises(ConfigurationError, match=r"^task 't': <coroutine .* is no function: write"):
+        app.task(name="t")(call)
+    call.close()
+
+
+def test_what_wraps_a_function_and_looks_like_it_is_one(app):
+    cached = app.task()(functools.cache(double))
+
+    assert (cached.name, cached(2)) == (f"{__name__}.double", 4)
+    assert app.task(name="t")(Holder().double)(3) == 6
+
+
+def test_a_function_that_does_not_tell_its_parameters_is_told_of(app):
+    with pytest.raises(ConfigurationError, match=r"^task t: no signature found .*: write a def"):
+        app.task(name="t")(max).signature  # noqa: B018
 
 
 @pytest.mark.parametrize("module", ["__main__", "__mp_main__"])
