@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from chicory.config.doors import BackendConfig, BrokerConfig
-from chicory.config.kinds import Name, PositiveInt, PositiveSeconds, Seconds
+from chicory.config.kinds import LeaseSeconds, Name, PositiveInt, Seconds
 from chicory.config.worker import WorkerConfig
 from chicory.environment import Section, setting
 from chicory.states import DeliveryMode, ValidationMode
@@ -37,7 +37,7 @@ class ChicoryConfig(Section, kw_only=True):
     backend: BackendConfig = msgspec.field(default_factory=BackendConfig)
     worker: WorkerConfig = msgspec.field(default_factory=WorkerConfig)
     namespace: Name = setting("chicory")
-    lease: PositiveSeconds = setting(DEFAULT_LEASE)
+    lease: LeaseSeconds = setting(DEFAULT_LEASE)
     validation_mode: ValidationMode = setting(ValidationMode.INPUTS)
     delivery_mode: DeliveryMode = setting(DeliveryMode.AT_LEAST_ONCE)
     max_message_size: PositiveInt = setting(MEBIBYTE)

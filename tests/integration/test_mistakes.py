@@ -162,7 +162,8 @@ def test_a_worker_without_tasks_is_refused(chicory, folder):
     [
         ("CHICORY_WORKER_CONCURRENCY", "zero", "must be a whole number, 1 or more"),
         ("CHICORY_WORKER_LOG_LEVEL", "loud", "must be one of CRITICAL, DEBUG"),
-        ("CHICORY_LEASE", "-1", "must be a number above 0"),
+        ("CHICORY_LEASE", "-1", "must be a number from 0.01 to 86400"),
+        ("CHICORY_LEASE", "inf", "must be a number from 0.01 to 86400"),
         ("CHICORY_BROKER_REDIS_PORT", "99999", "must be a whole number from 1 to 65535"),
     ],
 )

@@ -70,7 +70,7 @@ VARIABLES = {
     "BACKEND_URL": ("backend.url", "memory://a", "memory://a", "x://b", "x://b", None, None),
     "BACKEND_RESULT_TTL": ("backend.result_ttl", "60", 60.0, "0.5", 0.5, "0", POSITIVE),
     "NAMESPACE": ("namespace", "a", "a", "b", "b", "n" * 256, NAME),
-    "LEASE": ("lease", "5", 5.0, "6", 6.0, "0", POSITIVE),
+    "LEASE": ("lease", "5", 5.0, "6", 6.0, "0", "a number from 0.01 to 86400"),
     "VALIDATION_MODE": (
         "validation_mode", "strict", "strict", "none", "none", "all",
         "one of none, inputs, outputs, strict",
