@@ -24,7 +24,7 @@ class NatsServer:
         extra: str = "",
         max_payload: int = 8 << 20,
     ) -> None:
-        self.port = _free_port()
+        self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
         folder.mkdir(parents=True, exist_ok=True)
@@ -98,7 +98,7 @@ class NatsCluster:
     """Servers that know each other."""
 
     def __init__(self, folder: Path, size: int = 3) -> None:
-        ports = [_free_port() for _ in range(size)]
+        ports = [free_port() for _ in range(size)]
         routes = ", ".join(f'"nats://127.0.0.1:{port}"' for port in ports)
         self.servers = [
             NatsServer(
@@ -128,7 +128,7 @@ def _binary() -> str:
     return os.environ.get("NATS_SERVER") or str(newest("nats-server").path)
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

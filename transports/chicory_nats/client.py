@@ -69,6 +69,15 @@ class Client(_Client):
         if writer is not None:
             writer.transport.abort()
 
+    async def _select_next_server(self) -> None:
+        """Try the server there is, once, and have what stops that raised.
+
+        nats-py's own way tries it some sixty times, and tells why to nobody who waits.
+        """
+        (server,) = self._server_pool
+        await self._connect_to_server(server)
+        self._current_server = server
+
     async def _read_loop(self) -> None:
         tcp: Any = self._transport
         reader, stream = tcp._io_reader, tcp._io_writer.transport  # noqa: SLF001  (no other door)

@@ -11,30 +11,29 @@ from chicory.errors import ChicoryError
 from chicory_nats.address import Address
 from chicory_nats.client import Client
 from chicory_nats.parser import Hook
-from chicory_nats.translation import connection_error
+from chicory_nats.translation import connection_error, one_of
 
 _TIMEOUT = 2
 _PING_INTERVAL = 5
-_PAUSE = 0.05
 _UNSENT = 64 << 20
 
 
 async def connect(
     address: Address, hooks: dict[int, Hook], on_end: Callable[[Client], None]
 ) -> Client:
-    """A client of the first server that takes it, in the order given.
+    """A client of the first server that takes it, each tried once in the order given.
 
     ``on_end(client)`` is called once it is closed, by whomever.
 
-    Raises a ``ChicoryError`` that says why no server does.
+    Raises a ``ChicoryError`` that says of each server why it does not.
     """
-    failure: ChicoryError | None = None
+    failures: list[ChicoryError] = []
     for server in address.servers:
         client = Client(hooks)
         try:
             await client.connect(server, **_options(address, client, on_end))
         except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)
-            failure = connection_error(address, error)
+            failures.append(connection_error(server, error))
             await end(client)
             _mind_cancellation()
         except BaseException:
@@ -42,8 +41,7 @@ async def connect(
             raise
         else:
             return client
-    assert failure is not None
-    raise failure
+    raise one_of(failures)
 
 
 async def end(client: Client) -> None:
@@ -70,7 +68,6 @@ def _options(address: Address, client: Client, on_end: Callable[[Client], None])
         "connect_timeout": _TIMEOUT,
         "ping_interval": _PING_INTERVAL,
         "max_outstanding_pings": 2,
-        "reconnect_time_wait": _PAUSE,
         "skip_subject_validation": True,
         "pending_size": _UNSENT,
         **address.options(),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import nats.errors
@@ -27,29 +27,35 @@ _CLASH = frozenset({10058, 10065, 10148, 10013})
 NOT_FOUND = frozenset({10014, 10037, 10043, 10057, 10059})
 
 
-def connection_error(address: Address, error: Exception) -> ChicoryError:
-    """The error to raise where a connection cannot be made."""
+def connection_error(server: str, error: Exception) -> ChicoryError:
+    """Why a connection with a server cannot be made."""
     text = str(error).lower()
     if isinstance(error, ChicoryError):
         return error
     if isinstance(error, nats.errors.AuthorizationError) or "authorization" in text:
-        return BrokerConnectionError(f"{address} refused the login: check the user and password")
+        return BrokerConnectionError(f"{server} refused the login: check the user and password")
     if isinstance(error, ssl.SSLError):
-        return _tls_error(address, error)
+        return _tls_error(server, error)
     if isinstance(error, FileNotFoundError):
-        return ConfigurationError(f"{address}: there is no file {error.filename!r}")
+        return ConfigurationError(f"{server}: there is no file {error.filename!r}")
     if isinstance(error, TimeoutError):
-        return BrokerConnectionError(f"{address} did not answer")
-    return BrokerConnectionError(f"{address} cannot be reached: {error}")
+        return BrokerConnectionError(f"{server} did not answer")
+    return BrokerConnectionError(f"{server} cannot be reached: {error}")
 
 
-def _tls_error(address: Address, error: ssl.SSLError) -> ChicoryError:
+def _tls_error(server: str, error: ssl.SSLError) -> ChicoryError:
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerConnectionError(
-            f"{address}: the server's certificate is refused: {error.verify_message} "
+            f"{server}: the server's certificate is refused: {error.verify_message} "
             "(tls_ca=FILE names the authority to trust)"
         )
-    return BrokerConnectionError(f"{address}: TLS failed: {error.reason or error}")
+    return BrokerConnectionError(f"{server}: TLS failed: {error.reason or error}")
+
+
+def one_of(errors: Sequence[ChicoryError]) -> ChicoryError:
+    """One error that says what all of them say, in order."""
+    *_, last = errors
+    return type(last)("; ".join(dict.fromkeys(map(str, errors))))
 
 
 def nobody_answers(address: Address, server: Mapping[str, Any]) -> str:
