@@ -15,6 +15,8 @@ from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing, Request
 
 _SIZE = 128 << 10
+_HEADERS = 4 << 10
+"""Bytes of ``max_payload`` that are left for them."""
 
 
 class Ballast:
@@ -26,8 +28,9 @@ class Ballast:
     async def take_in(self) -> None:
         """Have ballast, if there is room for it."""
         subject = self._session.subjects.ballast()
+        size = min(_SIZE, self._session.connection.max_payload - _HEADERS)
         try:
-            await self._session.send([Outgoing(subject, expect(0, subject), bytes(_SIZE))])
+            await self._session.send([Outgoing(subject, expect(0, subject), bytes(size))])
         except QueueFullError:
             return
 

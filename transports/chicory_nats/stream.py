@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chicory.errors import ConfigurationError
-from chicory_nats.session import Session, clash
+from chicory_nats.session import RESERVE, Session, clash
 from chicory_nats.wire import version
 
 OLDEST = (2, 12, 1)
@@ -34,7 +34,7 @@ async def ensure(session: Session) -> None:
 
 
 def check_server(session: Session) -> None:
-    """Raise where the server is too old, or has no JetStream."""
+    """Raise where the server is too old, has no JetStream, or takes no messages to speak of."""
     server = session.connection.server
     text = str(server.get("version", ""))
     if version(text) < OLDEST:
@@ -45,6 +45,11 @@ def check_server(session: Session) -> None:
         )
     if not server.get("jetstream"):
         raise ConfigurationError(f"{session.address}: JetStream is off: start the server with -js")
+    if session.connection.max_payload <= RESERVE:
+        raise ConfigurationError(
+            f"{session.address}: max_payload is {session.connection.max_payload} bytes, and "
+            f"chicory needs more than {RESERVE}: raise it on the server"
+        )
 
 
 def compare(session: Session, wanted: dict[str, Any], found: dict[str, Any]) -> None:

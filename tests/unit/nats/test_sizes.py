@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import anyio
 import pytest
+from servers.nats import NatsServer
 
 from chicory import Chicory, ChicoryConfig, TaskError, Worker
-from chicory.errors import MessageTooLargeError
+from chicory.errors import ConfigurationError, MessageTooLargeError
 from chicory.testing.contract.steps import done, give, message
-from chicory.transport import Settled
+from chicory.transport import Settled, TransportSettings
+from chicory_nats import NatsTransport
 
 _TOO_MUCH = 1_048_000
 """Bytes: with an envelope less than chicory's limit, and more than the server's."""
@@ -87,3 +89,20 @@ async def test_more_follow_ups_than_the_server_takes_in_one_step_are_refused_by_
         await transport.settle([done(delivery, follow_ups=many)])
 
     assert await transport.settle([done(delivery)]) == [Settled.SETTLED]
+
+
+async def test_a_server_that_takes_less_than_the_ballast_is_given_less(tmp_path):
+    with NatsServer(tmp_path, max_payload=100_000) as server:
+        with anyio.fail_after(60):
+            async with NatsTransport(TransportSettings(url=server.url)) as transport:
+                (delivery,) = await give(transport, "1")
+                assert await transport.settle([done(delivery)]) == [Settled.SETTLED]
+                session = transport._open.session
+                ballast = session.subjects.ballast()
+                assert await transport._bridge.run(session.purge, ballast) == 1
+
+
+async def test_a_server_that_takes_nothing_to_speak_of_is_refused(tmp_path):
+    server = NatsServer(tmp_path, max_payload=50_000)
+    with server, pytest.raises(ConfigurationError, match="max_payload is 50000 bytes"):
+        await NatsTransport(TransportSettings(url=server.url)).open()

@@ -17,6 +17,7 @@ import chicory_nats.exchange
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.transport import Accepted, Publication, TransportSettings
 from chicory_nats import NatsTransport
+from chicory_nats.address import parse
 from chicory_nats.stream import OLDEST, check_server
 from chicory_nats.wire import version
 
@@ -32,10 +33,11 @@ def test_versions_are_read(text, numbers):
 
 
 class _Session:
-    def __init__(self, **server):
+    def __init__(self, url="nats://host", max_payload=1 << 20, **server):
         self.connection = self
         self.server = {"version": "2.12.1", "jetstream": True, **server}
-        self.address = "nats://host:4222"
+        self.address = parse(url)
+        self.max_payload = max_payload
 
 
 @pytest.mark.parametrize("old", ["2.9.10", "2.11.99", "2.12.0", ""])
@@ -50,6 +52,13 @@ def test_an_old_server_is_refused_by_its_version(old):
 def test_a_server_without_jetstream_is_refused():
     with pytest.raises(ConfigurationError, match="-js"):
         check_server(_Session(jetstream=False))
+
+
+def test_a_server_that_takes_no_more_than_what_a_dead_letter_needs_is_refused():
+    with pytest.raises(ConfigurationError, match="max_payload is 65536 bytes"):
+        check_server(_Session(max_payload=65_536))
+
+    check_server(_Session(max_payload=65_537))
 
 
 def test_the_oldest_server_is_accepted():
