@@ -5,8 +5,8 @@ as if for the first time. What was stored since the server started cannot be amo
 first client that meets a server it does not know stores that server's identity in the stream:
 messages with a higher sequence number are above suspicion.
 
-In a cluster the one that delivers is another server than the one that the client sees, and changes
-without notice: there every delivery is looked into.
+In a cluster, and behind a leaf node, the one that delivers is another server than the one that the
+client sees, and changes without notice: there every delivery is looked into.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Boot:
         """Learn it, and what its clock says."""
         await self._session.set_clock()
         server = self._session.connection.server
-        if server.get("cluster"):
+        if server.get("cluster") or self._session.address.domain is not None:
             self._seq = _EVERYTHING
         else:
             self._seq = await self._find(str(server["server_id"]).encode())

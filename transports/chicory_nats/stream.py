@@ -43,7 +43,8 @@ def check_server(session: Session) -> None:
             f"{session.address} is nats-server {text or 'of an unknown version'}: "
             f"chicory needs {oldest} or newer"
         )
-    if not server.get("jetstream"):
+    elsewhere = session.address.domain is not None
+    if not (server.get("jetstream") or elsewhere):
         raise ConfigurationError(f"{session.address}: JetStream is off: start the server with -js")
     if session.connection.max_payload <= RESERVE:
         raise ConfigurationError(

@@ -60,10 +60,10 @@ def one_of(errors: Sequence[ChicoryError]) -> ChicoryError:
 
 def nobody_answers(address: Address, server: Mapping[str, Any]) -> str:
     """Why nobody takes a request although there is a connection; ``server``: says of itself."""
-    if not server.get("jetstream"):
-        return "JetStream is off: start the server with -js"
     if address.domain:
         return f"no JetStream domain {address.domain!r} is known there"
+    if not server.get("jetstream"):
+        return "JetStream is off: start the server with -js"
     return "nobody takes the request: see the log of nats-server"
 
 

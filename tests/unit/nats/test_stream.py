@@ -54,6 +54,10 @@ def test_a_server_without_jetstream_is_refused():
         check_server(_Session(jetstream=False))
 
 
+def test_a_leaf_node_without_jetstream_is_accepted_where_a_domain_is_named():
+    check_server(_Session("nats://host?domain=hub", jetstream=False))
+
+
 def test_a_server_that_takes_no_more_than_what_a_dead_letter_needs_is_refused():
     with pytest.raises(ConfigurationError, match="max_payload is 65536 bytes"):
         check_server(_Session(max_payload=65_536))
