@@ -7,7 +7,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from typing import Any
 from uuid import uuid4
@@ -28,7 +28,16 @@ import chicory_nats.session
 import chicory_nats.settling
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.errors import BrokerConnectionError, MessageTooLargeError, QueueFullError
-from chicory.testing.contract.steps import Heard, body_of, count, done, ids, message, record, take
+from chicory.testing.contract.steps import (
+    Heard,
+    body_of,
+    count,
+    done,
+    ids,
+    message,
+    record,
+    take,
+)
 from chicory.transport import (
     Accepted,
     Counts,
@@ -410,14 +419,13 @@ async def test_where_no_room_is_left_calls_are_refused_and_nothing_is_lost(
 ):
     with NatsServer(tmp_path / "small", **limits) as server:
         transport = await connect(server.port)
-        stored: list[str] = []
+        stored = await _fill(transport)
 
-        with pytest.raises(QueueFullError):
-            await _fill(transport, stored)
-
-        deliveries = await take(transport)
-        assert ids(deliveries) == stored
-        await transport.settle([done(one) for one in deliveries])
+        first, *others = await take(transport)
+        assert ids([first, *others]) == stored
+        elsewhere = done(first, follow_ups=[message("next", queue="elsewhere")])
+        assert list(await transport.settle([elsewhere])) == [Settled.SETTLED]
+        await transport.settle([done(one) for one in others])
         assert list(await transport.publish([message("again")])) == [Accepted()]
 
 
@@ -427,9 +435,7 @@ async def test_where_no_room_is_left_another_worker_takes_over_after_a_crash_of_
 ):
     with NatsServer(tmp_path / "small", **limits) as server:
         transport = await connect(server.port)
-        stored: list[str] = []
-        with pytest.raises(QueueFullError):
-            await _fill(transport, stored)
+        stored = await _fill(transport)
         await take(transport)
         server.kill()
         await run_sync(server.start)
@@ -519,10 +525,16 @@ async def test_keys_ids_and_letters_are_what_they_were_before_the_crash(server, 
     assert ids(await take(transport)) == ["1", "2"]
 
 
-async def _fill(transport: Transport, stored: list[str]) -> None:
-    for number in range(40):
-        await transport.publish([message(str(number), body=bytes(100_000))])
-        stored.append(str(number))
+async def _fill(transport: Transport) -> list[str]:
+    """Store messages until there is no room for the smallest one; their names."""
+    stored: list[str] = []
+    for size in (100_000, 10_000, 1_000, 0):
+        with suppress(QueueFullError):
+            while True:
+                name = str(len(stored))
+                await transport.publish([message(name, body=bytes(size))])
+                stored.append(name)
+    return stored
 
 
 async def _until_refused(transport: Transport) -> None:

@@ -57,7 +57,8 @@ class Letters:
 
     async def replay(self, items: Sequence[tuple[str, Publication]]) -> Sequence[bool]:
         """Exchange letters for messages; of two replays of one letter the first succeeds."""
-        await self._registry.register(publication.queue for _, publication in items)
+        queues = (publication.queue for _, publication in items)
+        await self._registry.register(queues, self._session)
         answers: list[bool] = []
         for letter_id, publication in items:
             answers.append(await self._replay(letter_id, intent(publication)))

@@ -39,7 +39,8 @@ class Publisher:
 
     async def publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         """Store messages; answers in their order."""
-        await self._registry.register(publication.queue for publication in publications)
+        queues = (publication.queue for publication in publications)
+        await self._registry.register(queues, self._session)
         outcomes: list[PublishOutcome] = []
         for run in _runs(publications):
             outcomes += await self._publish(run)

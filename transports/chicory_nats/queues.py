@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
 from chicory.transport import Counts
+from chicory_nats.ballast import Ballast
 from chicory_nats.consumers import FOREVER, Consumers, Status, queue_token
 from chicory_nats.headers import GONE, HOLDS, PAUSED, REPLACES, ROLLUP, expect, line
 from chicory_nats.locks import Lock
@@ -17,6 +20,9 @@ from chicory_nats.subjects import Kind, kind_and_place, levels
 from chicory_nats.thread import place_of
 from chicory_nats.wire import Outgoing
 
+_SURE = 60.0
+"""Seconds after which a note is no longer sure to be there: an operator may have purged the stream,
+or somebody else made it again."""
 _NONE: Mapping[bytes, int] = {}
 _NAMED = 2000
 """Messages up to which a queue is counted message by message, at one moment."""
@@ -27,18 +33,23 @@ class Registry:
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._known: set[str] = set()
+        self._noted: dict[str, float] = {}
 
-    async def register(self, queues: Iterable[str]) -> None:
-        """Have queues remembered."""
-        fresh = [queue for queue in dict.fromkeys(queues) if queue not in self._known]
-        if fresh:
-            await self._session.send([self._note(queue) for queue in fresh])
-            self._known.update(fresh)
+    async def register(self, queues: Iterable[str], door: Session | Ballast) -> None:
+        """Have queues remembered, by what ``door`` sends."""
+        now = time.monotonic()
+        due = [
+            queue
+            for queue in dict.fromkeys(queues)
+            if self._noted.get(queue, -math.inf) <= now - _SURE
+        ]
+        if due:
+            await door.send([self._note(queue) for queue in due])
+            self._noted.update(dict.fromkeys(due, now))
 
     def forget(self) -> None:
         """Have all remembered anew."""
-        self._known.clear()
+        self._noted.clear()
 
     async def all(self) -> Sequence[Stored]:
         """The notes of all queues."""
@@ -179,6 +190,8 @@ class Queues:
         if not total:
             return Counts(paused=is_paused)
         statuses = await self._statuses(name)
+        # who purges the stream deletes the note, and has nothing delivered that was paused before
+        is_paused = is_paused or any(status.paused for status in statuses.values())
         if total > _NAMED:
             return await self._estimate(name, statuses, paused=is_paused)
         tally = await self._tally(name)

@@ -45,7 +45,7 @@ class Settler:
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
         """Settle; answers in the order given."""
         cases = [case(settlement) for settlement in settlements]
-        await self._registry.register(queues(settlements))
+        await self._registry.register(queues(settlements), self._ballast)
         # what a message continues would outlive it where the one died who was to remove it
         await self._session.delete([one.ticket.replaces for one in cases if one.ticket.replaces])
         left = cases

@@ -14,8 +14,10 @@ from servers.nats import NatsServer
 
 import chicory_nats.connection
 import chicory_nats.exchange
+import chicory_nats.queues
 from chicory.errors import BrokerConnectionError, ConfigurationError
-from chicory.transport import Accepted, Publication, TransportSettings
+from chicory.testing.contract.steps import QUEUE, message
+from chicory.transport import Accepted, Counts, Publication, TransportSettings
 from chicory_nats import NatsTransport
 from chicory_nats.address import parse
 from chicory_nats.stream import OLDEST, check_server
@@ -166,6 +168,35 @@ async def test_a_stream_that_is_deleted_while_it_is_in_use_is_made_again(
 
     assert fetched == ["kept"]
     assert "is made again" in caplog.text
+
+
+async def test_a_queue_is_known_again_a_while_after_the_stream_was_purged(
+    connect, server, namespace, monkeypatch
+):
+    transport = await connect()
+    await transport.publish([message("lost")])
+    await _ask(server, f"STREAM.PURGE.CHICORY_{namespace}", {})
+    await transport.publish([message("soon")])
+    assert dict(await transport.counts()) == {}
+
+    monkeypatch.setattr(chicory_nats.queues, "_SURE", 0.0)
+    await transport.publish([message("later")])
+
+    assert dict(await transport.counts()) == {QUEUE: Counts(ready=2)}
+
+
+async def test_a_queue_that_was_paused_before_the_stream_was_purged_is_said_to_be_paused(
+    connect, server, namespace
+):
+    here, there = await connect(), await connect()
+    await here.set_paused(QUEUE, paused=True)
+    await _ask(server, f"STREAM.PURGE.CHICORY_{namespace}", {})
+
+    await there.publish([message("1")])
+
+    assert dict(await there.counts()) == {QUEUE: Counts(ready=1, paused=True)}
+    await there.set_paused(QUEUE, paused=False)
+    assert dict(await there.counts()) == {QUEUE: Counts(ready=1)}
 
 
 async def _configuration(server, namespace):
