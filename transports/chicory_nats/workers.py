@@ -20,6 +20,8 @@ _REFILL = 60.0
 
 
 class _Beat(Struct, array_like=True):
+    """By the clock of the worker: only the time between the two counts for others."""
+
     worker_id: str
     queues: tuple[str, ...]
     body: bytes
@@ -54,7 +56,7 @@ class Workers:
         """The heartbeats that are stored and not over, by worker id."""
         everyone = self._session.subjects.worker(b"*")
         beats = [_read(stored) async for stored in self._session.reader.scan(everyone)]
-        now = time.time()
+        now = self._session.clock.now()
         return sorted(
             (beat for beat in beats if beat.expires_at > now), key=lambda beat: beat.worker_id
         )
@@ -62,7 +64,9 @@ class Workers:
 
 def _read(stored: Stored) -> WorkerRecord:
     beat = _decoder.decode(stored.body)
-    return WorkerRecord(beat.worker_id, beat.queues, beat.body, beat.beat_at, beat.expires_at)
+    at = stored.stored_at
+    ttl = beat.expires_at - beat.beat_at
+    return WorkerRecord(beat.worker_id, beat.queues, beat.body, at, at + ttl)
 
 
 _decoder = msgspec.msgpack.Decoder(_Beat)

@@ -10,7 +10,7 @@ import pytest
 from anyio import fail_after
 
 from chicory.testing.contract.steps import done, give, ids
-from chicory.transport import Lease, Settled, TransportSettings
+from chicory.transport import Lease, Settled, TransportSettings, WorkerRecord
 from chicory_nats.address import parse
 from chicory_nats.clock import Clock, moment
 from chicory_nats.locks import Lock
@@ -60,6 +60,20 @@ async def test_a_lease_is_over_in_time_whoever_has_a_wrong_clock(
         assert ids(rescued) == ["1"]
         assert await reader.settle([done(rescued[0])]) == [Settled.SETTLED]
     assert await holder.settle([done(held)]) == [Settled.FENCED]
+
+
+@pytest.mark.parametrize("workers", [_HOUR, -_HOUR, 0])
+@pytest.mark.parametrize("readers", [_HOUR, -_HOUR, 0])
+async def test_a_worker_is_listed_whoever_has_a_wrong_clock(connect, monkeypatch, workers, readers):
+    begun = time.time()
+    with _wrong_by(workers, monkeypatch):
+        await (await connect()).beat(WorkerRecord("w", ("q",), b""), 30)
+
+    with _wrong_by(readers, monkeypatch):
+        (worker,) = await (await connect()).workers()
+
+    assert begun - 1 < worker.beat_at < time.time() + 1
+    assert worker.expires_at == pytest.approx(worker.beat_at + 30)
 
 
 def test_who_has_a_wrong_clock_waits_for_a_lock_like_others(server, namespace, monkeypatch):
