@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from types import SimpleNamespace
 
 import anyio
@@ -12,6 +13,7 @@ from anyio import create_task_group, fail_after
 from servers.redis import RedisServer, binaries
 from servers.redis_cluster import cluster, move_slot, raw, sentinel
 
+from chicory.errors import ConfigurationError
 from chicory.testing.contract.steps import (
     QUEUE,
     Heard,
@@ -144,6 +146,47 @@ async def test_messages_leases_and_waits_follow_a_slot_that_moves(nodes):
         assert list(await here.settle([done(leased)])) == [Settled.SETTLED]
         await there.store([record("watched", b"result")])
         await heard.until_hearing("watched", b"result")
+
+
+@pytest.fixture
+def endpoints(nodes, fresh):
+    """Sets what the nodes call each other."""
+
+    def tell(kind: str) -> None:
+        for node in nodes:
+            try:
+                node.command("CONFIG", "SET", "cluster-preferred-endpoint-type", kind)
+            except redis.ResponseError:
+                pytest.skip("there is but one kind before Redis 7")
+
+    yield tell
+    with suppress(redis.ResponseError):
+        for node in nodes:
+            node.command("CONFIG", "SET", "cluster-preferred-endpoint-type", "ip")
+
+
+@pytest.mark.parametrize("namespace", NAMESPACES[:3])
+async def test_a_node_that_is_named_without_its_host_is_at_that_of_who_names_it(
+    nodes, endpoints, namespace
+):
+    endpoints("unknown-endpoint")
+    for node in nodes:
+        async with transport_at(node, namespace) as transport:
+            await transport.publish([message(f"by way of {node.port}")])
+
+    async with transport_at(nodes[0], namespace) as transport:
+        assert await count(transport) == Counts(ready=len(nodes))
+
+
+async def test_where_the_nodes_know_no_names_of_each_other_it_is_said_so(nodes, endpoints):
+    endpoints("hostname")
+    namespace = NAMESPACES[0]
+    owner = owner_of(slot_of(namespace, nodes[0]), nodes)
+    other = next(node for node in nodes if node is not owner)
+    words = f"{other.port} does not tell the host .*set cluster-announce-hostname"
+
+    with pytest.raises(ConfigurationError, match=words):
+        await transport_at(other, namespace).open()
 
 
 @pytest.mark.parametrize("version", list(binaries()))

@@ -10,9 +10,9 @@ from redis.exceptions import NoPermissionError, RedisError
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory_redis import keys
-from chicory_redis.address import Address, Node
+from chicory_redis.address import Address
 from chicory_redis.server import Server
-from chicory_redis.translation import Lost, is_refused_login, translated
+from chicory_redis.translation import UNKNOWN_HOST, Lost, is_refused_login, translated
 
 OLDEST = (6, 2)
 """The version that brought the commands used here."""
@@ -75,8 +75,9 @@ async def _check_layout(server: Server) -> None:
 async def _learn_nodes(server: Server) -> None:
     """Other nodes can tell the way when the one of the URL is gone."""
     slots = await server.command_now("CLUSTER", "SLOTS")
-    nodes = [Node(each[0].decode(), int(each[1])) for slot in slots for each in slot[2:] if each[0]]
-    server.wire.learn(nodes)
+    places = [((each[0] or b"").decode(), int(each[1])) for slot in slots for each in slot[2:]]
+    named = [server.wire.named(host, port) for host, port in places if host != UNKNOWN_HOST]
+    server.wire.learn(named)
 
 
 async def _facts(server: Server, section: str) -> Mapping[str, str]:

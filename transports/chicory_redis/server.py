@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Any
 
 from anyio import CancelScope
 from redis.exceptions import MovedError, RedisError
 
-from chicory_redis.address import Node
 from chicory_redis.memos import Memos
 from chicory_redis.operations import Operations
 from chicory_redis.resending import Resending
 from chicory_redis.scripts import load
-from chicory_redis.translation import Lost, is_unknown_script, takes_no_writes, translated
+from chicory_redis.translation import (
+    UNKNOWN_HOST,
+    Lost,
+    is_unknown_script,
+    named_place,
+    takes_no_writes,
+    translated,
+)
 from chicory_redis.wire import Wire
 
 _FAILURES = (Lost, RedisError)
@@ -134,8 +140,9 @@ class Server:
         try:
             return await self.wire.call(*args, last=last)
         except MovedError as error:
-            host, port = cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]
-            self.wire.move(Node(host, port), error)
+            host, port = named_place(error)
+            if host != UNKNOWN_HOST:
+                self.wire.move(host, port, error)
             raise
         except RedisError as error:
             if takes_no_writes(error):

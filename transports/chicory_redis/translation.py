@@ -6,6 +6,8 @@ search for words.
 
 from __future__ import annotations
 
+from typing import cast
+
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -27,6 +29,9 @@ _PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "B
 _PASSING_TYPES = (BusyLoadingError, ClusterDownError, TryAgainError, AskError)
 _NO_WRITES = ("READONLY", "MISCONF")
 
+UNKNOWN_HOST = "?"
+"""What a node of a cluster says that is to name another one, and has not been told its name."""
+
 
 class Lost(Exception):  # noqa: N818  (not an error yet: the call may be made again)
     """No answer came: the connection was not made, or broke, or was silent for too long.
@@ -47,7 +52,7 @@ def is_unknown_script(error: Exception) -> bool:
 
 def is_passing(error: Exception) -> bool:
     """Whether the server will be able to answer in a while."""
-    return (
+    return not _names_no_host(error) and (
         isinstance(error, (Lost, *_PASSING_TYPES))
         or takes_no_writes(error)
         or _says(error, *_PASSING)
@@ -57,6 +62,15 @@ def is_passing(error: Exception) -> bool:
 def takes_no_writes(error: Exception) -> bool:
     """Whether this server takes no writes at present: after a failover another one may."""
     return isinstance(error, ReadOnlyError) or _says(error, *_NO_WRITES)
+
+
+def named_place(error: AskError) -> tuple[str, int]:
+    """Host and port of the node that has our keys, as another one says it."""
+    return cast("tuple[str, int]", error.node_addr)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _names_no_host(error: BaseException) -> bool:
+    return isinstance(error, AskError) and named_place(error)[0] == UNKNOWN_HOST
 
 
 def _says(error: Exception, *words: str) -> bool:
@@ -72,20 +86,13 @@ def translated(error: Exception, address: Address) -> ChicoryError:
     """The error to raise from ``error``: one sentence that names the server and the next step."""
     cause = error.cause if isinstance(error, Lost) else error
     text = str(cause) or type(cause).__name__
-    if isinstance(cause, NoPermissionError) or "NOPERM" in text or "can't run this command" in text:
-        return ConfigurationError(
-            f"{address}: the user lacks a permission; docs/redis.md lists what is needed ({text})"
-        )
     if isinstance(cause, OutOfMemoryError) or "OOM command" in text:
         return QueueFullError(
             f"{address} has reached its maxmemory; nothing was stored: "
             "raise maxmemory, or let workers catch up"
         )
-    if "WRONGTYPE" in text:
-        return ConfigurationError(
-            f"{address}: a key of ours holds another program's data; choose another namespace "
-            f"or database ({text})"
-        )
+    if wrong := _wrong_setup(cause, text):
+        return ConfigurationError(f"{address}{wrong} ({text})")
     if isinstance(cause, TimeoutError):
         text = text if str(cause) else "it did not answer in time"
     if is_refused_login(error):
@@ -93,6 +100,20 @@ def translated(error: Exception, address: Address) -> ChicoryError:
     if isinstance(cause, ResponseError) and not is_passing(error):
         return ConfigurationError(f"{address} refuses a command: {text}")
     return BrokerConnectionError(f"{address} cannot be reached: {text}")
+
+
+def _wrong_setup(cause: BaseException, text: str) -> str | None:
+    """What somebody must change at the server, or in our settings."""
+    if isinstance(cause, NoPermissionError) or "NOPERM" in text or "can't run this command" in text:
+        return ": the user lacks a permission; docs/redis.md lists what is needed"
+    if "WRONGTYPE" in text:
+        return ": a key of ours holds another program's data; choose another namespace or database"
+    if _names_no_host(cause):
+        return (
+            " does not tell the host of the node that has our keys: set cluster-announce-hostname "
+            "on each node, or cluster-preferred-endpoint-type ip"
+        )
+    return None
 
 
 CLIENT_ERRORS = (RedisError, OSError, TimeoutError, RuntimeError)

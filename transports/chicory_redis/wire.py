@@ -31,11 +31,13 @@ class Wire:
     Attributes:
         calls: how many commands were sent.
         address: of the server.
+        node: it was connected to last, ``None`` before the first time.
     """
 
     def __init__(self, connector: Connector) -> None:
         self.calls = 0
         self.address = connector.address
+        self.node: Node | None = None
         self._connector = connector
         self._line: _Line | None = None
         self._farewells: set[asyncio.Task[None]] = set()
@@ -67,10 +69,14 @@ class Wire:
         if self._line is not None:
             self._line.cut(cause)
 
-    def move(self, node: Node, cause: BaseException) -> None:
+    def move(self, host: str, port: int, cause: BaseException) -> None:
         """Go to another node of the cluster: it has our keys."""
-        self._connector.moved(node)
+        self._connector.moved(self.named(host, port))
         self.cut(cause)
+
+    def named(self, host: str, port: int) -> Node:
+        """The node that the one of this connection names: without a host it is at the same one."""
+        return Node(host or (self.node or Node()).host, port)
 
     def learn(self, nodes: Sequence[Node]) -> None:
         """These are nodes of the cluster."""
@@ -105,6 +111,7 @@ class Wire:
                     raise BrokerConnectionError(f"the connection to {self.address} is closed")
                 patience = self.address.answer_timeout
                 self._line = _Line(connection, patience, self._farewells)
+                self.node = node
                 self._connector.on_move(node)
             return self._line
 
