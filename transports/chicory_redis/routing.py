@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
-from redis.exceptions import RedisError
+from anyio import create_task_group
 
 from chicory_redis.address import Address, Node
+from chicory_redis.translation import CLIENT_ERRORS
 
 Ask = Callable[..., Awaitable[Any]]
 """Sends a command to a node: ``ask(node, *command)``."""
@@ -44,18 +45,34 @@ class Sentinel(Direct):
         self._service = address.service
 
     async def nodes(self, ask: Ask) -> Sequence[Node]:
-        """The master. Raises ``ConnectionError`` where no sentinel knows it."""
-        reasons: list[str] = []
-        for sentinel in self._sentinels:
-            try:
-                answer = await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
-            except (RedisError, OSError) as error:
-                reasons.append(f"{sentinel.host}:{sentinel.port}: {error or type(error).__name__}")
-                continue
-            if answer:
-                return [Node(answer[0].decode(), int(answer[1]))]
-            reasons.append(f"{sentinel.host}:{sentinel.port} knows no {self._service!r}")
-        raise ConnectionError(f"no sentinel names the master: {'; '.join(reasons)}")
+        """The master, of the sentinel that answers first; ``ConnectionError`` where none knows."""
+        answers: dict[Node, Node | str] = {}
+
+        async def inquire(sentinel: Node) -> None:
+            answers[sentinel] = answer = await self._inquire(ask, sentinel)
+            if isinstance(answer, Node):
+                group.cancel_scope.cancel()
+
+        # at once: one whose machine is gone would take as long as connecting may, each time
+        async with create_task_group() as group:
+            for sentinel in self._sentinels:
+                group.start_soon(inquire, sentinel)
+        for answer in answers.values():
+            if isinstance(answer, Node):
+                return [answer]
+        reasons = "; ".join(str(answers[sentinel]) for sentinel in self._sentinels)
+        raise ConnectionError(f"no sentinel names the master: {reasons}")
+
+    async def _inquire(self, ask: Ask, sentinel: Node) -> Node | str:
+        """The master, or why this sentinel does not name it."""
+        name = f"{sentinel.host}:{sentinel.port}"
+        try:
+            answer = await ask(sentinel, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", self._service)
+        except CLIENT_ERRORS as error:
+            return f"{name}: {str(error) or type(error).__name__}"
+        if not answer:
+            return f"{name} knows no {self._service!r}"
+        return Node(answer[0].decode(), int(answer[1]))
 
 
 def route_to(address: Address) -> Direct:
