@@ -141,7 +141,7 @@ class Listener:
                 self._failure = error
                 if self._up.is_set():
                     pause, told = _SHORTEST, False
-                if not told:
+                if not told and not self._leave.is_set():
                     logger.warning("%s: connection lost: %s", self._connector.address, error)
                     told = True
             finally:

@@ -1,6 +1,7 @@
 """The connection on which the server speaks first. It lives on asyncio, under trio too."""
 
 import asyncio
+import logging
 
 import pytest
 from anyio import fail_after
@@ -76,6 +77,23 @@ async def test_where_commands_go_elsewhere_it_connects_anew_and_hears_what_it_he
         await times.get()
         server.command("PUBLISH", "news", "still")
         await heard.wait()
+
+
+async def test_to_follow_commands_is_no_loss_and_a_loss_is_told_once(listen, server, caplog):
+    times = asyncio.Queue()
+    listener = listen(connected=lambda: times.put_nowait(1))
+    with fail_after(60):
+        await listener.ready()
+        await times.get()
+        for number in range(3):  # as while a cluster decides who takes over
+            listener.follow(Node(f"elsewhere {number}"))
+            await times.get()
+        server.command("CLIENT", "KILL", "TYPE", "pubsub")
+        await times.get()
+
+    warnings = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert len(warnings) == 1
+    assert "connection lost" in warnings[0].getMessage()
 
 
 async def test_it_listens_where_commands_go_although_its_server_lives(server, own_server):
