@@ -8,26 +8,29 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from nats.aio.client import Client as _Client
 
 from chicory.errors import BrokerConnectionError
+from chicory_nats.denials import Denial, read
 from chicory_nats.ear import Ear
 from chicory_nats.parser import Hook, Parser
 
 
 class Client(_Client):
-    """A client whose subscriptions are hooks, by number.
+    """A client whose subscriptions are hooks, by number; ``deny`` hears what is not permitted.
 
     Attributes:
         heard_at: when the last message came; of the monotonic clock.
         failure: the last error that nats-py reported.
     """
 
-    def __init__(self, hooks: dict[int, Hook]) -> None:
+    def __init__(self, hooks: dict[int, Hook], deny: Callable[[Denial], None]) -> None:
         super().__init__()
+        self._deny = deny
         self._parser = Parser(self, hooks, self._hear)
         self._ps = self._parser
         self.heard_at = time.monotonic()
@@ -102,6 +105,13 @@ class Client(_Client):
     ) -> None:
         self._hear()
         self._parser.tell(sid, subject, reply, headers or None, data)
+
+    async def _process_err(self, err_msg: str) -> None:
+        denial = read(bytes(self._parser.buf))  # ``err_msg`` is the same in small letters
+        if denial is None:
+            await super()._process_err(err_msg)
+        else:
+            self._deny(denial)
 
     def _hear(self) -> None:
         self.heard_at = time.monotonic()

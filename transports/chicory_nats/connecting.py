@@ -10,6 +10,7 @@ from typing import Any
 from chicory.errors import ChicoryError
 from chicory_nats.address import Address
 from chicory_nats.client import Client
+from chicory_nats.denials import Denial
 from chicory_nats.parser import Hook
 from chicory_nats.translation import connection_error, one_of
 
@@ -19,17 +20,21 @@ _UNSENT = 64 << 20
 
 
 async def connect(
-    address: Address, hooks: dict[int, Hook], on_end: Callable[[Client], None]
+    address: Address,
+    hooks: dict[int, Hook],
+    on_end: Callable[[Client], None],
+    deny: Callable[[Denial], None],
 ) -> Client:
     """A client of the first server that takes it, each tried once in the order given.
 
-    ``on_end(client)`` is called once it is closed, by whomever.
+    ``on_end(client)`` is called once it is closed, by whomever; ``deny(denial)`` whenever the
+    server says that something is not permitted.
 
     Raises a ``ChicoryError`` that says of each server why it does not.
     """
     failures: list[ChicoryError] = []
     for server in address.servers:
-        client = Client(hooks)
+        client = Client(hooks, deny)
         try:
             await client.connect(server, **_options(address, client, on_end))
         except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)

@@ -20,6 +20,7 @@ from chicory.errors import BrokerConnectionError, ChicoryError
 from chicory_nats.address import Address
 from chicory_nats.client import Client
 from chicory_nats.connecting import connect, end
+from chicory_nats.denials import Denials
 from chicory_nats.subscriptions import Subscriptions
 from chicory_nats.translation import nobody_answers
 from chicory_nats.wire import version
@@ -41,6 +42,7 @@ class Connection:
         max_payload: bytes of a message that the server takes.
         version: of the server; nothing where it is not known.
         subscriptions: what the server sends, on this connection and those that replace it.
+        denials: what the user may not do.
         is_up: whether one is connected and ready for use.
     """
 
@@ -51,6 +53,7 @@ class Connection:
         self.version: tuple[int, ...] = ()
         self._client: Client | None = None
         self.subscriptions = Subscriptions(self._write_soon)
+        self.denials = Denials(address)
         self._on_up: list[Callable[[], Awaitable[None]]] = []
         self._on_down: list[Callable[[], None]] = []
         self._on_missing: Callable[[], Awaitable[None]] | None = None
@@ -180,7 +183,9 @@ class Connection:
             self._heal()
 
     async def _connect(self) -> None:
-        await self._adopt(await connect(self.address, self.subscriptions.hooks, self._note_end))
+        await self._adopt(
+            await connect(self.address, self.subscriptions.hooks, self._note_end, self.denials.hear)
+        )
 
     def _note_end(self, client: Client) -> None:
         """A client was closed, by whomever."""
@@ -196,6 +201,7 @@ class Connection:
         self.version = version(str(self._server.get("version", "")))
         self.generation += 1
         self._missed_at = -math.inf
+        self.denials.forget()
         await client.write(self.subscriptions.all())
         self._up.set()
         if self.generation > 1:

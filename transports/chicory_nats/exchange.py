@@ -9,9 +9,10 @@ from collections.abc import Callable, Sequence
 from secrets import token_hex
 
 from chicory_nats.connection import TIMEOUT, Connection
+from chicory_nats.denials import Denial
 from chicory_nats.headers import status
 from chicory_nats.translation import NOT_READY
-from chicory_nats.wire import Request, is_stored, problem, render
+from chicory_nats.wire import Request, is_stored, messages, problem, render
 
 _PAUSE = 0.05
 _REPEAT = 2.0
@@ -39,6 +40,7 @@ class Exchange:
         self._streams: dict[bytes, Inbox] = {}
         connection.on_up(self._send_again)
         connection.on_down(self._look_closed)
+        connection.denials.on(self._deny)
 
     async def open(self) -> None:
         """Begin to listen."""
@@ -50,6 +52,7 @@ class Exchange:
         Raises:
             BrokerConnectionError: not all were answered in time. Those that were not answered
                 may have been performed or not.
+            ConfigurationError: the user may not send one of them, or not hear the answers.
         """
         answers: list[bytes] = []
         for part in _windows(requests):
@@ -88,6 +91,7 @@ class Exchange:
         if not turn.over.done():
             self._connection.doubt(begun)
             raise self._connection.unreachable()
+        turn.over.result()
         return turn.answers
 
     def _batch_id(self) -> bytes:
@@ -118,6 +122,13 @@ class Exchange:
     async def _send_again(self) -> None:
         for turn in list(self._rounds.values()):
             await self._connection.write(turn.unanswered())
+
+    def _deny(self, denial: Denial) -> bool:
+        rounds, is_deaf = self._rounds.values(), denial == Denial(self.inbox + b".>", hears=True)
+        refused = [one for one in rounds if is_deaf or one.awaits(denial)]
+        for turn in refused:
+            turn.fail(self._connection.denials.error(denial))
+        return bool(refused)
 
     def _look_closed(self) -> None:
         if not self._connection.is_up and self._connection.closed:
@@ -155,6 +166,18 @@ class _Round:
             self.answers[index] = body
             if not self._open:
                 self.give_up()
+
+    def awaits(self, denial: Denial) -> bool:
+        """Whether what is denied is a request that was not answered yet."""
+        waiting = [self._requests[i] for i in self._open]
+        sent = [one for each in waiting for one in messages(each)]
+        return not denial.hears and any(one.subject == denial.subject for one in sent)
+
+    def fail(self, error: Exception) -> None:
+        """End it with an error."""
+        if not self.over.done():
+            self.over.set_exception(error)
+            self.over.exception()  # taken note of, also where nobody waits for it any more
 
     def give_up(self) -> None:
         """Wake who waits."""

@@ -20,6 +20,7 @@ from chicory_nats.acks import Acks
 from chicory_nats.boot import Boot
 from chicory_nats.claims import Claims, Held
 from chicory_nats.consumers import Consumers, name_of, queue_token
+from chicory_nats.denials import Denial
 from chicory_nats.lanes import Lanes
 from chicory_nats.pull import Level, Raw
 from chicory_nats.pulls import SILENCE, Pulls
@@ -60,6 +61,7 @@ class Fetcher:
         self._standing: set[Pulls] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         session.connection.on_down(self._wake)
+        session.connection.denials.on(self._deny)
 
     async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
         """Lease up to ``limit`` messages, or wait for the first one."""
@@ -140,6 +142,7 @@ class Fetcher:
         finally:
             self._under_way.discard(pulls)
         await pulls.end(self._refuse_late)
+        pulls.check()
         return pulls
 
     async def _occupied(self, above: Sequence[Level]) -> list[Level]:
@@ -201,6 +204,7 @@ class Fetcher:
             await pulls.stand(wait)
             if not pulls.came:
                 await pulls.end(self._refuse_late)
+                pulls.check()
         except asyncio.CancelledError:
             await self._ended(self._undo(pulls))
             raise
@@ -269,6 +273,9 @@ class Fetcher:
     def _wake(self) -> None:
         for pulls in list(self._under_way):
             pulls.wake()
+
+    def _deny(self, denial: Denial) -> bool:
+        return True in [pulls.deny(denial) for pulls in self._under_way]
 
     def _note(self, pulls: Pulls) -> None:
         for pull in pulls.pulls:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
+from chicory_nats.denials import Denial
 from chicory_nats.headers import status
 from chicory_nats.lanes import Lane, Lanes
 from chicory_nats.pull import Level, Pull, Raw
@@ -38,6 +39,7 @@ class Pulls:
         self._changed = asyncio.Event()
         self._beats: set[int] = set()
         self._generation = session.connection.generation
+        self._denied: Denial | None = None
         self.heard_at = -math.inf
 
     @property
@@ -93,6 +95,22 @@ class Pulls:
         self._lane = None
         self._late = late
 
+    def deny(self, denial: Denial) -> bool:
+        """Note that one of the requests, or its answer, is not permitted; whether it is."""
+        pull = self._session.pull
+        sent = [pull(one.level.consumer) for one in self.pulls if not one.over]
+        heard = [] if self._lane is None else [self._lane.inbox + b".*"]
+        if denial.subject not in (heard if denial.hears else sent):
+            return False
+        self._denied = denial
+        self.wake()
+        return True
+
+    def check(self) -> None:
+        """Raise where something was not permitted, and nothing came."""
+        if self._denied is not None and not self.came:
+            raise self._session.connection.denials.error(self._denied)
+
     def wake(self) -> None:
         """Look again whether the connection is still the same."""
         self._changed.set()
@@ -113,6 +131,8 @@ class Pulls:
     @property
     def _broken(self) -> bool:
         connection = self._session.connection
+        if self._denied is not None:
+            return True
         return not connection.is_up or connection.generation != self._generation
 
     async def _until(self, condition: Callable[[], bool]) -> None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from chicory.errors import BrokerConnectionError
 from chicory_nats.clock import moment
 from chicory_nats.connection import TIMEOUT, Connection
+from chicory_nats.denials import Denial
 from chicory_nats.exchange import Exchange
 from chicory_nats.headers import parse, status
 from chicory_nats.wire import Outgoing, decode_any, publish
@@ -69,6 +70,7 @@ class Reader:
         self._info = b"%b.STREAM.INFO.%b" % (api, stream.encode())
         self._answers: set[_Answer] = set()
         connection.on_down(self._give_up)
+        connection.denials.on(self._deny)
 
     async def reach(self, _seq: int) -> str:
         """Wait for nothing: the server that delivers a message has stored it."""
@@ -194,6 +196,13 @@ class Reader:
             self._answers.difference_update(answers)
         return True
 
+    def _deny(self, denial: Denial) -> bool:
+        subject = self._exchange.inbox + b".>" if denial.hears else self._subject
+        refused = self._answers if denial.subject == subject else ()
+        for answer in refused:
+            answer.fail(self._connection.denials.error(denial))
+        return bool(refused)
+
     def _give_up(self) -> None:
         for answer in self._answers:
             answer.give_up()
@@ -240,6 +249,11 @@ class _Answer:
             else:
                 text = (headers or b"").partition(b"\r\n")[0].decode(errors="replace")
                 self.over.set_exception(BrokerConnectionError(f"the stream cannot be read: {text}"))
+
+    def fail(self, error: Exception) -> None:
+        if not self.over.done():
+            self.over.set_exception(error)
+            self.over.exception()  # taken note of: another one may be waited for
 
     def give_up(self) -> None:
         if not self.over.done():

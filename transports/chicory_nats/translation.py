@@ -58,6 +58,15 @@ def one_of(errors: Sequence[ChicoryError]) -> ChicoryError:
     return type(last)("; ".join(dict.fromkeys(map(str, errors))))
 
 
+def denied(address: Address, subject: bytes, *, hears: bool) -> ConfigurationError:
+    """The error to raise where the user may not send to a subject, or not hear it."""
+    what = "subscribe to" if hears else "publish to"
+    return ConfigurationError(
+        f"{address}: the user lacks a permission; docs/nats.md lists what is needed "
+        f"(may not {what} {subject.decode(errors='replace')})"
+    )
+
+
 def nobody_answers(address: Address, server: Mapping[str, Any]) -> str:
     """Why nobody takes a request although there is a connection; ``server``: says of itself."""
     if address.domain:

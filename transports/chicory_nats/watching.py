@@ -7,10 +7,11 @@ also where it is the outcome of a message that is still to be acknowledged.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 from msgspec import Struct
 
+from chicory_nats.denials import Denial
 from chicory_nats.headers import AGAIN, GONE, UNTIL, expect, parse
 from chicory_nats.names import token
 from chicory_nats.session import Session
@@ -27,6 +28,8 @@ class _Watched(Struct):
     sink: Sink
     sid: int
     seen: int = 0
+    denied: Denial | None = None
+    begun: bool = False
 
 
 class Watcher:
@@ -40,6 +43,7 @@ class Watcher:
         self._deliver = deliver
         self._watched: dict[bytes, _Watched] = {}
         session.connection.on_up(self.look_again)
+        session.connection.denials.on(self._deny)
 
     async def watch(self, task_ids: Collection[str], sink: Sink) -> None:
         """Have a sink called for the record of each call, the one that is stored first."""
@@ -54,9 +58,10 @@ class Watcher:
                 self._watched[call] = _Watched(task_id, sink, sid)
                 fresh.append(call)
             else:
-                self._watched[call] = _Watched(task_id, sink, known.sid)
+                self._watched[call] = _Watched(task_id, sink, known.sid, denied=known.denied)
         self._session.connection.subscriptions.announce([self._watched[call].sid for call in fresh])
         await self._look(list(calls))
+        self._begin(calls)
 
     def unwatch(self, task_ids: Collection[str]) -> list[int]:
         """Call the sinks of these ids no more; the subscriptions to end."""
@@ -79,6 +84,24 @@ class Watcher:
         if self._session.connection.server.get("cluster"):
             nothing = self._session.subjects.void()
             await self._session.send([Outgoing(nothing, expect(_NEVER, nothing))])
+
+    def _begin(self, calls: Mapping[bytes, str]) -> None:
+        """Raise where these may not be heard of, which the server says before it answers."""
+        watched = [self._watched[call] for call in calls if call in self._watched]
+        denied = next((one.denied for one in watched if one.denied is not None), None)
+        if denied is not None:
+            self._session.connection.subscriptions.end(*self.unwatch(calls.values()))
+            raise self._session.connection.denials.error(denied)
+        for one in watched:
+            one.begun = True
+
+    def _deny(self, denial: Denial) -> bool:
+        call = denial.subject.rpartition(b".")[2]
+        watched = self._watched.get(call)
+        if watched is None or denial != Denial(self._session.subjects.pushed(call), hears=True):
+            return False
+        watched.denied = denial
+        return not watched.begun
 
     async def _look(self, calls: Collection[bytes]) -> None:
         if not calls:

@@ -41,6 +41,11 @@ class Batch(Struct, frozen=True):
 Request: TypeAlias = Outgoing | Batch
 
 
+def messages(request: Request) -> Sequence[Outgoing]:
+    """The messages that a request is sent as."""
+    return request.messages if isinstance(request, Batch) else [request]
+
+
 def render(request: Request, reply: bytes, batch_id: Callable[[], bytes]) -> bytes:
     """The bytes of a request that is answered once, at ``reply``."""
     if isinstance(request, Outgoing):

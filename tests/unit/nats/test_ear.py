@@ -196,7 +196,7 @@ def test_on_a_real_connection_no_message_takes_the_way_of_the_reader(
             if len(heard) == len(bodies):
                 over.set_result(None)
 
-        client = Client({7: hook})
+        client = Client({7: hook}, lambda _: None)
         options = {"tls": context} if is_encrypted else {}
         await client.connect(f"nats://localhost:{port}", allow_reconnect=False, **options)
         try:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import os
+from pathlib import Path
 from uuid import uuid4
 
 import nkeys
 import pytest
+from anyio import fail_after
 from servers.nats import NatsServer
 
-from chicory.errors import BrokerConnectionError
+from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.testing.contract.steps import Heard, dead, done, message, record, retry, take
 from chicory.transport import Cancelled, Counts, Settled, TransportSettings, WorkerRecord
 from chicory_nats import NatsTransport
@@ -143,6 +146,59 @@ async def test_what_the_documentation_grants_is_enough(tmp_path):
     with NatsServer(tmp_path, extra=users) as server:
         async with NatsTransport(_settings(server, "me:right@")) as transport:
             await _use(transport)
+
+
+@pytest.mark.parametrize(
+    ("missing", "named"),
+    [
+        ("chicory.NS.>", "publish to chicory.NS.b"),
+        ("$JS.API.STREAM.INFO.CHICORY_NS", "publish to $JS.API.STREAM.INFO.CHICORY_NS"),
+        ("$JS.API.DIRECT.GET.CHICORY_NS", "publish to $JS.API.DIRECT.GET.CHICORY_NS"),
+        ("$JS.API.CONSUMER.*.CHICORY_NS.>", "publish to $JS.API.CONSUMER.CREATE.CHICORY_NS.q_"),
+        ("$JS.API.CONSUMER.MSG.NEXT.CHICORY_NS.*", "$JS.API.CONSUMER.MSG.NEXT.CHICORY_NS.q_"),
+        ("_INBOX.>", "subscribe to _INBOX."),
+        ("chicory-push.NS.>", "subscribe to chicory-push.NS."),
+    ],
+)
+async def test_a_permission_that_is_missing_is_told_at_once_to_the_call_that_needs_it(
+    tmp_path, monkeypatch, missing, named
+):
+    for module in ("boot", "connection", "exchange", "reading"):
+        monkeypatch.setattr(f"chicory_nats.{module}.TIMEOUT", 100.0)  # which nobody waits for
+    with (
+        _granting(tmp_path, missing) as server,
+        fail_after(_Patience.patience),
+        pytest.raises(ConfigurationError) as raised,
+    ):
+        await _begin(NatsTransport(_settings(server, "me:right@")))
+
+    assert named in str(raised.value)
+    assert "docs/nats.md" in str(raised.value)
+
+
+async def test_a_denied_acknowledgement_is_logged_once(tmp_path, caplog):
+    with _granting(tmp_path, "$JS.ACK.CHICORY_NS.>") as server:
+        async with NatsTransport(_settings(server, "me:right@")) as transport:
+            await transport.publish([message(name) for name in "12"])
+            for delivery in await take(transport):
+                await transport.settle([done(delivery)])
+
+    (line,) = [one.getMessage() for one in caplog.records if one.levelname == "ERROR"]
+    assert "may not publish to $JS.ACK.CHICORY_NS.q_" in line
+
+
+async def _begin(transport: NatsTransport) -> None:
+    async with transport:
+        await transport.watch(["1"], lambda *_: None)
+        await transport.publish([message("1")])
+        await transport.fetch(["q"], 1, math.inf)
+
+
+def _granting(folder: Path, missing: str) -> NatsServer:
+    granted = _DOCUMENTED.replace(f'"{missing}"', '"nothing"')
+    assert granted != _DOCUMENTED
+    users = f"{{ user: me, password: right, permissions: {{ {granted} }} }}"
+    return NatsServer(folder, extra=f"authorization {{ users: [ {users} ] }}")
 
 
 async def _use(transport: NatsTransport) -> None:
