@@ -215,9 +215,10 @@ class Soak:
     async def _empty(self) -> int:
         """Wait until all have come to an end, and discard the dead letters; how many."""
         scene = self._scene
-        await scene.until(
-            lambda: len(scene.over) >= scene.offered, PATIENCE, "some calls come to no end"
-        )
+        while (over := len(scene.over)) < scene.offered:
+            await scene.until(
+                lambda over=over: len(scene.over) > over, PATIENCE, "some calls come to no end"
+            )
         counts = (await scene.app.broker.counts(["default"]))["default"]
         if counts.ready or counts.delayed or counts.leased:
             raise RunError(f"all is over, and yet there is left: {counts}")

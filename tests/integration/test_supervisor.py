@@ -22,7 +22,7 @@ from servers.redis import free_port
 
 pytestmark = pytest.mark.slow
 on_each_broker = pytest.mark.parametrize("broker", BROKERS, indirect=True)
-LONG = "90"
+LONG = "240"
 STARTED = r"worker process (\d): pid (\d+)$"
 READY = r"worker \S+: \d+ tasks known"
 
@@ -70,7 +70,7 @@ class Supervised:
 
     def until(self, pattern: str) -> re.Match[str]:
         while True:
-            line = self._lines.get(timeout=90)
+            line = self._lines.get(timeout=240)
             assert line is not None, f"ended without {pattern!r}:\n" + "\n".join(self.log)
             self.log.append(line)
             if found := re.search(pattern, line):
@@ -85,7 +85,7 @@ class Supervised:
 
     def until_all_have_ended(self) -> str:
         """Their log is at its end once nobody holds it open any more."""
-        while (line := self._lines.get(timeout=90)) is not None:
+        while (line := self._lines.get(timeout=240)) is not None:
             self.log.append(line)
         return "\n".join(self.log)
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 from chicory.transport import Dead, Done, Publication, Release, Retry, Settled, Settlement
 from chicory_nats.intents import Intent, intent
 from chicory_nats.names import HASHED
-from chicory_nats.ticket import Ticket, fresh
+from chicory_nats.ticket import Ticket
 
 
 class Case(Struct):
@@ -76,17 +76,18 @@ def case(settlement: Settlement) -> Case:
     """What becomes of a settlement; one that is sent again is the same step."""
     ticket = settlement.receipt
     assert isinstance(ticket, Ticket)  # a receipt is opaque, and this transport gave it out
-    if ticket.step is None or ticket.step[0] != settlement:
-        ticket.step = settlement, fresh()
+    operation = ticket.begin(settlement)
     releases = isinstance(settlement, Release)
     return Case(
         settlement,
         ticket,
-        ticket.step[1],
+        operation,
         _follow_ups(settlement, ticket),
         gives_back=releases and (ticket.cancelled or settlement.not_before <= time.time()),
         expected=ticket.basis,
         unwanted=ticket.cancelled,
+        outcome=ticket.stored or 0,
+        answer=None if ticket.stored is None else Settled.SETTLED,
     )
 
 

@@ -48,15 +48,12 @@ class Settler:
         await self._registry.register(queues(settlements), self._ballast)
         # what a message continues would outlive it where the one died who was to remove it
         await self._session.delete([one.ticket.replaces for one in cases if one.ticket.replaces])
-        left = cases
-        while left:
-            left = await self._store(left)
-            await self._look_again(left)
-            left = [one for one in left if one.answer is None]
+        while left := [one for one in cases if one.answer is None]:
+            await self._look_again(await self._store(left))
         await self._acknowledge([one for one in cases if one.answer is Settled.SETTLED])
         await self._session.shorten(self._steps.shorter(one) for one in cases if one.outcome)
         for one in cases:
-            one.ticket.step = None
+            one.ticket.end()
         return [Settled.FENCED if one.answer is None else one.answer for one in cases]
 
     async def _store(self, cases: list[Case]) -> list[Case]:
@@ -69,6 +66,8 @@ class Settler:
                 one.answer = Settled.SETTLED
                 if isinstance(request, Batch):
                     one.outcome = _outcome_of(one, request, seq)
+                # its outcome may be forgotten by when this is sent again
+                one.ticket.stored = one.outcome
         return [one for one in cases if one.answer is None]
 
     async def _look_again(self, cases: Sequence[Case]) -> None:

@@ -42,6 +42,8 @@ class Ticket:
         deliveries: how often it was delivered, this time included.
         step: a settlement whose answer is still to come, and the identity of its step; the same one
             sent again is that step.
+        stored: the step is known to have been stored; the sequence number of an outcome that is to
+            be kept no longer than others, 0 where there is none. ``None``: not known to be.
         cancelled: somebody is known to want the call cancelled.
     """
 
@@ -59,6 +61,7 @@ class Ticket:
         "request",
         "seq",
         "step",
+        "stored",
         "subject",
         "task_id",
     )
@@ -87,7 +90,18 @@ class Ticket:
         self.request = 0
         self.deliveries = 1
         self.step: tuple[Settlement, bytes] | None = None
+        self.stored: int | None = None
         self.cancelled = False
+
+    def begin(self, settlement: Settlement) -> bytes:
+        """The identity of its step; it is the same one when it is sent again."""
+        if self.step is None or self.step[0] != settlement:
+            self.step, self.stored = (settlement, fresh()), None
+        return self.step[1]
+
+    def end(self) -> None:
+        """The step is over, and its answer given."""
+        self.step = self.stored = None
 
     def note(self, thread: Thread) -> None:
         """Take note of what is said of the call besides."""

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 
+import nats
 import pytest
 from anyio import fail_after
+from anyio.to_thread import run_sync
 
 from chicory.errors import BrokerConnectionError
 from chicory.testing.contract.steps import (
@@ -51,6 +54,12 @@ def dying(monkeypatch) -> Callable[[], AbstractContextManager[None]]:
                 yield
 
     return dying
+
+
+async def _purge(url: str, stream: str) -> None:
+    client = await nats.connect(url)
+    await client.jetstream().purge_stream(stream)
+    await client.close()
 
 
 def _again(delivery: Delivery) -> Settlement:
@@ -158,3 +167,17 @@ async def test_what_is_sent_again_because_its_acknowledgement_was_slow_is_settle
     assert list(await transport.settle([settlement])) == [Settled.SETTLED]
     assert list(await transport.settle([settlement])) == [Settled.FENCED]
     assert live(await count(transport)) <= 1
+
+
+async def test_what_was_stored_is_settled_though_its_outcome_is_forgotten_meanwhile(
+    connect, dying, server, namespace
+):
+    transport = await connect()
+    (first,) = await give(transport, "1")
+    settlement = Done(first.receipt)
+    with dying():
+        await transport.settle([settlement])
+    await run_sync(asyncio.run, _purge(server.url, f"CHICORY_{namespace}"))
+
+    assert list(await transport.settle([settlement])) == [Settled.SETTLED]
+    assert list(await transport.settle([settlement])) == [Settled.FENCED]
