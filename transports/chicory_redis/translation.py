@@ -95,6 +95,8 @@ def translated(error: Exception, address: Address) -> ChicoryError:
         return ConfigurationError(f"{address}{wrong} ({text})")
     if isinstance(cause, TimeoutError):
         text = text if str(cause) else "it did not answer in time"
+    if isinstance(cause, AskError):  # redis-py leaves slot and place of what the server said
+        text = f"its cluster moves our keys ({text})"
     if is_refused_login(error):
         return BrokerConnectionError(f"{address} refuses the login: {text}")
     if isinstance(cause, ResponseError) and not is_passing(error):
