@@ -6,6 +6,8 @@ import base64
 import json
 import math
 import os
+import re
+from fnmatch import fnmatch
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,6 +16,7 @@ import pytest
 from anyio import fail_after
 from servers.nats import NatsServer
 
+import chicory_nats
 from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.testing.contract.steps import Heard, dead, done, message, record, retry, take
 from chicory.transport import Cancelled, Counts, Settled, TransportSettings, WorkerRecord
@@ -29,6 +32,19 @@ _DOCUMENTED = """
     ]
     subscribe: ["_INBOX.>", "chicory-push.NS.>"]
 """
+
+
+_ASKED = r"(?:STREAM|CONSUMER|DIRECT)(?:\.[A-Z]+)+"
+_PAGE = Path(__file__).parents[3] / "docs" / "nats.md"
+
+
+def test_all_that_is_asked_of_jetstream_is_granted_on_the_page():
+    sources = Path(chicory_nats.__file__).parent.glob("*.py")
+    asked = {found for source in sources for found in re.findall(_ASKED, source.read_text())}
+    granted = re.findall(r"\$JS\.API\.([A-Z.*]+)\.CHICORY", _PAGE.read_text())
+
+    assert "STREAM.CREATE" in asked
+    assert [one for one in asked if not any(fnmatch(one, given) for given in granted)] == []
 
 
 _CREDENTIALS = """-----BEGIN NATS USER JWT-----
