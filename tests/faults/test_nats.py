@@ -370,7 +370,7 @@ async def test_a_server_that_comes_back_without_jetstream_ends_every_verb_with_t
 
 async def test_an_error_that_ends_the_client_is_healed(server, connect, monkeypatch):
     transport = await connect(server.port)
-    monkeypatch.setattr(chicory_nats.session.Session, "measure", lambda *_, **__: None)
+    monkeypatch.setattr(chicory_nats.session.Session, "measure", lambda *_, **__: 0)
 
     with fail_after(_PATIENCE):
         async with create_task_group() as group:
@@ -427,6 +427,19 @@ async def test_where_no_room_is_left_calls_are_refused_and_nothing_is_lost(
         assert list(await transport.settle([elsewhere])) == [Settled.SETTLED]
         await transport.settle([done(one) for one in others])
         assert list(await transport.publish([message("again")])) == [Accepted()]
+
+
+async def test_where_the_last_call_was_more_than_the_server_had_room_for_nothing_is_lost(
+    tmp_path, connect
+):
+    with NatsServer(tmp_path / "small", room="5MB") as server:
+        transport = await connect(server.port)
+        stored = await _fill(transport, 2_000_000)
+
+        deliveries = await take(transport)
+        assert ids(deliveries) == stored
+        settled = await transport.settle([done(one) for one in deliveries])
+        assert list(settled) == [Settled.SETTLED] * len(stored)
 
 
 @_WITHOUT_ROOM
@@ -525,10 +538,10 @@ async def test_keys_ids_and_letters_are_what_they_were_before_the_crash(server, 
     assert ids(await take(transport)) == ["1", "2"]
 
 
-async def _fill(transport: Transport) -> list[str]:
+async def _fill(transport: Transport, largest: int = 100_000) -> list[str]:
     """Store messages until there is no room for the smallest one; their names."""
     stored: list[str] = []
-    for size in (100_000, 10_000, 1_000, 0):
+    for size in (largest, 10_000, 1_000, 0):
         with suppress(QueueFullError):
             while True:
                 name = str(len(stored))

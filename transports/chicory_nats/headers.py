@@ -42,6 +42,8 @@ GONE = b"Chicory-Gone"
 AGAIN = b"Chicory-Again"
 """Of an outcome: it is no news, only how long it is kept has changed."""
 PAUSED = b"Chicory-Paused"
+PIECE = b"Chicory-Piece"
+"""Of ballast: how many pieces there are up to this one."""
 QUEUES = b"Chicory-Queues"
 SERVER = b"Chicory-Server"
 

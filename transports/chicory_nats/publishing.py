@@ -9,6 +9,7 @@ from itertools import compress
 
 from chicory.errors import BrokerConnectionError
 from chicory.transport import Accepted, Duplicate, Publication, PublishOutcome
+from chicory_nats.ballast import Ballast
 from chicory_nats.intents import Intent, intent
 from chicory_nats.keys import Holder, Keys
 from chicory_nats.messages import published
@@ -32,8 +33,9 @@ class Publisher:
     of another call that ended becomes the new guard.
     """
 
-    def __init__(self, session: Session, registry: Registry) -> None:
+    def __init__(self, session: Session, registry: Registry, ballast: Ballast) -> None:
         self._session = session
+        self._ballast = ballast
         self._registry = registry
         self._keys = Keys(session)
 
@@ -71,7 +73,7 @@ class Publisher:
     async def _attempt(self, intents: Sequence[Intent]) -> list[PublishOutcome | None]:
         """Store messages; ``None`` for those whose guard did not hold, or that of their key."""
         messages = [published(self._session.subjects, one) for one in intents]
-        self._session.measure(messages, reserve=RESERVE)
+        await self._ballast.cover(self._session.measure(messages, reserve=RESERVE))
         ready = await self._keys.take(intents)
         stored = iter(await self._session.send(list(compress(messages, ready))))
         return [Accepted() if has_key and next(stored) else None for has_key in ready]

@@ -176,11 +176,17 @@ class Session:
         """Bytes of a body that are surely taken, whatever becomes of it."""
         return max(0, self.connection.max_payload - RESERVE)
 
-    def measure(self, requests: Iterable[Request], *, reserve: int = 0) -> None:
-        """Raise where a message is larger than the server takes: it would end the connection."""
+    def measure(self, requests: Iterable[Request], *, reserve: int = 0) -> int:
+        """Bytes of the largest request.
+
+        Raises where a message is larger than the server takes: it would end the connection.
+        """
         limit = self.connection.max_payload
+        largest = 0
         for request in requests:
-            if request.size <= limit - reserve:
+            size = request.size
+            largest = max(size, largest)
+            if size <= limit - reserve:
                 continue
             for message in request.messages if isinstance(request, Batch) else [request]:
                 if message.size <= limit - reserve:
@@ -190,6 +196,7 @@ class Session:
                     f"which takes {limit}, of which {reserve} are kept in reserve: "
                     "raise max_payload on the server"
                 )
+        return largest
 
     def _check(self, error: Problem | None) -> None:
         if error is not None and error.err_code not in WRONG_SEQUENCE:

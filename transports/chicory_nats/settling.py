@@ -59,7 +59,7 @@ class Settler:
     async def _store(self, cases: list[Case]) -> list[Case]:
         """Store outcomes; those whose guard did not hold."""
         requests = [self._steps.step(one) for one in cases]
-        self._session.measure(requests)
+        await self._ballast.cover(self._session.measure(requests))
         stored = await self._ballast.send(requests)
         for one, request, seq in zip(cases, requests, stored, strict=True):
             if seq:

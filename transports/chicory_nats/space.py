@@ -41,7 +41,7 @@ class Space:
         registry, consumers, acks = Registry(session), Consumers(session), Acks(session)
         self._ballast = ballast = Ballast(session)
         self._boot = Boot(session, ballast)
-        self.publisher = Publisher(session, registry)
+        self.publisher = Publisher(session, registry, ballast)
         self.settler = Settler(session, acks, self.publisher, registry, ballast)
         claims = Claims(session, self._boot, acks, self.settler, ballast)
         self.fetcher = Fetcher(session, consumers, self._boot, acks, claims)

@@ -20,7 +20,7 @@ async def test_a_call_that_changes_whenever_it_was_read_is_not_tried_for_without
     await here.settle([done(one) for one in await give(here, "1")])
     space = here._space
     publisher = space.publisher
-    rival = Publisher(space.session, publisher._registry)
+    rival = Publisher(space.session, publisher._registry, publisher._ballast)
     overtaken = 0
 
     async def judge(intents: Sequence[Intent]) -> list[PublishOutcome | None]:
