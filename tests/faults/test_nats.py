@@ -40,6 +40,7 @@ from chicory.testing.contract.steps import (
 )
 from chicory.transport import (
     Accepted,
+    Cancelled,
     Counts,
     Delivery,
     Duplicate,
@@ -427,6 +428,25 @@ async def test_where_no_room_is_left_calls_are_refused_and_nothing_is_lost(
         assert list(await transport.settle([elsewhere])) == [Settled.SETTLED]
         await transport.settle([done(one) for one in others])
         assert list(await transport.publish([message("again")])) == [Accepted()]
+
+
+@_WITHOUT_ROOM
+async def test_where_no_room_is_left_a_call_can_be_cancelled(tmp_path, connect, limits):
+    with NatsServer(tmp_path / "small", **limits) as server:
+        transport = await connect(server.port)
+        first, *_ = await _fill(transport)
+
+        assert list(await transport.cancel([record(first)])) == [Cancelled.REMOVED]
+
+
+@_WITHOUT_ROOM
+async def test_where_no_room_is_left_a_queue_can_be_paused_and_purged(tmp_path, connect, limits):
+    with NatsServer(tmp_path / "small", **limits) as server:
+        transport = await connect(server.port)
+        stored = await _fill(transport)
+
+        await transport.set_paused("q", paused=True)
+        assert await transport.purge("q") == len(stored)
 
 
 async def test_where_the_last_call_was_more_than_the_server_had_room_for_nothing_is_lost(

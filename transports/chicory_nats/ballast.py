@@ -2,7 +2,7 @@
 
 A settlement frees more than it needs, but needs it first; so does what comes before it, a claim
 or the note on a new start of the server. So every stream holds messages that nobody reads, and
-that are thrown out when one of these is refused for lack of room.
+that are thrown out when one of these, a cancellation or a lock is refused for lack of room.
 
 A server takes messages until it is full, and so may be fuller than full, by the size of the last
 one: the ballast has to be larger than that.

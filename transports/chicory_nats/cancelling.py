@@ -15,6 +15,7 @@ from msgspec import Struct
 
 from chicory.transport import Cancelled, Record
 from chicory_nats import outcomes
+from chicory_nats.ballast import Ballast
 from chicory_nats.consumers import Consumers
 from chicory_nats.headers import expect, purge
 from chicory_nats.locks import Lock
@@ -64,8 +65,9 @@ class _Order(Struct):
 class Canceller:
     """Cancels by batch."""
 
-    def __init__(self, session: Session, consumers: Consumers) -> None:
+    def __init__(self, session: Session, consumers: Consumers, ballast: Ballast) -> None:
         self._session = session
+        self._ballast = ballast
         self._consumers = consumers
 
     async def cancel(self, records: Sequence[Record]) -> Sequence[Cancelled]:
@@ -75,7 +77,7 @@ class Canceller:
         while left:
             for level, some in _by_level(await self._attempt(_first_each(left))).items():
                 await self._consumers.ensure(level[0])
-                lock = Lock(self._session, level[0])
+                lock = Lock(self._session, self._ballast, level[0])
                 async with lock, lock.still(self._consumers, level[1]):
                     await self._attempt(some, level)
             left = [order for order in left if order.answer is None]
@@ -162,7 +164,7 @@ class Canceller:
 
     async def _store(self, orders: Sequence[_Order]) -> None:
         requests = [order.request for order in orders if order.request is not None]
-        stored = await self._session.send(requests)
+        stored = await self._ballast.send(requests)
         doomed: list[int] = []
         removed: list[tuple[_Order, int]] = []
         for order, seq in zip(orders, stored, strict=True):

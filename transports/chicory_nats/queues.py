@@ -83,8 +83,9 @@ class _Tally(Struct):
 class Queues:
     """Counts, pauses and empties whole queues."""
 
-    def __init__(self, session: Session, consumers: Consumers) -> None:
+    def __init__(self, session: Session, consumers: Consumers, ballast: Ballast) -> None:
         self._session = session
+        self._ballast = ballast
         self._consumers = consumers
         self._registry = Registry(session)
 
@@ -104,7 +105,7 @@ class Queues:
         """Stop or resume a queue."""
         name = queue_token(queue)
         await self._consumers.ensure(name)
-        async with Lock(self._session, name):
+        async with Lock(self._session, self._ballast, name):
             note = Outgoing(
                 self._session.subjects.queue(name),
                 ROLLUP + (line(PAUSED, b"1") if paused else b""),
@@ -113,17 +114,17 @@ class Queues:
             # who dies in between leaves a queue that is said to be paused, and delivers: better
             # than one that is said to deliver, and is paused
             if paused:
-                await self._session.send([note])
+                await self._ballast.send([note])
             await self._consumers.pause(name, FOREVER if paused else 0)
             if not paused:
-                await self._session.send([note])
+                await self._ballast.send([note])
 
     async def purge(self, queue: str) -> int:
         """Delete what is delayed, and what waits to be fetched."""
         name = queue_token(queue)
         await self._consumers.ensure(name)
         subjects = self._session.subjects
-        async with Lock(self._session, name) as lock, lock.still(self._consumers):
+        async with Lock(self._session, self._ballast, name) as lock, lock.still(self._consumers):
             statuses = await self._statuses(name)
             if any(status.leased for status in statuses.values()):
                 await self._finish_delayed(name)

@@ -49,8 +49,8 @@ class Space:
         self.records = Records(session, consumers)
         self.watcher = Watcher(session, tell)
         self.letters = Letters(session, self.publisher, registry)
-        self.queues = Queues(session, consumers)
-        self.canceller = Canceller(session, consumers)
+        self.queues = Queues(session, consumers, ballast)
+        self.canceller = Canceller(session, consumers, ballast)
         self.workers = Workers(session, ballast)
         self._consumers, self._registry = consumers, registry
         session.connection.on_missing(self._revive)
