@@ -51,6 +51,7 @@ from chicory.transport import (
     WorkerRecord,
 )
 from chicory_nats import NatsTransport
+from chicory_nats.ear import Ear
 
 pytestmark = pytest.mark.faults
 
@@ -524,14 +525,20 @@ async def test_what_is_asked_for_at_once_is_not_too_much_and_if_it_was_is_asked_
     with strict:
         async with NatsTransport(settings) as transport:
             for name in names:
-                await transport.publish([message(name, body=bytes(200_000))])
+                await transport.publish([message(name, body=bytes(400_000))])
             fetched: list[str] = []
-            monkeypatch.setattr(chicory_nats.pull, "_BYTES", 1 << 30)
-            with fail_after(_PATIENCE):
-                async with create_task_group() as group:
-                    group.start_soon(_drain, transport, fetched, len(names))
-                    await run_sync(strict.until_logged, "Slow Consumer")
+            hear = Ear.data_received
+
+            def read_on_once_it_is_too_late(ear: Ear, data: bytes) -> None:
+                if len(data) > 50_000:  # messages, and no answer
                     monkeypatch.undo()
+                    strict.until_logged("Slow Consumer")
+                hear(ear, data)
+
+            monkeypatch.setattr(chicory_nats.pull, "_BYTES", 1 << 30)
+            monkeypatch.setattr(Ear, "data_received", read_on_once_it_is_too_late)
+            with fail_after(_PATIENCE):
+                await _drain(transport, fetched, len(names))
 
             assert sorted(fetched) == sorted(names)
             assert await count(transport) == Counts()
