@@ -2,6 +2,8 @@
 
 from types import SimpleNamespace
 
+from anyio import fail_after
+
 from chicory.testing.contract.steps import (
     QUEUE,
     await_so_many,
@@ -17,6 +19,7 @@ from chicory.testing.contract.steps import (
 from chicory.transport import Cancelled, Delivery, Release, WorkerRecord
 
 PATIENT = SimpleNamespace(patience=10.0)
+WORKERS = "{chicory}:w"
 
 
 def lasting(server) -> set[bytes]:
@@ -112,6 +115,28 @@ async def test_pauses_records_and_workers_leave_nothing(make, server):
         await transport.set_paused(QUEUE, paused=False)
 
         assert lasting(server) == set()
+
+
+async def test_a_heartbeat_does_not_read_all_others(make, server):
+    async with make() as transport:
+        for number in range(30):
+            await transport.beat(WorkerRecord(str(number), (QUEUE,), b""), 10)
+        server.command("CONFIG", "RESETSTAT")
+        await transport.beat(WorkerRecord("w", (QUEUE,), b""), 10)
+
+    assert not {"cmdstat_hgetall", "cmdstat_hvals"} & set(server.command("INFO", "commandstats"))
+
+
+async def test_heartbeats_clear_away_who_died_long_ago(make, server):
+    dead_since_1970 = b"0 1000000 \x92\x90\xc4\x00"
+    async with make() as transport:
+        for number in range(30):
+            server.command("HSET", WORKERS, str(number), dead_since_1970)
+        with fail_after(PATIENT.patience):
+            while server.command("HLEN", WORKERS) != 1:
+                await transport.beat(WorkerRecord("w", (QUEUE,), b""), 10)
+
+        assert [worker.worker_id for worker in await transport.workers()] == ["w"]
 
 
 async def test_who_fetched_leaves_no_consumer(make, server):
