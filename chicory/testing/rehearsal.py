@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
-from anyio import to_thread
+from anyio import CancelScope, current_time, to_thread
 
 from chicory import portal
 from chicory.context import TaskContext, running
@@ -25,7 +27,8 @@ from chicory.outcome import (
 from chicory.progress import Progress
 from chicory.task import Task
 from chicory.testing.clock import START
-from chicory.worker.performance import ending_of
+from chicory.worker.attempt import timed_out
+from chicory.worker.performance import ending_of, outcome_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -82,11 +85,14 @@ class Rehearsal(Generic[P, R]):
 
         Also one that has a process of its own in a worker.
 
-        Raises ``ValidationError`` where an argument, or a checked result, does not fit.
+        Raises ``TimeoutError`` where it runs longer than its ``timeout`` (real seconds; a thread is
+        left behind), and ``ValidationError`` where an argument, or a checked result, does not fit.
         """
         signature = self.task.signature
         given, named = signature.decode(*signature.encode(args, kwargs, check=False))
         value = await self._perform(given, named)
+        if isinstance(value, Raised):
+            raise value.error
         packed = signature.encode_result(value, check=self.task.checks_results)
         return cast("R", signature.decode_result(packed))
 
@@ -115,18 +121,30 @@ class Rehearsal(Generic[P, R]):
             return decide(undecided(error), terms)
 
     async def _ending(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Ending:
-        try:
-            value = await self._perform(args, kwargs)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code)
-            return Raised(error)
-        return ending_of(self.task, value)
+        value = await self._perform(args, kwargs)
+        return value if isinstance(value, Raised) else ending_of(self.task, value)
 
     async def _perform(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        """What the function returns within the time of its task, or ``Raised``."""
+        limit = self.task.settings.timeout
+        end = math.inf if limit is None else current_time() + limit
+        value: Any = None
+        with CancelScope(deadline=end):
+            value = await self._call(args, kwargs)
+        if current_time() < end:
+            return value
+        self.context.cancelled = True
+        return timed_out(self.task.name, limit)
+
+    async def _call(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         given, named = self.task.signature.inject(self.context, args, kwargs)
+        call = partial(self.task.function, *given, **named)
         token = running.set(lambda: self.context)
         try:
             if self.task.is_async:
-                return await self.task.function(*given, **named)
-            return await to_thread.run_sync(lambda: self.task.function(*given, **named))
+                return await call()
+            return await to_thread.run_sync(outcome_of, call, abandon_on_cancel=True)
+        except (Exception, SystemExit) as error:  # noqa: BLE001  (the user's code)
+            return Raised(error)
         finally:
             running.reset(token)

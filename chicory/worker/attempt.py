@@ -111,6 +111,6 @@ class Attempt(Struct, eq=False):
             self.context.cancelled = True
 
 
-def timed_out(attempt: Attempt) -> Raised:
-    """The ending of an attempt whose time is up."""
-    return Raised(TimeoutError(f"{attempt.name} ran longer than its limit of {attempt.limit:g} s"))
+def timed_out(name: str, limit: float | None) -> Raised:
+    """The ending of an attempt at this task whose time is up."""
+    return Raised(TimeoutError(f"{name} ran longer than its limit of {limit:g} s"))

@@ -83,7 +83,7 @@ class Performance:
         call = partial(task.function, *attempt.args, **attempt.kwargs)
         try:
             return await to_thread.run_sync(
-                _outcome, call, abandon_on_cancel=True, limiter=self._threads
+                outcome_of, call, abandon_on_cancel=True, limiter=self._threads
             )
         except RuntimeError as error:  # not the function's: there is no memory for one more thread
             if attempt.acknowledged:  # it could not come again
@@ -120,7 +120,7 @@ def ending_of(task: Task[..., Any], value: Any) -> Ending:
         return Refused(DeathReason.UNUSABLE_RESULT, str(error))
 
 
-def _outcome(call: Callable[[], Any]) -> Any:
+def outcome_of(call: Callable[[], Any]) -> Any:
     """What it returns, or ``Raised``: on its way out of a thread an error may do other things.
 
     A ``GeneratorExit`` would close the coroutine that waits, and its callers.

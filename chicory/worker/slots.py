@@ -210,7 +210,7 @@ class Slots:
             if not isinstance(attempt.ending, Returned):  # it had finished all the same
                 attempt.ending = attempt.abort
         elif attempt.timed and anyio.current_time() >= scope.deadline:
-            attempt.ending = timed_out(attempt)
+            attempt.ending = timed_out(attempt.name, attempt.limit)
         else:  # the whole worker is being cancelled
             attempt.ending = GivenBack()
         self._report(attempt)

@@ -6,6 +6,7 @@ import threading
 from typing import Literal
 
 import pytest
+from anyio import sleep_forever
 
 from chicory import (
     Chicory,
@@ -122,6 +123,43 @@ async def test_what_ends_a_call_for_good_does_so_in_the_words_of_a_worker(app, a
             assert isinstance(verdict, Bury)
             said = [(letter.reason, letter.error) for letter in letters]
             assert said == [(verdict.reason, verdict.failure.message)]
+
+
+@pytest.mark.parametrize("executor", ["async", "thread"])
+async def test_a_task_whose_time_is_up_has_ended_as_in_a_worker(app, executor):
+    over = threading.Event()
+
+    def wait_in_a_thread(ctx: TaskContext) -> None:
+        over.wait()
+
+    async def wait_on_the_loop(ctx: TaskContext) -> None:
+        await sleep_forever()
+
+    function = wait_in_a_thread if executor == "thread" else wait_on_the_loop
+    task = app.task(name="slow", timeout=0.01, retry_policy=RetryPolicy())(function)
+    rehearsal = Rehearsal(task)
+    try:
+        with pytest.raises(TimeoutError, match="longer than its limit"):
+            await rehearsal.run()
+        assert rehearsal.context.cancelled
+        verdict = await rehearsal.verdict()
+    finally:
+        over.set()
+
+    assert isinstance(verdict, RetryIn)
+    assert verdict.failure.type_name == "TimeoutError"
+
+
+@pytest.mark.parametrize("error", [GeneratorExit, StopIteration])
+async def test_what_ends_a_generator_is_an_error_like_others_in_a_thread(app, error):
+    @app.task(name="leave")
+    def leave() -> None:
+        raise error("so")
+
+    verdict = await Rehearsal(leave).verdict()
+
+    assert isinstance(verdict, Bury)
+    assert (verdict.failure.type_name, verdict.failure.message) == (error.__name__, "so")
 
 
 async def test_an_argument_that_cannot_be_sent_is_the_caller_s_error(app):
