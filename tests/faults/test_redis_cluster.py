@@ -148,6 +148,31 @@ async def test_messages_leases_and_waits_follow_a_slot_that_moves(nodes):
         await heard.until_hearing("watched", b"result")
 
 
+@pytest.mark.usefixtures("fresh")
+async def test_a_fetch_whose_slot_has_moved_is_woken_by_what_comes(nodes):
+    namespace = NAMESPACES[0]
+    slot = slot_of(namespace, nodes[0])
+    source = owner_of(slot, nodes)
+    target = next(node for node in nodes if node is not source)
+    settings = TransportSettings(url=source.url, namespace=namespace, lease=4 * PATIENCE)
+    fetched = list[str]()
+    async with RedisTransport(settings) as here, transport_at(target, namespace) as there:
+
+        async def fetch() -> None:
+            fetched.extend(ids(await here.fetch([QUEUE], 1, PATIENCE)))
+
+        async with create_task_group() as group:
+            group.start_soon(fetch)
+            await until(lambda: source.command("EXISTS", f"{{{namespace}}}:z:q"))
+            await anyio.to_thread.run_sync(move_slot, slot, source, target)
+            await there.publish([message("1")])
+            with fail_after(PATIENCE / 3):  # by itself it looks after 30 s
+                while not fetched:  # noqa: ASYNC110  (of a server, which tells nobody)
+                    await anyio.sleep(0.005)
+
+    assert fetched == ["1"]
+
+
 @pytest.fixture
 def endpoints(nodes, fresh):
     """Sets what the nodes call each other; before Redis 7 it is their addresses."""

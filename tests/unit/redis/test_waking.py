@@ -14,6 +14,8 @@ from chicory_redis.translation import Lost
 # a fetch that waits looks again by itself after half its lease: far too late for these tests
 
 WAITERS = "{chicory}:z:q"
+SOON = 20.0
+"""Seconds: less than the half lease after which a fetch looks by itself."""
 
 
 @pytest.fixture
@@ -61,6 +63,26 @@ async def test_one_message_wakes_one_of_many(make, registered, queues, calls_of_
 
         assert sorted(woken) == [0, 0, calls_of_one]
         assert fetched == ["1"]
+
+
+async def test_a_fetch_that_is_taken_for_blocked_and_is_not_looks_at_once(make, server, registered):
+    fetched: list[str] = []
+    async with make(lease=60) as transport, make(lease=60) as publisher:
+
+        async def fetch() -> None:
+            fetched.extend(ids(await transport.fetch([QUEUE], 1, 60)))
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(fetch)
+            await registered(1)
+            (waiter,) = server.command("ZRANGE", WAITERS, 0, 0)
+            server.command("ZADD", WAITERS, 0, waiter)
+            await publisher.publish([message("1")])
+            with anyio.fail_after(SOON):
+                while not fetched:
+                    await anyio.lowlevel.checkpoint()
+
+    assert fetched == ["1"]
 
 
 async def test_a_fetch_that_finds_nothing_waits_after_one_call(make, registered):

@@ -19,16 +19,25 @@ local function describe(number, p, at, entry, queue)
   return table.concat(head, ' ') .. '\n' .. queue .. table.concat(entry[2])
 end
 
+-- Strikes off a fetch that is to be handed nothing, and has it look again, which it otherwise would
+-- after half its lease only. Nobody may be there; or somebody at another node of a cluster, who
+-- hears what is said here although nobody is counted.
+local function dismiss(queue, waiter)
+  call('ZREM', base .. ':z:' .. queue, waiter)
+  local client, number = string.match(waiter, '^(%S+) (%S+)')
+  call('PUBLISH', base .. ':c:' .. client, number .. ' ' .. queue)
+end
+
 -- The fetch that has waited longest, where it may be handed a message: itself, its client, its
 -- number and its lease. A fetch looks again after half its lease: one that did not is blocked, and
 -- would keep the message for as long.
-local function longest_waiting(z, at)
+local function longest_waiting(queue, at)
   while true do
-    local waiter, since = unpack(call('ZRANGE', z, 0, 0, 'WITHSCORES'))
+    local waiter, since = unpack(call('ZRANGE', base .. ':z:' .. queue, 0, 0, 'WITHSCORES'))
     local client, number, lease = string.match(waiter or '', '^(%S+) (%S+) (%S+)$')
     if not lease then return nil end
     if at - since <= lease * 3 / 4 then return waiter, client, number, lease end
-    call('ZREM', z, waiter)
+    dismiss(queue, waiter)
   end
 end
 
@@ -36,13 +45,12 @@ end
 local function hand_over(place, body, at)
   local p, queue = string.match(place, '^(%d)%S+ (.*)$')
   if not p or #body > LARGEST or call('SISMEMBER', base .. ':p', queue) == 1 then return end
-  local z = base .. ':z:' .. queue
-  local waiter, client, number, lease = longest_waiting(z, at)
+  local waiter, client, number, lease = longest_waiting(queue, at)
   if not waiter then return end
-  call('ZREM', z, waiter)
   local channel = base .. ':c:' .. client
-  -- before anything is said: who listens to a replica would hear it, and nobody would know
-  if call('PUBSUB', 'NUMSUB', channel)[2] == 0 then return end
+  -- before it is said: who listens to a replica would hear it, and nobody would know
+  if call('PUBSUB', 'NUMSUB', channel)[2] == 0 then return dismiss(queue, waiter) end
+  call('ZREM', base .. ':z:' .. queue, waiter)
   local s = stream(p, queue)
   local entry = lease_one(s, lease .. '-' .. client)
   local fields = entry[2]
