@@ -18,7 +18,7 @@ def spent(process: int) -> float:
 
 
 class Span:
-    """What passes from now on until it is ended.
+    """What passes from now on until it is ended; and, where it is begun again, that as well.
 
     Attributes:
         seconds: by the clock.
@@ -28,13 +28,21 @@ class Span:
 
     def __init__(self, server: int) -> None:
         self._server = server
-        self._begin = self._now()
         self.seconds = self.ours = self.served = 0.0
+        self.begin()
+
+    def begin(self) -> None:
+        """Go on from now."""
+        self._begin = self._now()
 
     def end(self) -> None:
         """Take the time."""
-        spans = [now - then for now, then in zip(self._now(), self._begin, strict=True)]
-        self.seconds, self.ours, self.served = spans
+        seconds, ours, served = (
+            now - then for now, then in zip(self._now(), self._begin, strict=True)
+        )
+        self.seconds += seconds
+        self.ours += ours
+        self.served += served
 
     def costs(self, count: int, ours: str, servers: str) -> dict[str, float]:
         """Microseconds of CPU time for each of so many; without a server's where there is none."""
