@@ -40,7 +40,7 @@ from chicory.transport.record import Record, Stage, Standing
 from chicory.transport.settings import DEFAULT_LEASE, TransportSettings
 from chicory.transport.settlement import Dead, Done, Release, Retry, Settled, Settlement
 from chicory.transport.vouching import Vouching
-from chicory.transport.worker import WorkerRecord
+from chicory.transport.worker import WorkerRecord, seen_at
 
 __all__ = [
     "DEFAULT_LEASE",
@@ -71,4 +71,5 @@ __all__ = [
     "Unique",
     "Vouching",
     "WorkerRecord",
+    "seen_at",
 ]

@@ -173,6 +173,7 @@ class Transport(Protocol):
     async def workers(self) -> Sequence[WorkerRecord]:
         """Heartbeats that are stored, by worker id.
 
+        Their times are by ``settings.clock``, also where the broker has another one: ``seen_at``.
         A worker that stopped beating stays in the list for a while after ``expires_at``, or is
         gone by then, as the broker has it.
         """

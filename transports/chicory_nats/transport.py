@@ -166,7 +166,7 @@ class NatsTransport:
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """Heartbeats."""
-        return await self._bridge.run(self._open.workers.all)
+        return await self._bridge.run(self._open.workers.all, self._settings.clock)
 
     async def __aenter__(self) -> Self:
         """Open."""

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Struct
 
-from chicory.transport import WorkerRecord
+from chicory.clock import Clock
+from chicory.transport import WorkerRecord, seen_at
 from chicory_nats.ballast import Ballast
 from chicory_nats.headers import ROLLUP, lifetime
 from chicory_nats.names import token
@@ -52,14 +53,13 @@ class Workers:
             self._refilled = time.monotonic()
             await self._ballast.take_in()
 
-    async def all(self) -> Sequence[WorkerRecord]:
-        """The heartbeats that are stored and not over, by worker id."""
+    async def all(self, clock: Clock) -> Sequence[WorkerRecord]:
+        """The heartbeats that are stored and not over, by worker id, with times by a clock."""
         everyone = self._session.subjects.worker(b"*")
         beats = [_read(stored) async for stored in self._session.reader.scan(everyone)]
         now = self._session.clock.now()
-        return sorted(
-            (beat for beat in beats if beat.expires_at > now), key=lambda beat: beat.worker_id
-        )
+        alive = (beat for beat in beats if beat.expires_at > now)
+        return seen_at(clock.now(), sorted(alive, key=lambda beat: beat.worker_id), now)
 
 
 def _read(stored: Stored) -> WorkerRecord:

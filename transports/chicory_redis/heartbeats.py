@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec import msgpack
 
-from chicory.transport import WorkerRecord
+from chicory.clock import Clock
+from chicory.transport import WorkerRecord, seen_at
 from chicory_redis import times
 from chicory_redis.server import Server
 
@@ -17,11 +20,13 @@ async def beat(server: Server, record: WorkerRecord, ttl: float) -> None:
     await server.run("beat", record.worker_id, times.span(ttl) if ttl > 0 else 0, packed)
 
 
-async def every(server: Server) -> list[WorkerRecord]:
-    """All workers by id."""
+async def every(server: Server, clock: Clock) -> Sequence[WorkerRecord]:
+    """All workers by id, with times by a clock."""
     answer = await server.command("HGETALL", f"{server.base}:w")
+    seconds, microseconds = await server.command("TIME")
     workers = map(_decode, answer[::2], answer[1::2])
-    return sorted(workers, key=lambda worker: worker.worker_id)
+    ordered = sorted(workers, key=lambda worker: worker.worker_id)
+    return seen_at(clock.now(), ordered, int(seconds) + int(microseconds) / 1e6)
 
 
 def _decode(worker_id: bytes, stored: bytes) -> WorkerRecord:

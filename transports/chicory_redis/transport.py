@@ -174,7 +174,7 @@ class RedisTransport:
 
     async def workers(self) -> Sequence[WorkerRecord]:
         """Heartbeats."""
-        return await self._run(heartbeats.every)
+        return await self._run(heartbeats.every, self._settings.clock)
 
     async def __aenter__(self) -> Self:
         """Open."""
