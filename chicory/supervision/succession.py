@@ -43,7 +43,8 @@ def succession(code: int, age: float, failures: int, *, finite: bool, worked: bo
         age: seconds it lived.
         failures: how many before it, in its place, died one after another.
         finite: whether they were told to end when their work is done.
-        worked: whether it got to work; a task may end it with any code.
+        worked: whether it, or one beside or before it, got to work: a task may end it with any
+            code, and what is wrong now was right then.
     """
     if code == 0:
         return Leave() if finite else Replace(0.0, 0)  # it has been recycled

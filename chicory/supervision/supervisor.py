@@ -68,6 +68,7 @@ class Supervisor:
         self._stopping = Event()
         self._roll_wanted = Event()
         self._code = 0
+        self._has_worked = False
         self._group: TaskGroup
 
     async def run(self) -> int:
@@ -170,7 +171,11 @@ class Supervisor:
                 self._code = self._code or FAILED
                 logger.error("%s %s", name, epitaph(code))
             return Leave()
-        decision = succession(code, child.age, failures, finite=self._finite, worked=worked)
+        # what others work with is not wrong for good
+        self._has_worked |= worked or any(other.is_ready for other in self._everybody())
+        decision = succession(
+            code, child.age, failures, finite=self._finite, worked=self._has_worked
+        )
         then = f", replacing it in {decision.delay:g} s" if isinstance(decision, Replace) else ""
         logger.log(logging.ERROR if code else logging.INFO, "%s %s%s", name, epitaph(code), then)
         return decision

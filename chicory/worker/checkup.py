@@ -23,6 +23,7 @@ class Findings(Struct, frozen=True, kw_only=True):
         kept: whether somebody renews the leases.
         lapsed: seconds for which that was in vain, more than they last; 0 where it was not.
         cut_off: the broker answered the worker meanwhile, but not who renews the leases.
+        refused: why the broker refuses to be fetched from; empty where it does not.
         unreachable: why the broker, or the backend, does not answer now; empty where they do.
     """
 
@@ -32,6 +33,7 @@ class Findings(Struct, frozen=True, kw_only=True):
     kept: bool = True
     lapsed: float = 0.0
     cut_off: bool = False
+    refused: str = ""
     unreachable: tuple[str, ...] = ()
 
 
@@ -61,6 +63,8 @@ def unready(findings: Findings, blocked_warning: float) -> list[str]:
         reasons.append(_deaf(findings))
     if findings.lapsed and not findings.cut_off:
         reasons.append(_lapsed(findings))
+    if findings.refused:
+        reasons.append(findings.refused)
     return [*reasons, *findings.unreachable]
 
 

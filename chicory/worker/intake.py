@@ -10,7 +10,7 @@ import anyio
 from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
-from chicory.errors import BrokerConnectionError, QueueFullError
+from chicory.errors import BrokerConnectionError, ConfigurationError, QueueFullError
 from chicory.logs import unfailing
 from chicory.transport import Transport
 from chicory.worker.freshness import Freshness
@@ -21,6 +21,8 @@ from chicory.worker.workbench import Workbench
 
 MAX_UNSETTLED = 512
 """Outcomes that wait to be durable before no more is fetched: a crash would repeat their tasks."""
+PROBATION = 30.0
+"""Seconds within which a broker that refuses to be fetched from, and never was, ends the worker."""
 HOARDING = 0.1
 """Seconds after which work that is held and makes no progress goes back to the queue."""
 
@@ -41,6 +43,7 @@ class Intake:
         hungry_since: since when (monotonic seconds) it has had room and no fetch was answered;
             ``None`` where it has no room.
         freshness: of what a fetch brings.
+        refusal: why the broker did not let it fetch when it last tried; empty where it tries.
     """
 
     def __init__(
@@ -52,6 +55,8 @@ class Intake:
     ) -> None:
         self.hungry_since: float | None = None
         self.freshness = Freshness()
+        self.refusal = ""
+        self._probation_ends_at: float | None = None
         self._transport = transport
         self._rota = rota
         self._bench = bench
@@ -124,14 +129,21 @@ class Intake:
 
     async def _fetch(self, room: int) -> None:
         self.hungry_since = self.hungry_since or time.monotonic()
-        was_busy = self._bench.is_busy
+        self._probation_ends_at = self._probation_ends_at or time.monotonic() + PROBATION
+        was_busy, self.refusal = self._bench.is_busy, ""
         self.freshness.begin()
         try:
             deliveries = await self._transport.fetch(self._rota.order(), room, self._wait)
         except (BrokerConnectionError, QueueFullError) as error:
             await self._patience.after(error)
             return
-        self.hungry_since = None
+        except ConfigurationError as error:
+            if time.monotonic() < self._probation_ends_at:
+                raise
+            self.refusal = str(error)  # a permission, perhaps, that somebody is about to give back
+            await self._patience.after(error)
+            return
+        self.hungry_since, self._probation_ends_at = None, -math.inf
         self._patience.over()
         self._bench.accept(deliveries)
         if self._stopped:  # it was under way when the worker was told to stop

@@ -109,6 +109,11 @@ class Keeper:
         """Seconds for which the worker's event loop has owed an answer."""
         return self._watch.blocked
 
+    @property
+    def refusal(self) -> str:
+        """Why the broker refuses to be fetched from any more; empty where it does not."""
+        return self._ward.shift.intake.refusal
+
     def ask(self, question: Callable[[Sequence[Transport]], Awaitable[T]], seconds: float) -> T:
         """What its connections say; not from its own thread.
 

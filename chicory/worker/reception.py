@@ -99,6 +99,7 @@ class Reception:
             kept=keeper.is_alive or phase == "stopping",
             lapsed=keeper.renewal.lapsed,
             cut_off=keeper.renewal.is_cut_off,
+            refused=keeper.refusal,
             unreachable=unreachable,
         )
 

@@ -13,7 +13,12 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from anyio import Event, Lock, create_task_group
 from msgspec.structs import replace
 
-from chicory.errors import BrokerConnectionError, ChicoryError, QueueFullError
+from chicory.errors import (
+    BrokerConnectionError,
+    ChicoryError,
+    ConfigurationError,
+    QueueFullError,
+)
 from chicory.logs import unfailing
 from chicory.transport import Lease, Record, Release, Retry, Settled, Settlement, Transport
 from chicory.worker.attempt import Attempt
@@ -153,6 +158,9 @@ class Settler:
                 await self._send_all(lane)
             except (BrokerConnectionError, QueueFullError) as problem:
                 error = problem
+            except ConfigurationError as problem:
+                error = problem
+                self._put_back(lane)
             else:
                 self._patience.over()
         if error is not None:
@@ -173,22 +181,40 @@ class Settler:
             except ChicoryError:
                 await self._send_singly(lane, items, step)
 
+    def _put_back(self, lane: _Lane) -> None:
+        """Have what is refused tried again beside others, which may be taken."""
+        self._buffer.extendleft(reversed(lane.sending))
+        lane.sending = []
+
     async def _send_singly(self, lane: _Lane, items: Sequence[Item], step: _Step) -> None:
-        """One of a batch is refused: find it, so that the others do not suffer with it."""
+        """One of a batch is refused: find it, so that the others do not suffer with it.
+
+        Raises ``ConfigurationError`` where all of them are for such a reason, as where a permission
+        was taken away: it may be given back, and an outcome that is lost is not.
+        """
+        refused: list[tuple[Item, ChicoryError]] = []
         for item in items:
-            answers: Sequence[Settled] = (Settled.FENCED,)
             try:
                 answers = await step([item])
             except (BrokerConnectionError, QueueFullError):
                 raise
-            except ChicoryError:
-                # its lease runs out and it is delivered again
-                logger.exception(
-                    "task %s: its outcome is refused",
-                    item[0].delivery.task_id,
-                    extra=item[0].labels,
-                )
-            self._tell(lane, [item], answers)
+            except ChicoryError as error:
+                refused.append((item, error))
+            else:
+                self._tell(lane, [item], answers)
+        if len(refused) == len(items):
+            for _, error in refused:
+                if isinstance(error, ConfigurationError):
+                    raise error
+        for item, error in refused:
+            # its lease runs out and it is delivered again
+            logger.error(
+                "task %s: its outcome is refused",
+                item[0].delivery.task_id,
+                exc_info=error,
+                extra=item[0].labels,
+            )
+            self._tell(lane, [item], (Settled.FENCED,))
 
     def _tell(self, lane: _Lane, items: Sequence[Item], answers: Sequence[Settled]) -> None:
         lane.sent(items)

@@ -91,7 +91,7 @@ class Worker:
             task_status: given by ``group.start``.
 
         Raises:
-            ConfigurationError: the app, or the broker as it is, cannot be worked with.
+            ConfigurationError: the app, or the broker as it is at the start, cannot be worked with.
             BrokerConnectionError: the broker cannot be reached at the start; later on the
                 worker waits for it.
         """

@@ -115,6 +115,29 @@ async def test_one_that_cannot_be_started_is_tried_again_and_the_others_go_on(te
     assert team.code == 0
 
 
+async def test_one_that_cannot_work_beside_others_that_do_is_tried_again_and_ends_nobody(team, log):
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            group.start_soon(team.run)
+            pids = {await team.hear("works"), await team.hear("works")}
+            right = team.program.rename(team.program.with_name("right"))
+            team.program.write_text("#!/bin/sh\nexit 2\n")
+            team.program.chmod(0o700)
+            dead = pids.pop()
+            os.kill(dead, signal.SIGKILL)
+            await log.heard("exited with code 2", times=2)
+            right.rename(team.program)
+            pids.add(await team.hear("works"))
+            assert team.rest() == []
+            os.kill(os.getpid(), signal.SIGTERM)
+            told = {await team.hear("SIGTERM"), await team.hear("SIGTERM")}
+            for pid in told:
+                os.kill(pid, DRAINED)
+
+    assert told == pids
+    assert team.code == 0
+
+
 async def test_the_old_ones_stay_where_no_new_one_can_be_started(team, log):
     with anyio.fail_after(60):
         async with create_task_group() as group:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import anyio
+import pytest
 from anyio import Event
 
 from chicory import TaskState
-from chicory.errors import QueueFullError
+from chicory.errors import ConfigurationError, QueueFullError
 
 
 async def test_a_worker_waits_for_its_broker_and_loses_nothing(app, working, cable, log):
@@ -97,6 +99,45 @@ async def test_a_broker_without_room_is_waited_for(app, working, cable, log):
 
     assert value == "settled"
     assert log.count("settling fails, trying on: no room") == 1
+
+
+@pytest.mark.parametrize(
+    ("mode", "verb"),
+    [
+        ("at_least_once", "fetch"),
+        ("at_least_once", "settle"),
+        ("at_most_once", "fetch"),
+        ("at_most_once", "store"),
+    ],
+)
+async def test_a_permission_that_is_taken_away_is_waited_for_and_nothing_is_lost(
+    app, working, cable, log, monkeypatch, verb, mode
+):
+    monkeypatch.setattr("chicory.worker.patience.LONGEST", 0.02)
+    gate, run = Event(), []
+
+    @app.task(name="work", delivery_mode=mode)
+    async def work(number: int) -> int:
+        run.append(number)
+        await gate.wait()
+        return number
+
+    with anyio.fail_after(60):
+        async with working() as worker:
+            first = await work.delay(1)
+            while not run:
+                await anyio.lowlevel.checkpoint()
+            cable.refused[verb] = ConfigurationError("the user lacks a permission")
+            second = await work.delay(2)
+            gate.set()
+            await cable.called(verb, cable.calls[verb] + 3)
+            is_running = worker.get_stats().is_running
+            cable.mend()
+            values = await app.gather([first, second])
+
+    assert is_running
+    assert values == [1, 2]
+    assert run == [1, 2]
 
 
 async def test_an_answer_of_fetch_that_comes_while_the_worker_stops_is_given_back(

@@ -294,6 +294,27 @@ async def test_a_keeper_that_cannot_renew_is_no_reason_to_replace_it_unless_the_
     assert dying.endswith("although the broker answers")
 
 
+async def test_a_worker_that_may_fetch_no_more_is_not_ready_and_lives(
+    app, cable, working, asked, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.patience.LONGEST", 0.02)
+
+    @app.task(name="quick")
+    async def quick() -> None: ...
+
+    async with working():
+        await (await quick.delay()).get()
+        cable.refused["fetch"] = ConfigurationError("the user lacks a permission")
+        await quick.delay()
+        reasons = await asked.until("/ready", 503)
+        alive = await asked.heard("/live")
+        cable.mend()
+        await asked.until("/ready", 200)
+
+    assert reasons == ["the user lacks a permission"]
+    assert alive == OK
+
+
 # -- over HTTP ----------------------------------------------------------------------------
 
 

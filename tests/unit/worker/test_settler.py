@@ -10,6 +10,7 @@ from anyio import fail_after, wait_all_tasks_blocked
 from cable import Cable, CabledTransport, RefusalError
 from msgspec.structs import replace
 
+from chicory.errors import ConfigurationError
 from chicory.testing.memory import MemoryTransport, forget
 from chicory.transport import (
     Done,
@@ -34,6 +35,16 @@ class Picky(CabledTransport):
         if any(s.record and s.record.body == b"bad" for s in settlements):
             self.cable.calls["refused"] += 1
             raise RefusalError("bad record")
+        return await super().settle(settlements)
+
+
+class Choosy(CabledTransport):
+    """Refuses it because of what somebody else has stored there."""
+
+    async def settle(self, settlements):
+        if any(s.record and s.record.body == b"bad" for s in settlements):
+            await self.cable.enter("refused")
+            raise ConfigurationError("another program's data")
         return await super().settle(settlements)
 
 
@@ -110,6 +121,34 @@ async def test_one_that_is_refused_does_not_take_its_batch_with_it(bench, log):
 
     assert bench.answers == {"a": Settled.SETTLED, "b": Settled.FENCED, "c": Settled.SETTLED}
     assert bench.settler.backlog == 0
+    assert log.count("task b: its outcome is refused") == 1
+
+
+async def test_what_is_refused_for_a_setting_waits_until_that_is_put_right(bench):
+    bench.cable.refused["settle"] = ConfigurationError("the user lacks a permission")
+    await bench.add(a=b"1", b=b"2")
+
+    with fail_after(_DEADLINE):
+        async with anyio.create_task_group() as group:
+            group.start_soon(bench.settler.drain)
+            await bench.cable.called("settle", 4)
+            before = dict(bench.answers)
+            bench.cable.mend()
+
+    assert before == {}
+    assert bench.answers == {"a": Settled.SETTLED, "b": Settled.SETTLED}
+
+
+async def test_what_alone_is_refused_is_given_up_once_another_one_is_taken(clock, log):
+    async for bench in _bench(Choosy, clock):
+        await bench.add(b=b"bad")
+        with fail_after(_DEADLINE):
+            async with anyio.create_task_group() as group:
+                group.start_soon(bench.settler.drain)
+                await bench.cable.called("refused", 2)
+                await bench.add(a=b"1")
+
+        assert bench.answers == {"a": Settled.SETTLED, "b": Settled.FENCED}
     assert log.count("task b: its outcome is refused") == 1
 
 
