@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 from anyio import CancelScope, Event
@@ -11,6 +12,14 @@ from chicory.loop import Loop, current_loop
 
 START = 1_800_000_000.0
 """Where a clock begins unless told otherwise: a moment in January 2027."""
+
+
+def check_step(seconds: float) -> None:
+    """Raise ``ValueError`` for what time cannot move by: less than 0, for ever, nan."""
+    if seconds < 0:
+        raise ValueError(f"advance({seconds:g}): time does not go back")
+    if not seconds < math.inf:
+        raise ValueError(f"advance({seconds:g}): say how many seconds")
 
 
 class ManualClock:
@@ -38,9 +47,11 @@ class ManualClock:
                     self._waiters.pop(scope, None)
 
     def advance(self, seconds: float) -> None:
-        """Move the time on, and wake all whose time has come."""
-        if seconds < 0:
-            raise ValueError(f"time does not go back: {seconds}")
+        """Move the time on, and wake all whose time has come.
+
+        Raises ``ValueError`` for less than 0 seconds, infinity and nan.
+        """
+        check_step(seconds)
         with self._lock:
             self._now += seconds
             due = [(scope, loop) for scope, (at, loop) in self._waiters.items() if at <= self._now]

@@ -29,7 +29,8 @@ class Enqueued(Struct, frozen=True):
     Attributes:
         task_id: identity of the call.
         name: the task's name.
-        arguments: by the names of the parameters, defaults included, in their annotated types.
+        arguments: by the names of the parameters, defaults included, in their annotated types; of
+            what does not fit, or is no task here, as they travel, by place or name.
         queue: where it was put.
         priority: its level.
         due: not to be run before, in UTC; ``None``: at once.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, ParamSpec, Self
 
 from chicory import message as messages
 from chicory.app import Chicory
 from chicory.config import WorkerConfig
+from chicory.errors import ValidationError
 from chicory.message import Envelope
 from chicory.sender import Sender
 from chicory.signature import Signature
-from chicory.testing.clock import ManualClock
+from chicory.testing.clock import ManualClock, check_step
 from chicory.testing.journal import Enqueued, Journal, JournalingTransport, entry
 from chicory.transport import TransportSettings
 from chicory.worker import Worker
@@ -114,10 +116,11 @@ class Lab:
 
     def _arguments(self, envelope: Envelope, body: bytes) -> Mapping[str, Any]:
         task = self.app.tasks.get(envelope.name)
-        if task is None:
-            plain = messages.decode_whole(body)
-            return dict(enumerate(plain.args)) | plain.kwargs  # pyright: ignore[reportReturnType]
-        return task.signature.bind(*task.signature.decode(envelope.args, envelope.kwargs))
+        if task is not None:
+            with suppress(ValidationError):  # what does not fit is told as what nobody knows
+                return task.signature.bind(*task.signature.decode(envelope.args, envelope.kwargs))
+        plain = messages.decode_whole(body)
+        return dict(enumerate(plain.args)) | plain.kwargs  # pyright: ignore[reportReturnType]
 
     # -- running it -----------------------------------------------------------------------
 
@@ -147,10 +150,9 @@ class Lab:
         shows their moment, in that order; at the end it has moved by ``seconds``, or further
         where a task has moved it.
 
-        Raises ``ValueError`` for less than 0, having run nothing.
+        Raises ``ValueError`` for less than 0, infinity and nan, having run nothing.
         """
-        if seconds < 0:
-            raise ValueError(f"advance({seconds:g}): time does not go back")
+        check_step(seconds)
         until = self.clock.now() + seconds
         made = await self.drain()
         while (due := self._broker.next_change()) <= until:

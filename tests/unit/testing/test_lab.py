@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 
 import anyio
@@ -285,6 +286,25 @@ async def test_a_retry_is_no_new_call(app):
         await fail.delay()
         assert await lab.drain() == 3
         assert len(lab.calls(fail)) == 1
+
+
+async def test_a_call_that_does_not_fit_is_told_as_it_travels(app):
+    note(app, [])
+    with Lab(app) as lab:
+        await app.broker.publish(TaskMessage(id="1", name="note", args=["x", 2], kwargs={"a": 3}))
+
+        assert [call.arguments for call in lab.calls()] == [{0: "x", 1: 2, "a": 3}]
+
+
+@pytest.mark.parametrize("seconds", [math.inf, math.nan])
+async def test_time_moves_by_a_number_of_seconds(app, seconds):
+    with Lab(app) as lab:
+        with pytest.raises(ValueError, match="how many seconds"):
+            await lab.advance(seconds)
+        with pytest.raises(ValueError, match="how many seconds"):
+            lab.clock.advance(seconds)
+
+        assert lab.clock.now() == START
 
 
 async def test_time_does_not_go_back_and_nothing_runs_meanwhile(app):
