@@ -11,8 +11,8 @@ from anyio import CancelScope
 
 from chicory.errors import BrokerConnectionError
 from chicory.signal import Signal
-from chicory.transport import Delivery, TransportSettings
-from chicory_sqlite import claiming, records
+from chicory.transport import Delivery, Release, TransportSettings
+from chicory_sqlite import claiming, records, settling
 from chicory_sqlite.address import Address
 from chicory_sqlite.records import Stored
 from chicory_sqlite.session import Session
@@ -82,7 +82,7 @@ class Connection:
         act = partial(claiming.claim, queues=queues, limit=limit)
         while True:
             seen = self._arrivals.version
-            catch = await self.act(act, look=look)
+            catch = await self._writer.act(act, look=look, undo=_give_back)
             if catch.deliveries or self._clock.now() >= deadline:
                 return catch.deliveries
             with self._open_watcher.attention():
@@ -116,6 +116,10 @@ class Connection:
 def _abandon(writer: Writer, watcher: Watcher) -> None:
     watcher.abandon()
     writer.abandon()
+
+
+def _give_back(session: Session, catch: claiming.Catch) -> None:
+    settling.settle(session, [Release(delivery.receipt) for delivery in catch.deliveries])
 
 
 def _last_and_stored(session: Session, task_ids: Collection[str]) -> tuple[int, Sequence[Stored]]:

@@ -9,7 +9,7 @@ from enum import Enum
 from queue import Empty, SimpleQueue
 from typing import Any, Final, Generic, TypeVar
 
-from anyio import CancelScope, Event
+from anyio import CancelScope, Event, get_cancelled_exc_class
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from chicory.errors import BrokerConnectionError
@@ -86,8 +86,12 @@ class Writer:
         opened: Operation[None] = Operation(lambda _: None, None, grows=False)
         self._thread.start()
         self._operations.put(opened)
-        with CancelScope(shield=True):
-            await opened.done.wait()
+        try:
+            with CancelScope(shield=True):
+                await opened.done.wait()
+        except get_cancelled_exc_class():  # asyncio's own, which no shield of anyio's stops
+            self.abandon()
+            raise
         if opened.error is not None:
             await self.close()
             raise opened.error
@@ -102,7 +106,7 @@ class Writer:
         self._thread.join()
 
     def abandon(self) -> None:
-        """End the thread without waiting for it; the event loop has ended."""
+        """End the thread without waiting for it, as where the event loop has ended."""
         if not self._closed:
             self._closed = True
             self._operations.put(None)
@@ -119,16 +123,25 @@ class Writer:
         grows: bool = False,
         whole: Callable[[Session], T | None] | None = None,
         beside: bool = False,
+        undo: Callable[[Session, T], object] | None = None,
     ) -> T:
         """Write; not even begun where ``look`` has an answer. ``grows`` may be refused for room.
 
         ``whole``: see ``Operation``; it answers ``None``, or breaks a constraint, where that does
         not do. ``beside``: there is work to be done on the event loop while SQLite is at it.
+        ``undo``: called next, with the answer that a caller who was cancelled does not get.
         """
         begun = threading.Event() if beside else None
-        return await self._submit(Operation(look, act, grows=grows, whole=whole, begun=begun))
+        operation = Operation(look, act, grows=grows, whole=whole, begun=begun)
+        return await self._submit(operation, undo=undo)
 
-    async def _submit(self, operation: Operation[T], *, abandon: bool = False) -> T:
+    async def _submit(
+        self,
+        operation: Operation[T],
+        *,
+        abandon: bool = False,
+        undo: Callable[[Session, T], object] | None = None,
+    ) -> T:
         await checkpoint_if_cancelled()
         if self._closed:
             raise BrokerConnectionError(f"the connection to {self._address.path} is closed")
@@ -138,8 +151,13 @@ class Writer:
             # there is nothing left to be done beside it. SQLite then does without that lock.
             operation.begun.wait(_HEAD_START)
         # An operation that is queued will be run: its answer must not get lost.
-        with CancelScope(shield=not abandon):
-            await operation.done.wait()
+        try:
+            with CancelScope(shield=not abandon):
+                await operation.done.wait()
+        except get_cancelled_exc_class():  # asyncio's own, which no shield of anyio's stops
+            if undo is not None:
+                self._operations.put(_undoing(operation, undo))
+            raise
         if operation.error is not None:
             raise operation.error
         return operation.result  # pyright: ignore[reportReturnType]
@@ -259,6 +277,17 @@ class Writer:
         ours = translated(error, self._address)
         ours.__cause__ = error
         return ours
+
+
+def _undoing(operation: Operation[T], undo: Callable[[Session, T], object]) -> Operation[object]:
+    """What undoes an operation that is before it in the queue, or done."""
+
+    def act(session: Session) -> object:
+        if operation.error is not None:
+            return None
+        return undo(session, operation.result)  # pyright: ignore[reportArgumentType]
+
+    return Operation(None, act, grows=False)
 
 
 def _finish(batch: Sequence[Operation[Any]]) -> None:
