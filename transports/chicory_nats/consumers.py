@@ -62,7 +62,8 @@ class Consumers:
             f"CONSUMER.INFO.{self._session.subjects.stream}.{name_of(queue, level)}"
         )
         if "error" in answer:
-            return Status()
+            messages = self._session.subjects.level(queue, level)
+            return Status(waiting=await self._session.reader.count(messages))
         return Status(
             delivered=answer["delivered"]["stream_seq"],
             leased=answer["num_ack_pending"],

@@ -19,7 +19,10 @@ from chicory.testing.contract.steps import (
     observe,
     take,
 )
-from chicory.transport import Counts, Lease, Release, Settled
+from chicory.transport import Counts, Lease, Priority, Release, Settled
+
+_MANY = 1500
+"""More than a transport would count one by one, and less than is long in coming."""
 
 
 class CountsContract:
@@ -53,6 +56,25 @@ class CountsContract:
         answer = await transport.counts([QUEUE, "empty"])
 
         assert dict(answer) == {QUEUE: Counts(ready=1), "empty": Counts()}
+
+    async def test_a_long_queue_is_counted_before_anybody_has_fetched_from_it(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        later = harness.now() + LATER
+        for level in (Priority.HIGH, Priority.LOW):
+            await here.publish(
+                [message(f"{level} {number}", priority=level) for number in range(_MANY)]
+            )
+        await here.publish([message("delayed", not_before=later)])
+
+        assert await count(there) == Counts(ready=2 * _MANY, delayed=1)
+
+        taken = await take(here, limit=5)
+
+        assert await count(there) == Counts(ready=2 * _MANY - 5, delayed=1, leased=5)
+        assert await there.purge(QUEUE) == 2 * _MANY - 5 + 1
+        assert await count(there) == Counts(leased=len(taken))
 
     async def test_without_names_it_is_every_queue_that_holds_something_or_is_paused(
         self, harness: Harness
