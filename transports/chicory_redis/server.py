@@ -8,7 +8,7 @@ from typing import Any
 from anyio import CancelScope
 from redis.exceptions import MovedError, RedisError
 
-from chicory_redis.memos import Memos
+from chicory_redis.memos import Call, Memos
 from chicory_redis.operations import Operations
 from chicory_redis.resending import Resending
 from chicory_redis.scripts import load
@@ -47,7 +47,6 @@ class Server:
         self.client = client
         self._group = group
         self.address = wire.address
-        self._turn = 0
         self._memos: dict[str, Memos] = {}
 
     async def run(self, name: str, *args: Any) -> Any:
@@ -59,8 +58,10 @@ class Server:
             except _FAILURES as error:
                 await resending.after(error)
 
-    async def run_once(self, name: str, *args: Any) -> Any:
+    async def run_once(self, name: str, *args: Any, resumes: bool = False) -> Any:
         """Run a script that must not be run twice: sent again, it gives the answer it gave.
+
+        ``resumes``: also to who calls it again with the same arguments, having got no answer.
 
         Cancelled, it has been done or was not begun. What all goes well with needs no task of its
         own for that: who is cancelled, as who gets no answer, asks for the answer again.
@@ -69,19 +70,23 @@ class Server:
             name, Memos(f"{self.client}:{name}")
         )
         async with memos.turn:
-            memo = memos.free.pop()
+            call, is_open = memos.begin(args)
             try:
-                return await self._run_once(name, memo, args)
-            finally:
-                memos.free.append(memo)
+                answer = await self._run_once(name, call, int(is_open), args)
+            except BaseException:
+                if resumes:
+                    memos.leave_open(call, args)
+                else:
+                    memos.end(call)
+                raise
+            memos.end(call)
+            return answer
 
-    async def _run_once(self, name: str, memo: str, args: tuple[Any, ...]) -> Any:
-        self._turn += 1
-        call = (memo, self._turn)
+    async def _run_once(self, name: str, call: Call, again: int, args: tuple[Any, ...]) -> Any:
         if not self.wire.is_connected:
-            return await self._operations.run(self._insist(name, call, 0, args))
+            return await self._operations.run(self._insist(name, call, again, args))
         try:
-            return await self.attempt(name, *call, 0, *args, last=True)
+            return await self.attempt(name, *call, again, *args, last=True)
         except _FAILURES as error:
             return await self._operations.run(self._insist(name, call, 1, args, error))
         except asyncio.CancelledError:
@@ -92,7 +97,7 @@ class Server:
     async def _insist(
         self,
         name: str,
-        call: tuple[str, int],
+        call: Call,
         again: int,
         args: tuple[Any, ...],
         error: Exception | None = None,

@@ -50,9 +50,8 @@ async def _settle(server: Server, settlements: Sequence[Settlement]) -> list[Any
     arguments = _encode(settlements, queues)
     ticket = settlements[0].receipt
     assert isinstance(ticket, Ticket)
-    return await server.run_once(
-        "settle", ticket.consumer, len(settlements), len(queues), *queues, *arguments
-    )
+    head = (ticket.consumer, len(settlements), len(queues), *queues)
+    return await server.run_once("settle", *head, *arguments, resumes=True)
 
 
 def _encode(settlements: Sequence[Settlement], queues: dict[str, int]) -> list[Any]:

@@ -3,9 +3,14 @@
 from typing import Any
 
 import pytest
+from anyio import CancelScope
 
+from chicory.errors import BrokerConnectionError
 from chicory.testing.contract.steps import count, done, message, take
 from chicory.transport import Counts, Done, Priority, Record, Release, Settled
+from chicory_redis import resending
+from chicory_redis.server import Server
+from chicory_redis.translation import Lost
 
 
 async def test_each_of_a_batch_is_settled_where_it_is_and_kept_as_long_as_it_says(make, server):
@@ -113,3 +118,46 @@ def consumers(server, stream: str) -> list[dict[bytes, Any]]:
 def entries(server, stream: str) -> list[str]:
     """The ids of the messages that a stream holds."""
     return [fields[b"i"].decode() for _, fields in server.command("XRANGE", stream, "-", "+")]
+
+
+async def test_an_answer_that_was_lost_for_good_is_given_to_who_settles_again(make, monkeypatch):
+    attempt = Server.attempt
+
+    async def lose_the_answer(server: Server, name: str, *args: Any, **options: Any) -> Any:
+        await attempt(server, name, *args, **options)
+        raise Lost(ConnectionError("cut"))
+
+    async with make() as transport:
+        await transport.publish([message("1")])
+        (one,) = await take(transport)
+        with monkeypatch.context() as patch:
+            patch.setattr(resending, "WINDOW", 0.0)
+            patch.setattr(Server, "attempt", lose_the_answer)
+            with pytest.raises(BrokerConnectionError):
+                await transport.settle([done(one)])
+        await transport.publish([message("2")])
+        await transport.settle([done(two) for two in await take(transport)])
+
+        answers = [await transport.settle([done(one)]) for _ in range(2)]
+
+    assert [list(each) for each in answers] == [[Settled.SETTLED], [Settled.FENCED]]
+
+
+async def test_an_answer_that_came_to_who_was_cancelled_is_given_to_who_settles_again(
+    make, monkeypatch
+):
+    attempt, scope = Server.attempt, CancelScope()
+
+    async def cancel(server: Server, name: str, *args: Any, **options: Any) -> Any:
+        transport._bridge.call_back(scope.cancel)
+        return await attempt(server, name, *args, **options)
+
+    async with make() as transport:
+        await transport.publish([message("1")])
+        (one,) = await take(transport)
+        with monkeypatch.context() as patch, scope:
+            patch.setattr(Server, "attempt", cancel)
+            await transport.settle([done(one)])
+        assert scope.cancelled_caught
+
+        assert list(await transport.settle([done(one)])) == [Settled.SETTLED]
