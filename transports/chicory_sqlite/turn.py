@@ -95,8 +95,9 @@ class FileTurn:
             self._held = True
             return
         with self._changed:
+            if not self._ask():
+                return
             self._wanted = True
-            self._ask()
             self._changed.wait_for(lambda: self._held, _PATIENCE)
             self._wanted = False
 
@@ -131,16 +132,22 @@ class FileTurn:
             time.sleep(_BETWEEN_TRIES)
         return False
 
-    def _ask(self) -> None:
-        """Have the helper wait: who waits for the kernel cannot wait for a time as well."""
+    def _ask(self) -> bool:
+        """Have the helper wait: who waits for the kernel cannot wait for a time as well.
+
+        False where there is no thread left for it: SQLite's own lock is the one that counts.
+        """
         if self._helper is None:
-            self._helper = threading.Thread(
-                target=self._help, name="chicory-sqlite-turn", daemon=True
-            )
-            self._helper.start()
+            helper = threading.Thread(target=self._help, name="chicory-sqlite-turn", daemon=True)
+            try:
+                helper.start()
+            except RuntimeError:
+                return False
+            self._helper = helper
         if not self._pending:
             self._pending = True
             self._asked.put(_Request.TURN)
+        return True
 
     def _help(self) -> None:
         while self._asked.get() is _Request.TURN:

@@ -74,3 +74,23 @@ def test_where_the_file_cannot_be_made_there_is_no_queue(tmp_path):
     free.close()
 
     assert not isinstance(free, FileTurn)
+
+
+def test_who_finds_no_thread_to_wait_in_goes_on_and_waits_again_later(monkeypatch, path):
+    def refuse(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(turn, "_PATIENCE", 60)
+    with closing(turn.turn(path)) as first, closing(turn.turn(path)) as second:
+        first.take()
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", refuse)
+            second.take()
+        assert not second._held
+
+        waiter = threading.Thread(target=second.take)
+        waiter.start()
+        first.give()
+        waiter.join(20)
+
+        assert second._held
