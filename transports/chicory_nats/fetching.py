@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from itertools import compress
 from typing import Any
 
@@ -68,12 +69,12 @@ class Fetcher:
         end = time.monotonic() + wait
         ranked = await self._levels(queues)
         while True:
-            found = await self._all_or_none(self._sweep(ranked, limit))
+            found = await self._all_or_none(self._sweep, ranked, limit)
             left = end - time.monotonic()
             if not found and left > 0:
                 found = await self._stand(ranked, limit, min(left, _STANDING))
             elif not found:
-                found = await self._all_or_none(self._make_sure(ranked, limit))
+                found = await self._all_or_none(self._make_sure, ranked, limit)
             if found or time.monotonic() >= end:
                 names = list(dict.fromkeys(queues))
                 return [_delivery(held, names) for held in found]
@@ -94,19 +95,28 @@ class Fetcher:
         pairs = [(name, level) for name in names for level in levels()]
         return [Level(n, name, lv, name_of(name, lv)) for n, (name, lv) in enumerate(pairs)]
 
-    async def _all_or_none(self, sweep: Coroutine[Any, Any, list[Held]]) -> list[Held]:
+    async def _all_or_none(
+        self,
+        sweep: Callable[[Sequence[Level], int, list[Pulls]], Coroutine[Any, Any, list[Held]]],
+        ranked: Sequence[Level],
+        limit: int,
+    ) -> list[Held]:
         """Do what claims messages to its end; where the caller is cancelled give them back."""
-        task = asyncio.get_running_loop().create_task(sweep)
+        begun: list[Pulls] = []
+        task = asyncio.get_running_loop().create_task(sweep(ranked, limit, begun))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await self._ended(self._give_back(task))
+            await self._ended(self._give_back(task, begun))
             raise
 
-    async def _sweep(self, ranked: Sequence[Level], limit: int, grace: float = 0.0) -> list[Held]:
+    async def _sweep(
+        self, ranked: Sequence[Level], limit: int, begun: list[Pulls], grace: float = 0.0
+    ) -> list[Held]:
         """Lease what is there, the first levels first.
 
-        ``grace``: seconds for which an empty level is asked once more.
+        ``begun`` gets what was asked for. ``grace``: seconds for which an empty level is asked once
+        more.
         """
         found: list[Held] = []
         rest = list(ranked)
@@ -117,10 +127,10 @@ class Fetcher:
             asked = self._worth_asking(rest, room)
             above = [level for level in ranked if level.rank < asked[-1].rank]
             pulls, occupied = await asyncio.gather(
-                self._ask(asked, room, grace), self._occupied(above)
+                self._ask(asked, room, begun, grace), self._occupied(above)
             )
             self._note(pulls)
-            came = pulls.came + await self._missed(pulls.came, occupied, room)
+            came = pulls.came + await self._missed(pulls.came, occupied, room, begun)
             found += await self._claims.accept(came, room)
             if not pulls.over:
                 break  # the connection was lost, or a consumer is gone: begin anew
@@ -133,9 +143,12 @@ class Fetcher:
             rest = rest[len(asked) :]
         return found
 
-    async def _ask(self, asked: Sequence[Level], limit: int, grace: float = 0.0) -> Pulls:
+    async def _ask(
+        self, asked: Sequence[Level], limit: int, begun: list[Pulls], grace: float = 0.0
+    ) -> Pulls:
         """Have what these levels hold."""
         pulls = Pulls(self._session, self._lanes, asked, limit)
+        begun.append(pulls)
         self._under_way.add(pulls)
         try:
             await pulls.ask(grace)
@@ -154,13 +167,15 @@ class Fetcher:
             )
         return list(compress(above, known))
 
-    async def _missed(self, came: Sequence[Raw], occupied: list[Level], room: int) -> list[Raw]:
+    async def _missed(
+        self, came: Sequence[Raw], occupied: list[Level], room: int, begun: list[Pulls]
+    ) -> list[Raw]:
         """What higher levels hold although their consumers did not know of it yet."""
         top = min((raw.level.rank for raw in came), default=0)
         with suppress(ChicoryError):
             behind = await self._behind([level for level in occupied if level.rank < top])
             if behind:
-                return (await self._ask(behind, room, _GRACE)).came
+                return (await self._ask(behind, room, begun, _GRACE)).came
         return []
 
     async def _behind(self, ranked: Sequence[Level]) -> list[Level]:
@@ -169,7 +184,9 @@ class Fetcher:
         )
         return list(compress(ranked, known))
 
-    async def _make_sure(self, ranked: Sequence[Level], limit: int) -> list[Held]:
+    async def _make_sure(
+        self, ranked: Sequence[Level], limit: int, begun: list[Pulls]
+    ) -> list[Held]:
         """Ask again until it is certain that nothing is there.
 
         A consumer learns of what was stored a moment after the publisher did, and knows of
@@ -177,7 +194,7 @@ class Fetcher:
         """
         for _ in range(_LOOKS):
             behind = await self._behind(ranked)
-            found = await self._sweep(behind, limit, _GRACE)
+            found = await self._sweep(behind, limit, begun, _GRACE)
             if found or not behind:
                 return found
         return []
@@ -216,7 +233,7 @@ class Fetcher:
         found = self._claims.accept_certain(came, limit)
         if found is None:
             try:
-                found = await self._all_or_none(self._claims.accept(came, limit))
+                found = await self._all_or_none(partial(self._accept, pulls, came), ranked, limit)
             except asyncio.CancelledError:
                 await ended(withdrawn, self._session.connection)
                 raise
@@ -254,12 +271,27 @@ class Fetcher:
         asked = [pull.level for pull in pulls.pulls if not pull.over]
         with suppress(ChicoryError):
             if asked and self._session.connection.is_up:
-                await self._claims.refuse((await self._ask(asked, 1)).came)
+                await self._claims.refuse((await self._ask(asked, 1, [])).came)
 
-    async def _give_back(self, sweep: asyncio.Task[list[Held]]) -> None:
+    async def _accept(
+        self,
+        pulls: Pulls,
+        came: Sequence[Raw],
+        _ranked: Sequence[Level],
+        limit: int,
+        begun: list[Pulls],
+    ) -> list[Held]:
+        begun.append(pulls)
+        return await self._claims.accept(came, limit)
+
+    async def _give_back(self, sweep: asyncio.Task[list[Held]], begun: Sequence[Pulls]) -> None:
         """Give back what is claimed for a caller who is gone."""
         with suppress(ChicoryError):
-            await self._claims.give_back(ticket for _, ticket in await sweep)
+            try:
+                await self._claims.give_back(ticket for _, ticket in await sweep)
+            except asyncio.CancelledError:  # with all that runs, by an event loop that ends
+                for pulls in begun:
+                    await self._undo(pulls)
 
     async def _ended(self, work: Coroutine[Any, Any, None]) -> None:
         await ended(self._spawn(work), self._session.connection)

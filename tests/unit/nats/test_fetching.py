@@ -13,6 +13,7 @@ from chicory.errors import BrokerConnectionError
 from chicory.testing.contract.steps import done, message
 from chicory.transport import TransportSettings
 from chicory_nats.address import parse
+from chicory_nats.claims import Claims
 from chicory_nats.client import Client
 from chicory_nats.headers import status
 from chicory_nats.pull import Level, Pull
@@ -30,7 +31,7 @@ def test_a_request_that_cannot_be_made_is_not_kept(server, namespace):
         await space.open()
         await space.close()
         with pytest.raises(BrokerConnectionError):
-            await space.fetcher._ask([_LEVEL], 1)
+            await space.fetcher._ask([_LEVEL], 1, [])
         return space.fetcher._under_way
 
     assert asyncio.run(ask_when_closed()) == set()
@@ -131,3 +132,29 @@ async def test_a_fetch_of_which_one_consumer_says_nothing_is_not_vouched_for(con
             await enough.wait()
             assert not worker.vouches()
             await publisher.publish([message("1")])
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_came_when_the_event_loop_ended_is_given_back(make, monkeypatch):
+    accept = Claims.accept
+
+    async def end_the_loop(claims, came, room):
+        if came:
+            monkeypatch.setattr(Claims, "accept", accept)
+            for task in running() - before:
+                task.cancel()
+            await asyncio.sleep(0)
+        return await accept(claims, came, room)
+
+    running = asyncio.all_tasks
+    async with make(lease=60.0) as worker:
+        await worker.publish([message("1"), message("2")])
+        before = running()
+        monkeypatch.setattr(Claims, "accept", end_the_loop)
+        fetching = asyncio.create_task(worker.fetch(["q"], 2, 0))
+        with pytest.raises(asyncio.CancelledError):
+            await fetching
+
+        again = await worker.fetch(["q"], 2, 5)
+
+    assert [one.deliveries for one in again] == [1, 1]
