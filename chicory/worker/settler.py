@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 
-from anyio import Event, Lock, create_task_group
+from anyio import Event, Lock, create_task_group, get_cancelled_exc_class
 from msgspec.structs import replace
 
 from chicory.errors import (
@@ -97,6 +97,7 @@ class Settler:
         self._buffer: deque[Item] = deque()
         self._lanes = [_Lane() for _ in range(transport.abilities.together)]
         self._republished: set[Attempt] = set()
+        self._interrupted: set[Attempt] = set()
         self._patience = Patience("settling")
 
     @property
@@ -180,6 +181,9 @@ class Settler:
                 raise
             except ChicoryError:
                 await self._send_singly(lane, items, step)
+            except get_cancelled_exc_class():  # asyncio's own, which no shield of anyio's stops
+                self._interrupted.update(attempt for attempt, _ in items)
+                raise
 
     def _put_back(self, lane: _Lane) -> None:
         """Have what is refused tried again beside others, which may be taken."""
@@ -218,7 +222,19 @@ class Settler:
 
     def _tell(self, lane: _Lane, items: Sequence[Item], answers: Sequence[Settled]) -> None:
         lane.sent(items)
-        self._answered(items, answers)
+        self._answered(items, self._doubted(items, answers) if self._interrupted else answers)
+
+    def _doubted(self, items: Sequence[Item], answers: Sequence[Settled]) -> Sequence[Settled]:
+        """The answers but for leases that seem lost, and of which the first answer was not heard.
+
+        They are lost by being settled. Who is to run a call at most once must know it for certain.
+        """
+        return [
+            Settled.SETTLED
+            if attempt in self._interrupted and attempt.on_settled is None
+            else answer
+            for (attempt, _), answer in zip(items, answers, strict=True)
+        ]
 
     async def _settle(self, items: Sequence[Item]) -> Sequence[Settled]:
         settlements = [settlement for _, settlement in items]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import uuid4
 
 import anyio
@@ -201,6 +202,23 @@ async def test_what_was_settled_though_the_answer_was_lost_is_no_loss_with_two_s
             apart.cable.mend()
 
     assert apart.answers == {"a": Settled.SETTLED, "b": Settled.SETTLED}
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_what_was_settled_when_the_event_loop_cancelled_all_tasks_is_no_loss(bench):
+    await bench.add(a=b"1")
+    bench.cable.late.add("settle")
+    draining = asyncio.create_task(bench.settler.drain())
+    await wait_all_tasks_blocked()
+    draining.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await draining
+    bench.cable.mend()
+
+    with fail_after(_DEADLINE):
+        await bench.settler.drain()
+
+    assert bench.answers == {"a": Settled.SETTLED}
 
 
 async def test_a_farewell_that_is_over_ends_the_wait_for_an_answer(bench):
