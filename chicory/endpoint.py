@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import selectors
 import socket
 import threading
+import time
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler
@@ -17,7 +19,7 @@ from chicory.answers import Answer, Respond, as_json
 from chicory.errors import ConfigurationError
 
 PATIENCE = 5.0
-"""Seconds that a client may take to ask, or to read what it is told."""
+"""Seconds that a client may take to ask, however it spreads its bytes, or to read the answer."""
 
 logger = logging.getLogger("chicory.health")
 
@@ -122,6 +124,12 @@ class _Handler(BaseHTTPRequestHandler):
         self._respond = respond
         super().__init__(request, client, server)
 
+    def setup(self) -> None:
+        """Take a question only whole and in time: else a byte now and then keeps a thread."""
+        super().setup()
+        self.rfile.close()
+        self.rfile = io.BufferedReader(_Question(self.connection, self.timeout or PATIENCE))
+
     def do_GET(self) -> None:
         self._answer(with_body=True)
 
@@ -134,6 +142,7 @@ class _Handler(BaseHTTPRequestHandler):
         except Exception as error:
             logger.exception("%s could not be answered", self.path)
             answer = as_json(500, {"error": repr(error)})
+        self.connection.settimeout(self.timeout)
         self.send_response(answer.status)
         self.send_header("Content-Type", answer.kind)
         self.send_header("Content-Length", str(len(answer.body)))
@@ -148,3 +157,21 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:  # noqa: A002  (its name there)
         """Probes come every few seconds: no line for each."""
+
+
+class _Question(io.RawIOBase):
+    """What comes over a connection within so many seconds."""
+
+    def __init__(self, line: socket.socket, seconds: float) -> None:
+        self._line = line
+        self._ends = time.monotonic() + seconds
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        left = self._ends - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it does not come to an end")
+        self._line.settimeout(left)
+        return self._line.recv_into(buffer)

@@ -16,6 +16,7 @@ from chicory.endpoint import Endpoint, answer_on, ask_on
 from chicory.errors import ConfigurationError
 
 DEADLINE = 60
+BYTES = 1000
 
 
 def respond(target: str) -> Answer:
@@ -84,7 +85,7 @@ def test_a_head_has_no_body_and_other_methods_are_refused(endpoint):
 
 
 def test_one_that_says_nothing_keeps_nobody_waiting_nor_the_end(endpoint, capfd, monkeypatch):
-    monkeypatch.setattr("chicory.endpoint._Handler.timeout", None)
+    monkeypatch.setattr("chicory.endpoint._Handler.timeout", DEADLINE)
     where = urlsplit(endpoint.url)
     with socket.create_connection((where.hostname, where.port)):
         test_a_path_is_answered_with_json(endpoint, "/live", 200, {"status": "ok", "reasons": []})
@@ -93,6 +94,26 @@ def test_one_that_says_nothing_keeps_nobody_waiting_nor_the_end(endpoint, capfd,
             connection.connect()
         endpoint.__enter__()  # for the fixture
     assert capfd.readouterr().err == ""
+
+
+def test_one_that_asks_byte_by_byte_for_ever_is_hung_up_on(endpoint, monkeypatch):
+    monkeypatch.setattr("chicory.endpoint._Handler.timeout", 0.1)
+    where = urlsplit(endpoint.url)
+    hung_up = False
+    with socket.create_connection((where.hostname, where.port)) as client:
+        client.settimeout(0.01)
+        for _ in range(BYTES):
+            try:
+                client.sendall(b"x")
+                hung_up = not client.recv(1)
+            except TimeoutError:
+                continue
+            except ConnectionError:
+                hung_up = True
+            if hung_up:
+                break
+
+    assert hung_up
 
 
 def test_a_port_that_is_taken_is_a_mistake_that_names_it():
