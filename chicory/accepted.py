@@ -55,7 +55,7 @@ def _phrase(kind: Any) -> str:
 
 def _text(kind: Any) -> str:
     if kind.max_length is None:
-        return "text"
+        return "text of 1 character or more" if kind.min_length else "text"
     return f"text of {kind.min_length or 0} to {kind.max_length} characters"
 
 

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 import msgspec
 
-from chicory.config.kinds import PositiveSeconds
+from chicory.config.kinds import PositiveSeconds, Text
 from chicory.config.nats import NatsBackendConfig, NatsBrokerConfig
 from chicory.config.redis import RedisBackendConfig, RedisBrokerConfig
 from chicory.config.sqlite import SQLiteBackendConfig, SQLiteBrokerConfig
@@ -36,7 +36,7 @@ class BrokerConfig(Section, kw_only=True):
 
     prefix: ClassVar[str] = "BROKER"
 
-    url: str | None = setting(None)
+    url: Text | None = setting(None)
     sqlite: SQLiteBrokerConfig = msgspec.field(default_factory=SQLiteBrokerConfig)
     redis: RedisBrokerConfig = msgspec.field(default_factory=RedisBrokerConfig)
     nats: NatsBrokerConfig = msgspec.field(default_factory=NatsBrokerConfig)
@@ -65,7 +65,7 @@ class BackendConfig(Section, kw_only=True):
 
     prefix: ClassVar[str] = "BACKEND"
 
-    url: str | None = setting(None)
+    url: Text | None = setting(None)
     result_ttl: PositiveSeconds = setting(86_400.0)
     sqlite: SQLiteBackendConfig = msgspec.field(default_factory=SQLiteBackendConfig)
     redis: RedisBackendConfig = msgspec.field(default_factory=RedisBackendConfig)

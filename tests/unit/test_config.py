@@ -30,6 +30,7 @@ NUMBER = "a whole number, 1 or more"
 POSITIVE = "a number above 0"
 NATURAL = "a number, 0 or more"
 PORT = "a whole number from 1 to 65535"
+URL = "text of 1 character or more"
 NAME = "text of 1 to 255 characters"
 VARIABLES = {
     "WORKER_CONCURRENCY": ("worker.concurrency", "3", 3, "7", 7, "0", NUMBER),
@@ -66,8 +67,8 @@ VARIABLES = {
     "WORKER_THREADS": ("worker.threads", "5", 5, "6", 6, "0", NUMBER),
     "WORKER_PROCESSES": ("worker.processes", "5", 5, "6", 6, "0", NUMBER),
     "WORKER_MAX_PROCESS_MEMORY": ("worker.max_process_memory", "5", 5, "6", 6, "-1", NUMBER),
-    "BROKER_URL": ("broker.url", "memory://a", "memory://a", "x://b", "x://b", None, None),
-    "BACKEND_URL": ("backend.url", "memory://a", "memory://a", "x://b", "x://b", None, None),
+    "BROKER_URL": ("broker.url", "memory://a", "memory://a", "x://b", "x://b", "", URL),
+    "BACKEND_URL": ("backend.url", "memory://a", "memory://a", "x://b", "x://b", "", URL),
     "BACKEND_RESULT_TTL": ("backend.result_ttl", "60", 60.0, "0.5", 0.5, "0", POSITIVE),
     "NAMESPACE": ("namespace", "a", "a", "b", "b", "n" * 256, NAME),
     "LEASE": ("lease", "5", 5.0, "6", 6.0, "0", "a number from 0.01 to 86400"),
