@@ -74,9 +74,16 @@ class Address(Discreet, Struct, frozen=True, kw_only=True):
     def _context(self) -> ssl.SSLContext | None:
         if not (self.tls or self.tls_ca or self.tls_cert):
             return None
-        context = ssl.create_default_context(cafile=self.tls_ca)
+        try:
+            context = ssl.create_default_context(cafile=self.tls_ca)
+        except OSError as error:
+            raise unusable("tls_ca", self.tls_ca, error) from error
         if self.tls_cert:
-            context.load_cert_chain(self.tls_cert, self.tls_key)
+            try:
+                context.load_cert_chain(self.tls_cert, self.tls_key)
+            except OSError as error:
+                name = "tls_cert" if self.tls_key is None else "tls_cert, or tls_key"
+                raise unusable(name, self.tls_cert, error) from error
         return context
 
 
@@ -96,7 +103,7 @@ def parse(url: str) -> Address:
     options = _options(parts.query)
     user, colon, password = login.partition(":")
     return Address(
-        servers=tuple(_server(scheme, host) for host in hosts.split(",")),
+        servers=tuple(_server(scheme, host.strip()) for host in hosts.split(",")),
         user=unquote(user) if colon else None,
         password=unquote(password) if colon else None,
         token=unquote(user) if login and not colon else None,
@@ -139,9 +146,18 @@ def _options(query: str) -> Mapping[str, str]:
 
 def _file(options: Mapping[str, str], name: str) -> str | None:
     path = options.get(name)
-    if path is not None and not Path(path).is_file():
-        raise ConfigurationError(f"{name}={path!r}: there is no such file")
+    if path is not None:
+        try:
+            Path(path).open("rb").close()
+        except OSError as error:
+            raise unusable(name, path, error) from None
     return path
+
+
+def unusable(name: str, path: str | None, error: OSError) -> ConfigurationError:
+    """The error for a file that an option names."""
+    reason = error.reason if isinstance(error, ssl.SSLError) else error.strerror
+    return ConfigurationError(f"{name}={path!r}: the file cannot be used: {reason or error}")
 
 
 def _replicas(options: Mapping[str, str]) -> int:

@@ -11,6 +11,7 @@ from chicory.errors import ChicoryError
 from chicory_nats.address import Address
 from chicory_nats.client import Client
 from chicory_nats.denials import Denial
+from chicory_nats.login import mistake
 from chicory_nats.parser import Hook
 from chicory_nats.translation import connection_error, one_of
 
@@ -38,8 +39,8 @@ async def connect(
         try:
             await client.connect(server, **_options(address, client, on_end))
         except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)
-            failures.append(connection_error(server, error))
-            await end(client)
+            failures.append(mistake(address) or connection_error(server, error))
+            client.abort()  # its ``close`` would wait for ever where TLS has failed
             _mind_cancellation()
         except BaseException:
             client.abort()

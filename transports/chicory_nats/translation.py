@@ -36,11 +36,11 @@ def connection_error(server: str, error: Exception) -> ChicoryError:
         return BrokerConnectionError(f"{server} refused the login: check the user and password")
     if isinstance(error, ssl.SSLError):
         return _tls_error(server, error)
-    if isinstance(error, FileNotFoundError):
-        return ConfigurationError(f"{server}: there is no file {error.filename!r}")
     if isinstance(error, TimeoutError):
         return BrokerConnectionError(f"{server} did not answer")
-    return BrokerConnectionError(f"{server} cannot be reached: {error}")
+    return BrokerConnectionError(
+        f"{server} cannot be reached: {str(error) or type(error).__name__}"
+    )
 
 
 def _tls_error(server: str, error: ssl.SSLError) -> ChicoryError:

@@ -210,6 +210,8 @@ def _tls(options: Mapping[str, str]) -> Tls:
         raise ConfigurationError(
             f"ssl_cert_reqs={requirement!r} is unknown; accepted are {', '.join(_CERT_REQS)}"
         )
+    if options.get("ssl_keyfile") and not options.get("ssl_certfile"):
+        raise ConfigurationError("ssl_keyfile needs ssl_certfile: the certificate of that key")
     return Tls(
         ca_certs=options.get("ssl_ca_certs"),
         certfile=options.get("ssl_certfile"),

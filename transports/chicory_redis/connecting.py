@@ -22,6 +22,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from chicory_redis.address import Address, Node, Tls
+from chicory_redis.certificates import check
 from chicory_redis.routing import route_to
 from chicory_redis.translation import CLIENT_ERRORS
 
@@ -46,8 +47,17 @@ class Connector:
     async def connect(self) -> tuple[AbstractConnection, Node]:
         """A connection that is authenticated and has its database selected, and where it leads.
 
-        Raises an error of redis-py, ``OSError`` or ``TimeoutError``.
+        Raises an error of redis-py, ``OSError`` or ``TimeoutError``; ``ConfigurationError`` where
+        a file for TLS cannot be used.
         """
+        try:
+            return await self._connect_to_one()
+        except CLIENT_ERRORS:
+            if self.address.tls is not None:
+                check(self.address.tls)
+            raise
+
+    async def _connect_to_one(self) -> tuple[AbstractConnection, Node]:
         address, failure = self.address, None
         login = {"username": address.username, "password": address.password, "db": address.db}
         for node in await self.route.nodes(self._ask):

@@ -85,6 +85,8 @@ def is_refused_login(error: Exception) -> bool:
 def translated(error: Exception, address: Address) -> ChicoryError:
     """The error to raise from ``error``: one sentence that names the server and the next step."""
     cause = error.cause if isinstance(error, Lost) else error
+    if isinstance(cause, ChicoryError):
+        return cause
     text = str(cause) or type(cause).__name__
     if isinstance(cause, OutOfMemoryError) or "OOM command" in text:
         return QueueFullError(

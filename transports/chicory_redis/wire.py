@@ -13,7 +13,7 @@ from typing import Any
 
 from redis.asyncio.connection import AbstractConnection
 
-from chicory.errors import BrokerConnectionError
+from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory_redis.address import Node
 from chicory_redis.connecting import Connector, hang_up
 from chicory_redis.exchange import Exchange
@@ -102,7 +102,7 @@ class Wire:
                     raise Lost(failure) from failure
                 try:
                     connection, node = await self._connector.connect()
-                except CLIENT_ERRORS as error:
+                except (*CLIENT_ERRORS, ConfigurationError) as error:
                     self._failure = error
                     raise Lost(error) from error
                 self._failure = None

@@ -66,7 +66,7 @@ def test_options_are_read(tmp_path):
         ("nats://host?storage=tape", "storage='tape'"),
         ("nats://host?speed=1", "no option 'speed'"),
         ("nats://host?replicas=1&replicas=3", "twice"),
-        ("nats://host?credentials=/no/such/file", "no such file"),
+        ("nats://host?credentials=/no/such/file", "No such file"),
     ],
 )
 def test_what_is_wrong_is_named(url, named):

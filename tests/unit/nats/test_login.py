@@ -153,6 +153,45 @@ async def test_a_file_of_credentials_logs_in(tmp_path):
             await NatsTransport(_settings(server)).open()
 
 
+_RIGHT = _CREDENTIALS.format("a.jwt", "SU" + 56 * "A")
+
+
+@pytest.mark.parametrize(
+    ("option", "content", "wanted"),
+    [
+        ("nkey", "", "must hold the seed of a user"),
+        ("nkey", "UA" + 54 * "A", "must hold the seed of a user"),
+        ("nkey", _RIGHT, "must hold the seed of a user"),
+        ("credentials", "", "must hold a JWT and the seed"),
+        ("credentials", "SU" + 56 * "A", "must hold a JWT and the seed"),
+        ("credentials", _RIGHT[:60], "must hold a JWT and the seed"),
+        ("credentials", _RIGHT.replace("\n", "\r\n"), "must hold a JWT and the seed"),
+    ],
+)
+async def test_a_file_that_is_none_to_log_in_with_is_named(
+    with_password, tmp_path, option, content, wanted
+):
+    path = tmp_path / "login"
+    path.write_bytes(content.encode())
+
+    with pytest.raises(ConfigurationError, match=wanted) as raised:
+        await NatsTransport(_settings(with_password, options=f"?{option}={path}")).open()
+
+    assert f"{option}='{path}'" in str(raised.value)
+
+
+async def test_a_file_to_log_in_with_that_is_gone_or_a_folder_is_named(with_password, tmp_path):
+    path = tmp_path / "login"
+    path.write_bytes(_RIGHT.encode())
+    transport = NatsTransport(_settings(with_password, options=f"?credentials={path}"))
+    path.unlink()
+
+    with pytest.raises(ConfigurationError, match=r"credentials='.*/login': .* No such file"):
+        await transport.open()
+    with pytest.raises(ConfigurationError, match=r"nkey='.*': .* Is a directory"):
+        NatsTransport(_settings(with_password, options=f"?nkey={tmp_path}"))
+
+
 async def test_what_the_documentation_grants_is_enough(tmp_path):
     users = f"""
         authorization {{ users: [

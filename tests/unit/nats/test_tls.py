@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import trustme
+from anyio import fail_after
 from servers.nats import NatsServer
 from servers.proxy import Proxy
 
-from chicory.errors import BrokerConnectionError
+from chicory.errors import BrokerConnectionError, ConfigurationError
 from chicory.testing.contract.steps import Heard, ids, message, record, take
 from chicory.transport import TransportSettings
 from chicory_nats import NatsTransport
@@ -69,6 +70,36 @@ async def test_a_server_with_a_certificate_of_a_private_authority_is_used(
 async def test_a_server_of_an_unknown_authority_is_refused(encrypted):
     with pytest.raises(BrokerConnectionError, match="certificate is refused"):
         await _transport(f"tls://localhost:{encrypted.port}").open()
+
+
+async def test_the_next_server_is_tried_at_once_where_one_is_refused(
+    encrypted, files, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("chicory_nats.connecting._TIMEOUT", 60)  # which nobody waits for
+    with fail_after(30), NatsServer(tmp_path) as plain:
+        bad = f"127.0.0.1:{encrypted.port},localhost:{plain.port}"
+        url = f"tls://{bad},localhost:{encrypted.port}?tls_ca={files['ca.pem']}"
+        async with _transport(url) as transport:
+            await transport.ping()
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("tls_ca={client.key}", "tls_ca='.*/client.key': the file cannot be used"),
+        ("tls_ca={ca.pem}&tls_cert={ca.pem}", "tls_cert='.*/ca.pem': the file cannot be used"),
+        (
+            "tls_ca={ca.pem}&tls_cert={client.pem}&tls_key={server.key}",
+            "tls_cert, or tls_key='.*/client.pem': the file cannot be used: KEY_VALUES_MISMATCH",
+        ),
+    ],
+)
+async def test_a_file_that_cannot_be_used_is_named(encrypted, files, options, named):
+    for name, path in files.items():
+        options = options.replace(f"{{{name}}}", path)
+
+    with pytest.raises(ConfigurationError, match=named):
+        await _transport(f"tls://localhost:{encrypted.port}?{options}").open()
 
 
 async def test_a_server_of_another_name_is_refused(encrypted, files):
