@@ -1,7 +1,8 @@
 """The contract catches broken transports: each fault by the tests that are named for it."""
 
 import anyio
-import broken_steps  # noqa: F401  notes its faults
+import broken_moves  # noqa: F401  notes its faults
+import broken_steps  # noqa: F401  likewise
 import broken_stores  # noqa: F401  likewise
 import pytest
 from faults import FAULTS

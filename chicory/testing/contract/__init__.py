@@ -36,6 +36,7 @@ from chicory.testing.contract.retry import RetryContract
 from chicory.testing.contract.settle import SettleContract
 from chicory.testing.contract.text import TextContract
 from chicory.testing.contract.unique import UniqueContract
+from chicory.testing.contract.waking import WakingContract
 from chicory.testing.contract.watch import WatchContract
 from chicory.testing.contract.workers import WorkersContract
 
@@ -64,6 +65,7 @@ class TransportContract(
     WorkersContract,
     CancellationContract,
     PushContract,
+    WakingContract,
     RestartContract,
     ConcurrencyContract,
     TextContract,

@@ -22,7 +22,17 @@ from chicory.testing.contract.steps import (
     retry,
     take,
 )
-from chicory.transport import Accepted, Cancelled, Counts, Lease, Release, Settled, Stage, Standing
+from chicory.transport import (
+    Accepted,
+    Cancelled,
+    Counts,
+    Lease,
+    Release,
+    Retry,
+    Settled,
+    Stage,
+    Standing,
+)
 
 
 class CancelContract:
@@ -247,3 +257,35 @@ class CancelContract:
 
         (third,) = await await_some(harness, here)
         assert third.cancel_requested
+
+    async def test_one_that_is_absent_stops_none_of_the_others(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.publish([message("1")])
+
+        answers = await transport.cancel([record("none"), record("1"), record("1")])
+
+        assert list(answers) == [Cancelled.ABSENT, Cancelled.REMOVED, Cancelled.ABSENT]
+
+    async def test_a_duplicate_does_not_take_the_request_back(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        await transport.cancel([record("1")])
+
+        await transport.publish([message("1")])
+
+        assert list(await transport.renew([delivery.receipt])) == [Lease.CANCEL_REQUESTED]
+
+    async def test_a_retry_that_nobody_wants_has_its_record_and_follow_ups(
+        self, harness: Harness
+    ) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        await transport.cancel([record("1")])
+        again = message("1", not_before=harness.now() + LATER)
+
+        await transport.settle(
+            [Retry(delivery.receipt, again, record("1", b"retry"), (message("2", queue="next"),))]
+        )
+
+        assert (await transport.look_up(["1"]))[0].record == b"retry"
+        assert live(await count(transport, "next")) == 1

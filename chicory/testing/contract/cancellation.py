@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from anyio import CancelScope, create_task_group
+from anyio import CancelScope, Event, create_task_group, fail_after
 from anyio.lowlevel import checkpoint
 
 from chicory.testing.contract.harness import Harness
@@ -23,7 +23,12 @@ from chicory.testing.contract.steps import (
     take,
     until_idle,
 )
-from chicory.transport import Counts, Lease, Transport
+from chicory.transport import (
+    Counts,
+    Delivery,
+    Lease,
+    Transport,
+)
 
 
 class CancellationContract:
@@ -119,6 +124,60 @@ class CancellationContract:
             await here.watch([name], heard)
             await there.store([record(name, b"result")])
             await heard.until_hearing(name, b"result")
+
+    async def test_a_cancelled_fetch_counts_no_delivery_and_changes_no_order(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+
+        for number, ticks in enumerate(TICKS):
+            queue = f"interrupted {number}"
+            names = [f"{n} {queue}" for n in range(5)]
+            await there.publish([message(name, queue=queue) for name in names])
+            answered: list[Delivery] = []
+
+            async def fetch(queue: str = queue, answered: list[Delivery] = answered) -> None:
+                answered.extend(await here.fetch([queue], 3, math.inf))
+
+            await interrupt(fetch, ticks)
+
+            found = [*answered, *await take(there, queues=[queue])]
+            assert ids(found) == names
+            assert [delivery.deliveries for delivery in found] == [1] * 5
+
+    async def test_what_a_cancelled_fetch_leaves_wakes_another_that_waits(
+        self, harness: Harness
+    ) -> None:
+        here, there = await harness.connect(), await harness.connect()
+
+        for number, ticks in enumerate(TICKS):
+            fetched: list[str] = []
+            found = Event()
+
+            async def fetch(
+                transport: Transport,
+                scope: CancelScope,
+                fetched: list[str] = fetched,
+                found: Event = found,
+            ) -> None:
+                await _fetch_within(transport, scope, fetched)
+                if fetched:
+                    found.set()
+
+            with fail_after(harness.patience):
+                async with create_task_group() as group:
+                    first, second = CancelScope(), CancelScope()
+                    for transport, scope in ((here, first), (there, second)):
+                        group.start_soon(fetch, transport, scope)
+                        await until_idle()
+                    group.start_soon(there.publish, [message(str(number))])
+                    for _ in range(ticks):
+                        await checkpoint()
+                    first.cancel()
+                    await found.wait()
+                    second.cancel()
+
+            assert fetched == [str(number)]
 
 
 async def _fetch_within(transport: Transport, scope: CancelScope, fetched: list[str]) -> None:

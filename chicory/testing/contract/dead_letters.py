@@ -6,6 +6,7 @@ from anyio import create_task_group
 
 from chicory.testing.contract.harness import Harness
 from chicory.testing.contract.steps import (
+    LATER,
     QUEUE,
     TICKS,
     await_some,
@@ -22,7 +23,13 @@ from chicory.testing.contract.steps import (
     take,
     until_idle,
 )
-from chicory.transport import Counts, Dead, DeadLetter, Priority, Transport
+from chicory.transport import (
+    Counts,
+    Dead,
+    DeadLetter,
+    Priority,
+    Transport,
+)
 
 
 class DeadLettersContract:
@@ -216,6 +223,54 @@ class DeadLettersContract:
             await transport.settle([dead(delivery, f"letter {number}")])
 
         assert [found.id for found in await transport.dead_letters()] == ["letter 0", "letter 1"]
+
+    async def test_a_letter_may_differ_from_its_message(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        own = DeadLetter("own", "other", "1", b"as it was", "why", "so", 5, 12.5, Priority.HIGH)
+
+        await transport.settle([Dead(delivery.receipt, own)])
+
+        assert list(await transport.find_dead(["own", "none"])) == [own, None]
+        assert list(await transport.dead_letters("other")) == [own]
+        assert await transport.counts() == {"other": Counts(dead=1)}
+
+    async def test_a_replay_publishes_what_it_is_given(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        one, two = await give(transport, "1", "2")
+        await transport.settle([dead(one, "one"), dead(two, "two")])
+
+        await transport.replay(
+            [
+                ("one", message("1", queue="other", body=b"new", priority=Priority.LOW)),
+                ("two", message("2", not_before=harness.now() + LATER)),
+            ]
+        )
+
+        (again,) = await take(transport, queues=["other", QUEUE])
+        assert (again.queue, again.body, again.priority) == ("other", b"new", Priority.LOW)
+        assert await count(transport) == Counts(delayed=1)
+
+    async def test_a_letter_stays_while_its_call_lives(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        await transport.settle([dead(delivery, "letter")])
+        await transport.publish([message("1")])
+
+        assert list(await transport.replay([("letter", message("1", body=b"new"))])) == [False]
+
+        assert await count(transport) == Counts(ready=1, dead=1)
+        assert (await take(transport))[0].body == body_of("1")
+
+    async def test_it_is_discarded_once(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        await transport.settle([dead(delivery, "letter")])
+
+        none, *twice = await transport.discard(["none", "letter", "letter"])
+
+        assert not none
+        assert sorted(twice) == [False, True]
 
 
 async def _kill(transport: Transport, *task_ids: str) -> None:

@@ -16,7 +16,9 @@ from chicory.testing.contract.steps import (
     take,
     until_idle,
 )
-from chicory.transport import Delivery
+from chicory.transport import (
+    Delivery,
+)
 
 
 class FetchContract:
@@ -115,3 +117,20 @@ class FetchContract:
             await connections[1].publish([message("2")])
 
         assert sorted(answers) == ["1", "2"]
+
+    async def test_it_waits_for_longer_than_a_lease(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        answers: list[list[str]] = []
+
+        async def fetch() -> None:
+            answers.append(ids(await here.fetch([QUEUE], 1, math.inf)))
+
+        with fail_after(harness.patience):
+            async with create_task_group() as group:
+                group.start_soon(fetch)
+                await until_idle()
+                await harness.advance(harness.lease * 1.5)
+                await until_idle()
+                await there.publish([message("1")])
+
+        assert answers == [["1"]]

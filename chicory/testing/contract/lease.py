@@ -22,7 +22,12 @@ from chicory.testing.contract.steps import (
     take,
     take_one,
 )
-from chicory.transport import Lease, Release, Settled, Transport
+from chicory.transport import (
+    Lease,
+    Release,
+    Settled,
+    Transport,
+)
 
 
 class LeaseContract:
@@ -158,6 +163,27 @@ class LeaseContract:
         assert list(await transport.renew([stale.receipt])) == [Lease.LOST]
         assert list(await transport.settle([done(stale)])) == [Settled.FENCED]
         assert list(await transport.settle([done(fresh)])) == [Settled.SETTLED]
+
+    async def test_a_renewal_is_no_delivery(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        for _ in range(3):
+            await transport.renew([delivery.receipt])
+
+        await harness.advance(harness.lease)
+
+        (again,) = await await_some(harness, transport)
+        assert again.deliveries == 2
+
+    async def test_renewals_do_not_add_up(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        (delivery,) = await give(here, "1")
+        for _ in range(5):
+            await here.renew([delivery.receipt])
+
+        await harness.advance(harness.lease * 1.01)
+
+        assert ids(await take(there)) == ["1"]
 
 
 async def _renew(clone: Transport, receipt: object) -> Sequence[Lease]:

@@ -12,7 +12,10 @@ from chicory.testing.contract.steps import (
     retry,
     take,
 )
-from chicory.transport import Priority, Release
+from chicory.transport import (
+    Priority,
+    Release,
+)
 
 
 class OrderContract:
@@ -79,3 +82,32 @@ class OrderContract:
         await transport.settle([retry(deliveries[0])])
 
         assert ids(await take(transport, queues=[QUEUE])) == ["2", "1", "low"]
+
+    async def test_an_orphan_keeps_its_priority(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.publish([message("low", priority=Priority.LOW)])
+        await take(transport)
+        await transport.publish([message("high", priority=Priority.HIGH)])
+        await take(transport)
+        await transport.publish([message("normal")])
+
+        await harness.advance(harness.lease * 1.01)
+
+        found = [one for _ in range(3) for one in await await_so_many(harness, transport, 1)]
+        assert ids(found) == ["high", "normal", "low"]
+        assert [one.priority for one in found] == sorted(Priority, reverse=True)
+
+    async def test_what_was_released_for_a_time_keeps_its_priority(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.publish(
+            [message("low", priority=Priority.LOW), message("high", priority=Priority.HIGH)]
+        )
+        due = harness.now() + harness.moment
+        await transport.settle([Release(one.receipt, due) for one in await take(transport)])
+        await transport.publish([message("normal")])
+
+        await harness.advance(harness.moment * 1.01)
+
+        found = [one for _ in range(3) for one in await await_so_many(harness, transport, 1)]
+        assert ids(found) == ["high", "normal", "low"]
+        assert [one.priority for one in found] == sorted(Priority, reverse=True)

@@ -12,14 +12,21 @@ from chicory.testing.contract.steps import (
     await_so_many,
     await_some,
     count,
+    dead,
     done,
     give,
     ids,
     message,
+    retry,
     take,
     until_idle,
 )
-from chicory.transport import Counts, Lease, Settled
+from chicory.transport import (
+    Counts,
+    Lease,
+    Release,
+    Settled,
+)
 
 
 class PauseContract:
@@ -124,3 +131,39 @@ class PauseContract:
 
         assert (await count(transport)).paused is False
         assert ids(await give(transport, "1")) == ["1"]
+
+    async def test_what_comes_back_stays_until_it_is_resumed(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        one, two, three, four = await give(here, "1", "2", "3", "4")
+        answers: list[str] = []
+
+        async def fetch() -> None:
+            answers.extend(ids(await await_some(harness, there)))
+
+        async with create_task_group() as group:
+            group.start_soon(fetch)
+            await until_idle()
+            await here.set_paused(QUEUE, paused=True)
+            await here.settle([retry(one), Release(two.receipt)])
+            await here.settle([dead(three, "letter"), done(four, follow_ups=[message("5")])])
+            await here.replay([("letter", message("3"))])
+            assert await take(here) == []
+            await harness.settle_down()
+            assert answers == []
+            assert await count(here) == Counts(ready=4, paused=True)
+            await here.set_paused(QUEUE, paused=False)
+
+        assert answers
+
+    async def test_a_queue_that_was_emptied_stays_paused(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        await transport.set_paused(QUEUE, paused=True)
+
+        await transport.settle([done(delivery)])
+        await transport.publish([message("2")])
+        await transport.purge(QUEUE)
+        await transport.publish([message("3")])
+
+        assert await take(transport) == []
+        assert await count(transport) == Counts(ready=1, paused=True)

@@ -20,7 +20,12 @@ from chicory.testing.contract.steps import (
     take,
     take_one,
 )
-from chicory.transport import Accepted, Duplicate, Priority
+from chicory.transport import (
+    Accepted,
+    Counts,
+    Duplicate,
+    Priority,
+)
 
 
 class PublishContract:
@@ -140,3 +145,23 @@ class PublishContract:
             assert sorted(stored) == [one.task_id for one in batch]
             assert sum(isinstance(outcome, Duplicate) for outcome in outcomes) == counted
             assert counted == 3 or not returned
+
+    async def test_a_duplicate_changes_nothing_of_the_message_that_is_there(
+        self, harness: Harness
+    ) -> None:
+        transport = await harness.connect()
+        due = harness.now() + LATER
+        await transport.publish([message("0"), message("1"), message("delayed", not_before=due)])
+
+        answers = await transport.publish(
+            [
+                message("1", queue="other", body=b"other", priority=Priority.HIGH),
+                message("delayed", body=b"other"),
+            ]
+        )
+
+        assert list(answers) == [Duplicate("1"), Duplicate("delayed")]
+        assert await take(transport, queues=["other"]) == []
+        found = [(one.task_id, one.body, one.priority) for one in await take(transport)]
+        assert found == [(name, body_of(name), Priority.NORMAL) for name in ("0", "1")]
+        assert await count(transport) == Counts(leased=2, delayed=1)

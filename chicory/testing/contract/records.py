@@ -3,8 +3,23 @@
 from __future__ import annotations
 
 from chicory.testing.contract.harness import Harness
-from chicory.testing.contract.steps import TTL, dead, done, give, message, record
-from chicory.transport import Dead, Retry, Stage, Standing
+from chicory.testing.contract.steps import (
+    LATER,
+    TTL,
+    Heard,
+    dead,
+    done,
+    give,
+    message,
+    record,
+)
+from chicory.transport import (
+    Dead,
+    Done,
+    Retry,
+    Stage,
+    Standing,
+)
 
 
 class RecordsContract:
@@ -116,3 +131,48 @@ class RecordsContract:
         await transport.store([record("1", b"")])
 
         assert list(await transport.look_up(["1"])) == [Standing(Stage.RECORDED, b"")]
+
+    async def test_that_of_a_settlement_or_cancellation_has_its_ttl(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        heard = Heard(harness)
+        one, two, three = await give(transport, "1", "2", "3")
+        await transport.publish([message("4")])
+        brief = [record(str(number), ttl=harness.moment) for number in range(1, 5)]
+
+        await transport.settle(
+            [
+                Done(one.receipt, brief[0]),
+                Retry(two.receipt, message("2", not_before=harness.now() + LATER), brief[1]),
+                Dead(three.receipt, dead(three).letter, brief[2]),
+            ]
+        )
+        await transport.cancel([brief[3]])
+
+        await harness.advance(harness.moment * 1.01)
+        standings = await transport.look_up(["1", "2", "3", "4"])
+        assert [standing.record for standing in standings] == [None] * 4
+        await transport.watch(["1", "2", "3", "4"], heard)
+        await harness.settle_down()
+        assert heard.records == []
+
+    async def test_the_last_one_of_a_batch_counts(self, harness: Harness) -> None:
+        transport = await harness.connect()
+
+        await transport.store(
+            [
+                *(record("1", b"first"), record("1", b"last")),
+                *(record("2", b"first"), record("2", None)),
+                *(record("3", None), record("3", b"last")),
+            ]
+        )
+
+        standings = await transport.look_up(["1", "2", "3"])
+        assert [standing.record for standing in standings] == [b"last", None, b"last"]
+
+    async def test_a_publication_leaves_it(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.store([record("1", b"before")])
+
+        await give(transport, "1")
+
+        assert (await transport.look_up(["1"]))[0].record == b"before"

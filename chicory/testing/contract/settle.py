@@ -190,6 +190,22 @@ class SettleContract:
                     assert list(await there.settle([settlement])) == [Settled.SETTLED]
                     assert await _is_whole(harness, there, name, outcome)
 
+    async def test_what_was_given_back_is_not_settled_again(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        await transport.settle([Release(delivery.receipt)])
+
+        for again in (
+            Release(delivery.receipt),
+            done(delivery, b"late"),
+            retry(delivery),
+            Dead(delivery.receipt, letter(delivery)),
+        ):
+            assert list(await transport.settle([again])) == [Settled.FENCED]
+
+        assert await count(transport) == Counts(ready=1)
+        assert (await take_one(transport)).deliveries == 1
+
 
 def _full(outcome: type[Done | Retry | Dead | Release], delivery: Delivery) -> Done | Retry | Dead:
     """A settlement with everything that one can have."""

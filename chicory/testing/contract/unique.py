@@ -24,12 +24,15 @@ from chicory.transport import (
     Publication,
     PublishOutcome,
     Release,
+    Retry,
     Transport,
     Unique,
 )
 
 _KEY = "key"
 _DECADES = 2e9
+_SECONDS = 1.0
+"""Brokers may count in whole seconds."""
 
 
 class UniqueContract:
@@ -226,6 +229,34 @@ class UniqueContract:
         transport = await harness.connect()
 
         assert ids(await give(transport, "1", "2")) == ["1", "2"]
+
+    async def test_neither_retry_nor_release_holds_it_for_longer(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        names = ("retried", "retried with it", "released")
+        held = [Publication(QUEUE, name, b"", unique=Unique(name, _SECONDS * 2)) for name in names]
+        await transport.publish(held)
+        one, two, three = await take(transport)
+        await harness.advance(_SECONDS * 1.1)
+
+        await transport.settle([retry(one), Retry(two.receipt, held[1]), Release(three.receipt)])
+
+        await harness.advance(_SECONDS)
+        answers = await transport.publish(
+            [Publication(QUEUE, f"next {name}", b"", unique=Unique(name, 1e3)) for name in names]
+        )
+        assert list(answers) == [Accepted()] * 3
+
+    async def test_that_of_a_follow_up_is_free_when_its_ttl_is_over(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        (delivery,) = await give(transport, "1")
+        brief = Unique(_KEY, harness.moment)
+
+        await transport.settle(
+            [done(delivery, follow_ups=[Publication(QUEUE, "2", b"", unique=brief)])]
+        )
+
+        await harness.advance(harness.moment * 1.01)
+        assert await _try(transport, "3") == Accepted()
 
 
 async def _try(transport: Transport, task_id: str, queue: str = QUEUE) -> PublishOutcome:

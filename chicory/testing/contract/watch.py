@@ -14,12 +14,18 @@ from chicory.testing.contract.steps import (
     count,
     done,
     give,
+    letter,
     live,
     message,
     record,
     until_idle,
 )
-from chicory.transport import Stage, Transport
+from chicory.transport import (
+    Dead,
+    Retry,
+    Stage,
+    Transport,
+)
 
 
 class WatchContract:
@@ -199,6 +205,21 @@ class WatchContract:
 
         await heard.until_hearing("2", b"result")
         assert {task_id for task_id, _ in heard.records} == {"2"}
+
+    async def test_those_of_retries_and_dead_letters_are_heard(self, harness: Harness) -> None:
+        here, there = await harness.connect(), await harness.connect()
+        heard = Heard(harness)
+        await here.watch(["1", "2"], heard)
+        one, two = await give(there, "1", "2")
+
+        await there.settle(
+            [
+                Retry(one.receipt, message("1"), record("1", b"retry")),
+                Dead(two.receipt, letter(two), record("2", b"dead")),
+            ]
+        )
+
+        assert sorted(await heard.until(2)) == [("1", b"retry"), ("2", b"dead")]
 
 
 def _store_elsewhere(clone: Transport, name: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from chicory.testing.contract.harness import Harness
-from chicory.transport import WorkerRecord
+from chicory.transport import (
+    WorkerRecord,
+)
 
 _PRECISION = 0.01
 """Seconds: a broker may round its times."""
@@ -67,3 +69,12 @@ class WorkersContract:
         await transport.beat(WorkerRecord("w", (), b""), harness.lease)
 
         assert (await transport.workers())[0].queues == ()
+
+    async def test_a_new_heartbeat_tells_of_other_queues(self, harness: Harness) -> None:
+        transport = await harness.connect()
+        await transport.beat(WorkerRecord("w", ("a",), b"1"), 5)
+
+        await transport.beat(WorkerRecord("w", ("b", "c"), b"2"), 50)
+
+        (worker,) = await transport.workers()
+        assert (worker.queues, worker.body) == (("b", "c"), b"2")
