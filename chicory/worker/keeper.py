@@ -79,6 +79,7 @@ class Keeper:
         self._thread = threading.Thread(target=self._main, name="chicory keeper", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop: asyncio.Event | None = None
+        self._is_dismissed = False
         self._opened: list[Transport] = []
         self._has_beaten = False
 
@@ -86,15 +87,17 @@ class Keeper:
         """Start the thread."""
         self._thread.start()
 
-    def stop(self) -> None:
-        """Send the last heartbeat, disconnect, end the thread. Blocks for as long as that takes."""
-        while self._thread.is_alive() and self._stop is None:
-            self._thread.join(0.001)
+    def dismiss(self) -> None:
+        """Have it send the last heartbeat, disconnect, and end the thread; does not wait."""
+        self._is_dismissed = True  # where it has only just begun it sees this
         if self._loop is not None and self._stop is not None:
-            try:
+            with suppress(RuntimeError):  # it has ended
                 self._loop.call_soon_threadsafe(self._stop.set)
-            except RuntimeError:  # it has ended by itself
-                return
+
+    def stop(self) -> None:
+        """``dismiss`` it, and wait until that is done."""
+        self.dismiss()
+        if self._thread.is_alive():
             self._thread.join(10)
 
     # -- what others ask, from their threads -----------------------------------------------
@@ -168,10 +171,11 @@ class Keeper:
     async def _run(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._stop = asyncio.Event()
-        duties = asyncio.create_task(together(self._keep(), self._watch.run()))
-        await self._stop.wait()
-        duties.cancel()
-        await asyncio.wait([duties], timeout=LAST_WORDS)
+        if not self._is_dismissed:
+            duties = asyncio.create_task(together(self._keep(), self._watch.run()))
+            await self._stop.wait()
+            duties.cancel()
+            await asyncio.wait([duties], timeout=LAST_WORDS)
         await self._leave()
 
     async def _keep(self) -> None:

@@ -248,6 +248,7 @@ def _plain(error: Exception) -> Exception:
 
 
 async def _stop(keeper: Keeper) -> None:
+    keeper.dismiss()  # at once: who is cancelled by asyncio itself waits for nothing any more
     try:  # not in the default threads, which may all be in use for ever
         await to_thread.run_sync(keeper.stop, limiter=CapacityLimiter(1))
     except RuntimeError:  # the interpreter ends, and starts no thread any more

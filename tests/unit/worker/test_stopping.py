@@ -431,6 +431,22 @@ async def test_an_error_of_one_run_is_not_raised_in_the_next(app, cable, log):
     assert running
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_keeper_ends_although_asyncio_cancels_who_waits_for_that(app, monkeypatch):
+    async def cancel(*_: object, **__: object) -> None:
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    worker = Worker(app)
+    await worker.start()
+    keeper = worker._run.reception.keeper
+    monkeypatch.setattr(anyio.to_thread, "run_sync", cancel)
+    await worker.stop()
+
+    await asyncio.to_thread(keeper._thread.join, 30)
+    assert not keeper.is_alive
+
+
 async def test_start_that_is_cancelled_leaves_nothing_behind(app, cable):
     worker = Worker(app)
     cable.stuck.add("open")
