@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 PositiveInt = Annotated[int, Meta(ge=1)]
+AtOnce = Annotated[int, Meta(ge=1, le=1_000_000)]
 Count = Annotated[int, Meta(ge=0)]
 Seconds = Annotated[float, Meta(ge=0)]
 PositiveSeconds = Annotated[float, Meta(gt=0)]

@@ -5,7 +5,15 @@ from __future__ import annotations
 import os
 from typing import ClassVar
 
-from chicory.config.kinds import FreePort, LogLevel, Name, PositiveInt, PositiveSeconds, Seconds
+from chicory.config.kinds import (
+    AtOnce,
+    FreePort,
+    LogLevel,
+    Name,
+    PositiveInt,
+    PositiveSeconds,
+    Seconds,
+)
 from chicory.environment import Section, setting
 from chicory.errors import ConfigurationError
 from chicory.logs import LogFormat
@@ -43,7 +51,7 @@ class WorkerConfig(Section, kw_only=True):
 
     prefix: ClassVar[str] = "WORKER"
 
-    concurrency: PositiveInt = setting(DEFAULT_CONCURRENCY, said="min(32, CPUs + 4)")
+    concurrency: AtOnce = setting(DEFAULT_CONCURRENCY, said="min(32, CPUs + 4)")
     queue: Name = setting("default")
     use_dead_letter_queue: bool = setting(default=True)
     heartbeat_interval: PositiveSeconds = setting(10.0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import signal
 import socket
@@ -20,6 +21,8 @@ from chicory.supervision.lifeline import VARIABLE, AtWork, Health, hear, pair
 
 GRACE = 15.0
 """Seconds that a process gets to end beyond the time its tasks get."""
+
+logger = logging.getLogger("chicory.supervisor")
 
 
 class Child:
@@ -141,6 +144,8 @@ class Child:
             with move_on_after(GRACE + (self._timeout or 0.0)):
                 await self.wait()
         if self.is_alive:
+            name, late = f"worker process {self.place + 1} (pid {self.pid})", GRACE
+            logger.error("%s does not end %g s after its shutdown timeout: killing it", name, late)
             self.kill()
             await self.wait()
 

@@ -46,7 +46,7 @@ def succession(code: int, age: float, failures: int, *, finite: bool, worked: bo
         worked: whether it, or one beside or before it, got to work: a task may end it with any
             code, and what is wrong now was right then.
     """
-    if code == 0:
+    if code == 0 and (finite or worked):
         return Leave() if finite else Replace(0.0, 0)  # it has been recycled
     if code == HOPELESS and not worked:
         return GiveUp(code)

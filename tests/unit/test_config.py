@@ -27,13 +27,14 @@ TRANSPORTS = {"chicory_sqlite": 1, "chicory_redis": 2, "chicory_nats": 3}
 # name of the variable, without CHICORY_: where it is found, two values that it may have and what
 # they mean, one that it may not have, and what is accepted (None where any text is)
 NUMBER = "a whole number, 1 or more"
+AT_ONCE = "a whole number from 1 to 1000000"
 POSITIVE = "a number above 0"
 NATURAL = "a number, 0 or more"
 PORT = "a whole number from 1 to 65535"
 URL = "text of 1 character or more"
 NAME = "text of 1 to 255 characters"
 VARIABLES = {
-    "WORKER_CONCURRENCY": ("worker.concurrency", "3", 3, "7", 7, "0", NUMBER),
+    "WORKER_CONCURRENCY": ("worker.concurrency", "3", 3, "7", 7, "0", AT_ONCE),
     "WORKER_QUEUE": ("worker.queue", "a", "a", "b", "b", "", NAME),
     "WORKER_USE_DEAD_LETTER_QUEUE": (
         "worker.use_dead_letter_queue", "false", False, "1", True, "maybe", "true or false",
@@ -250,6 +251,7 @@ def test_a_bad_value_is_named_with_its_variable_and_what_is_accepted(
     ("make", "error"),
     [
         (lambda: WorkerConfig(concurrency=0), r"WorkerConfig\(concurrency=0\): must be a whole"),
+        (lambda: WorkerConfig(concurrency=10**20), r"WorkerConfig\(concurrency=1000.*must be"),
         (lambda: WorkerConfig(concurrency="3"), r"WorkerConfig\(concurrency='3'\): must be"),
         (lambda: WorkerConfig(concurrency=None), r"WorkerConfig\(concurrency=None\): must be"),
         (lambda: WorkerConfig(use_dead_letter_queue=1), r"must be true or false"),

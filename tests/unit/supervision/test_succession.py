@@ -40,6 +40,10 @@ def test_who_was_recycled_is_replaced_at_once():
     assert succession(0, 1.0, 3, finite=False, worked=True) == Replace(0.0, 0)
 
 
+def test_who_ends_in_peace_before_it_comes_to_work_is_replaced_after_pauses():
+    assert succession(0, 1.0, 3, finite=False, worked=False) == Replace(SHORTEST * 8, 4)
+
+
 def test_who_has_done_its_work_is_not_replaced():
     assert succession(0, 1.0, 0, finite=True, worked=True) == Leave()
 

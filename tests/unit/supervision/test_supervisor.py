@@ -115,6 +115,19 @@ async def test_one_that_cannot_be_started_is_tried_again_and_the_others_go_on(te
     assert team.code == 0
 
 
+async def test_one_that_does_not_end_is_killed_and_it_is_said_why(team, log, monkeypatch):
+    monkeypatch.setattr("chicory.supervision.child.GRACE", 0.01)
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            group.start_soon(team.run)
+            pids = {await team.hear("works"), await team.hear("works")}
+            os.kill(os.getpid(), signal.SIGTERM)
+            for pid in pids:
+                await log.heard(f"(pid {pid}) does not end 0.01 s after its shutdown timeout")
+
+    assert team.code == 1
+
+
 async def test_one_that_cannot_work_beside_others_that_do_is_tried_again_and_ends_nobody(team, log):
     with anyio.fail_after(60):
         async with create_task_group() as group:
