@@ -12,7 +12,7 @@ from chicory_nats.connection import TIMEOUT, Connection
 from chicory_nats.denials import Denial
 from chicory_nats.headers import status
 from chicory_nats.translation import NOT_READY
-from chicory_nats.wire import Request, is_stored, messages, problem, render
+from chicory_nats.wire import Batch, Request, is_stored, messages, problem, render
 
 _PAUSE = 0.05
 _REPEAT = 2.0
@@ -21,6 +21,9 @@ REPEATED = TIMEOUT + _REPEAT
 """Seconds after which a request that was not answered is not sent again any more."""
 _WINDOW = 2000
 _WINDOW_BYTES = 16 << 20
+_WINDOW_BATCHES = 32
+"""A server keeps 50 open in a stream, and takes some milliseconds for each, tens where it is busy:
+hundreds at once would not be answered in time, nor by the time that they are sent again."""
 
 Inbox = Callable[[bytes, bytes, bytes | None, bytes], None]
 
@@ -81,7 +84,8 @@ class Exchange:
         begun = time.monotonic()
         try:
             while not turn.over.done() and time.monotonic() < begun + TIMEOUT:
-                await self._connection.write(turn.unanswered())
+                if commands := turn.overdue():
+                    await self._connection.write(commands)
                 await asyncio.wait([turn.over], timeout=min(_REPEAT, TIMEOUT))
                 if not turn.over.done() and turn.unheard:
                     self._connection.miss()
@@ -148,10 +152,19 @@ class _Round:
         self.unheard = False
         self._requests = requests
         self._open = dict.fromkeys(range(len(requests)))
+        self._left = len(requests)
         self._inbox = inbox
         self._batch_id = batch_id
         if not requests:
             self.give_up()
+
+    def overdue(self) -> bytes:
+        """The commands for what was not answered, where nothing was since this was asked last.
+
+        A server that is busy with one after the other has the rest: it would have it twice.
+        """
+        left, self._left = self._left, len(self._open)
+        return self.unanswered() if left == self._left else b""
 
     def unanswered(self, index: int | None = None) -> bytes:
         """The commands for what was not answered yet, or for one of them."""
@@ -196,14 +209,14 @@ def _is_refusal(headers: bytes | None, body: bytes) -> bool:
 
 
 def _windows(requests: Sequence[Request]) -> Sequence[Sequence[Request]]:
-    if len(requests) <= _WINDOW and sum([one.size for one in requests]) <= _WINDOW_BYTES:
-        return [requests]
+    """What is sent together, in their order."""
     windows: list[list[Request]] = [[]]
-    size = 0
+    number = size = batches = 0
     for request in requests:
-        if len(windows[-1]) >= _WINDOW or (windows[-1] and size > _WINDOW_BYTES):
+        number, size = number + 1, size + request.size
+        batches += isinstance(request, Batch)
+        if windows[-1] and (number > _WINDOW or size > _WINDOW_BYTES or batches > _WINDOW_BATCHES):
             windows.append([])
-            size = 0
+            number, size, batches = 1, request.size, int(isinstance(request, Batch))
         windows[-1].append(request)
-        size += request.size
     return windows
