@@ -86,7 +86,11 @@ class Client(_Client):
         reader, stream = tcp._io_reader, tcp._io_writer.transport  # noqa: SLF001  (no other door)
         protocol = stream.get_protocol()
         if protocol is not None:  # else the connection was lost already, as the reader knows
-            stream.set_protocol(Ear(reader, protocol, self._parser, lambda: self.is_connected))
+            encrypted = stream.get_extra_info("ssl_object") is not None
+            ear = Ear(
+                reader, protocol, self._parser, lambda: self.is_connected, is_encrypted=encrypted
+            )
+            stream.set_protocol(ear)
         await super()._read_loop()
 
     async def _process_info(self, info: dict[str, Any], initial_connection: bool = False) -> None:

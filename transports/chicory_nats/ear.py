@@ -24,6 +24,7 @@ class Ear(asyncio.Protocol):
         protocol: fills it.
         parser: of the client.
         is_listening: whether the client still wants messages.
+        is_encrypted: whether the connection is.
     """
 
     def __init__(
@@ -32,12 +33,15 @@ class Ear(asyncio.Protocol):
         protocol: Any,
         parser: Parser,
         is_listening: Callable[[], bool],
+        *,
+        is_encrypted: bool,
     ) -> None:
         self._unread: bytearray = reader._buffer  # noqa: SLF001  # type: ignore[attr-defined]
         self._parser = parser
         self._is_listening = is_listening
         self._hand_over = protocol.data_received
-        self.eof_received = protocol.eof_received
+        self._end = protocol.eof_received
+        self._is_encrypted = is_encrypted
         self.connection_lost = protocol.connection_lost
         self.pause_writing = protocol.pause_writing
         self.resume_writing = protocol.resume_writing
@@ -48,3 +52,10 @@ class Ear(asyncio.Protocol):
             data = self._parser.take(data)
         if data:
             self._hand_over(data)
+
+    def eof_received(self) -> bool:
+        """Nothing more comes; whether to keep the connection, which TLS cannot, and asyncio warns.
+
+        nats-py's protocol does not know that it is encrypted.
+        """
+        return bool(self._end()) and not self._is_encrypted

@@ -66,6 +66,7 @@ class _Ends:
             asyncio.StreamReaderProtocol(self.reader),
             self.parser,
             lambda: self.is_listening,
+            is_encrypted=False,
         )
 
     async def read(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import trustme
-from anyio import fail_after
+from anyio import Event, fail_after
 from servers.nats import NatsServer
 from servers.proxy import Proxy
 
@@ -100,6 +100,19 @@ async def test_a_file_that_cannot_be_used_is_named(encrypted, files, options, na
 
     with pytest.raises(ConfigurationError, match=named):
         await _transport(f"tls://localhost:{encrypted.port}?{options}").open()
+
+
+async def test_a_connection_that_ends_is_no_warning_of_asyncio(files, tmp_path, caplog):
+    with NatsServer(tmp_path, extra=_tls(files)) as server:
+        url = f"tls://localhost:{server.port}?tls_ca={files['ca.pem']}"
+        async with _transport(url) as transport:
+            down = Event()
+            transport._open.session.connection.on_down(down.set)
+            server.kill()
+            with fail_after(30):
+                await down.wait()
+
+    assert [one for one in caplog.records if one.name == "asyncio"] == []
 
 
 async def test_a_server_of_another_name_is_refused(encrypted, files):
