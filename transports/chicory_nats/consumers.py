@@ -39,11 +39,16 @@ class Status(Struct, frozen=True):
 
 
 class Consumers:
-    """Makes, asks and pauses the consumers of this connection's namespace."""
+    """Makes, asks and pauses the consumers of this connection's namespace.
+
+    Attributes:
+        waiting: messages not delivered yet, by consumer, when it was made or found.
+    """
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self._known: set[bytes] = set()
+        self.waiting: dict[str, int] = {}
 
     async def ensure(self, queue: bytes) -> None:
         """Have the consumers of a queue."""
@@ -123,12 +128,14 @@ class Consumers:
             {"stream_name": subjects.stream, "action": "create", "config": given},
         )
         if "error" not in answer:
+            self.waiting[name] = answer["num_pending"]
             return
         found = await self._session.api(f"CONSUMER.INFO.{subjects.stream}.{name}")
         if "config" not in found:
             text = answer["error"].get("description")
             raise clash(self._session, f"the consumer {name} cannot be made: {text}")
         self._compare(queue, wanted, found["config"])
+        self.waiting[name] = found["num_pending"]
 
     def _configuration(self, queue: bytes, level: int) -> dict[str, Any]:
         name = name_of(queue, level)

@@ -201,9 +201,9 @@ class Fetcher:
 
     def _worth_asking(self, rest: Sequence[Level], room: int) -> Sequence[Level]:
         """The first levels up to those that will have enough."""
-        expected = 0
+        expected, waiting = 0, self._consumers.waiting
         for number, level in enumerate(rest, 1):
-            expected += self._left.get(level.consumer, room)
+            expected += self._left.get(level.consumer, waiting.get(level.consumer, room))
             if expected >= room:
                 return rest[:number]
         return rest

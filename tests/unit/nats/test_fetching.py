@@ -15,6 +15,7 @@ from chicory.transport import TransportSettings
 from chicory_nats.address import parse
 from chicory_nats.claims import Claims
 from chicory_nats.client import Client
+from chicory_nats.fetching import Fetcher
 from chicory_nats.headers import status
 from chicory_nats.pull import Level, Pull
 from chicory_nats.pulls import Pulls
@@ -158,3 +159,23 @@ async def test_what_came_when_the_event_loop_ended_is_given_back(make, monkeypat
         again = await worker.fetch(["q"], 2, 5)
 
     assert [one.deliveries for one in again] == [1, 1]
+
+
+async def test_a_first_fetch_asks_all_levels_at_once_of_which_nothing_waits(connect, monkeypatch):
+    asked: list[int] = []
+    ask = Fetcher._ask
+
+    async def note(fetcher, levels, *args):
+        asked.append(len(levels))
+        return await ask(fetcher, levels, *args)
+
+    monkeypatch.setattr(Fetcher, "_ask", note)
+    queues = [f"q{number}" for number in range(20)]
+    worker, publisher = await connect(), await connect()
+    await publisher.publish([message("1", queue="q19")])
+
+    with fail_after(_PATIENCE):
+        (delivery,) = await worker.fetch(queues, 5, math.inf)
+
+    assert delivery.queue == "q19"
+    assert len(asked) <= 3
