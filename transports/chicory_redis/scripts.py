@@ -10,6 +10,8 @@ from importlib.resources import files
 from msgspec import Struct
 
 _INCLUDE = re.compile(r"^-- include: (.+)$", re.MULTILINE)
+_LINE = re.compile(r"user_script: ?(\d+)")
+_COMMAND = re.compile(r"call(?:_redis)?\('(\w+)'")
 
 
 class Script(Struct, frozen=True):
@@ -24,6 +26,12 @@ class Script(Struct, frozen=True):
     name: str
     source: str
     digest: str
+
+    def where(self, error: str) -> str:
+        """The commands that stand in the line where an error was raised, as the server says it."""
+        found = _LINE.search(error)
+        lines = self.source.splitlines()[int(found[1]) - 1 :] if found else []
+        return " or ".join(_COMMAND.findall(lines[0])) if lines else ""
 
 
 @cache

@@ -11,10 +11,11 @@ from redis.exceptions import MovedError, RedisError
 from chicory_redis.memos import Call, Memos
 from chicory_redis.operations import Operations
 from chicory_redis.resending import Resending
-from chicory_redis.scripts import load
+from chicory_redis.scripts import Script, load
 from chicory_redis.translation import (
     UNKNOWN_HOST,
     Lost,
+    is_denied,
     is_unknown_script,
     named_place,
     takes_no_writes,
@@ -134,6 +135,14 @@ class Server:
         Where the answer is to come ``last``, whoever is told something by the script hears first.
         """
         script = load(name, self._group)
+        try:
+            return await self._evaluate(script, args, last=last)
+        except RedisError as error:
+            if is_denied(error) and (commands := script.where(str(error))):
+                error.args = (f"{commands}: {error}",)
+            raise
+
+    async def _evaluate(self, script: Script, args: tuple[Any, ...], *, last: bool) -> Any:
         try:
             return await self._call("EVALSHA", script.digest, 1, self.base, *args, last=last)
         except RedisError as error:

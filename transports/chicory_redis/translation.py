@@ -27,6 +27,7 @@ from chicory_redis.address import Address
 
 _PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
 _PASSING_TYPES = (BusyLoadingError, ClusterDownError, TryAgainError, AskError)
+_DENIED = "can't run this command"
 _NO_WRITES = ("READONLY", "MISCONF")
 
 UNKNOWN_HOST = "?"
@@ -77,6 +78,12 @@ def _says(error: Exception, *words: str) -> bool:
     return isinstance(error, ResponseError) and any(word in str(error) for word in words)
 
 
+def is_denied(error: BaseException) -> bool:
+    """Whether the user lacks a permission; within a script no server says for which command."""
+    text = str(error)
+    return isinstance(error, NoPermissionError) or "NOPERM" in text or _DENIED in text
+
+
 def is_refused_login(error: Exception) -> bool:
     """Whether the server wants another password, or one at all."""
     return isinstance(error, Lost) and isinstance(error.cause, AuthenticationError)
@@ -108,7 +115,7 @@ def translated(error: Exception, address: Address) -> ChicoryError:
 
 def _wrong_setup(cause: BaseException, text: str) -> str | None:
     """What somebody must change at the server, or in our settings."""
-    if isinstance(cause, NoPermissionError) or "NOPERM" in text or "can't run this command" in text:
+    if is_denied(cause):
         return ": the user lacks a permission; docs/redis.md lists what is needed"
     if "WRONGTYPE" in text:
         return ": a key of ours holds another program's data; choose another namespace or database"

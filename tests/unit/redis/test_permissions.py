@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+import redis
 from anyio import create_task_group, fail_after, lowlevel
 from servers.redis import RedisServer, binaries, every_version
 
@@ -85,6 +86,36 @@ async def test_messages_may_be_handed_over(url):
                 await here.publish([message("1")])
 
         assert there.calls == calls
+
+
+def deny(url: str, *commands: str) -> None:
+    host, port = url.rpartition("@")[2].split(":")
+    with redis.Redis(host, int(port)) as client:
+        client.execute_command("ACL", "SETUSER", "shop", *(f"-{name}" for name in commands))
+
+
+async def test_the_denied_command_is_named_where_a_message_is_handed_over(url):
+    settings = TransportSettings(url=url, lease=60)
+    async with RedisTransport(settings) as here, RedisTransport(settings) as there:
+        with fail_after(60):
+            async with create_task_group() as group:
+                group.start_soon(there.fetch, [QUEUE], 1, 60)
+                fetching = there._client._fetching
+                while fetching._asking or not any(there._client._waiting.registered()):
+                    await lowlevel.checkpoint()
+                deny(url, "xreadgroup")
+                with pytest.raises(ConfigurationError, match=r"lacks a permission.*\(XREADGROUP: "):
+                    await here.publish([message("1")])
+                group.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("command", ["xreadgroup", "xpending", "xgroup", "zadd"])
+async def test_the_denied_command_is_named_where_messages_are_fetched(url, command):
+    async with RedisTransport(TransportSettings(url=url)) as transport:
+        await transport.publish([message("1")])
+        deny(url, command)
+        with pytest.raises(ConfigurationError, match=rf"permission.*\({command.upper()}: "):
+            await transport.fetch([QUEUE], 1, 0)
 
 
 async def test_other_namespaces_are_not(url):

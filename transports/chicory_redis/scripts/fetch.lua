@@ -31,10 +31,8 @@ end
 
 local function take_back(s, number, p)
   local pool = pcall_redis('XPENDING', s, GROUP, '-', '+', left, POOL)
-  if pool.err then
-    call('XGROUP', 'CREATE', s, GROUP, '0')
-    return
-  end
+  if lacks_group(pool) then return call('XGROUP', 'CREATE', s, GROUP, '0') end
+  if pool.err then pool = call('XPENDING', s, GROUP, '-', '+', left, POOL) end -- raises why
   local entries, counters = {}, {}
   for _, r in ipairs(pool) do
     local claimed = call('XCLAIM', s, GROUP, consumer, 0, r[1], 'RETRYCOUNT', r[4] + 1)[1]

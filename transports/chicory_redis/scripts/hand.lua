@@ -5,8 +5,8 @@ local LARGEST = 16384 -- bytes: the server keeps for a listener what it has not 
 
 local function lease_one(s, consumer)
   local new = pcall_redis('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', 1, 'STREAMS', s, '>')
+  if lacks_group(new) then call('XGROUP', 'CREATE', s, GROUP, '0') end
   if new and new.err then
-    call('XGROUP', 'CREATE', s, GROUP, '0')
     new = call('XREADGROUP', 'GROUP', GROUP, consumer, 'COUNT', 1, 'STREAMS', s, '>')
   end
   return new and new[1][2][1]

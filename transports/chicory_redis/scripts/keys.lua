@@ -45,6 +45,12 @@ local function stream(p, queue)
   return base .. ':s:' .. p .. ':' .. queue
 end
 
+-- Whether a command was refused since nobody has read the stream yet: who reads first makes the
+-- group. Another refusal is raised by a second `call`, which tells of it better than `error`.
+local function lacks_group(answer)
+  return answer and answer.err and string.find(answer.err, 'NOGROUP')
+end
+
 -- The pending list's row of an entry: id, consumer, idle ms, counter; nil where there is none.
 local function row(s, entry)
   local rows = pcall_redis('XPENDING', s, GROUP, entry, entry, 1)
