@@ -72,6 +72,7 @@ _PHRASES: dict[str, Callable[[Any], str]] = {
     "IntType": lambda kind: f"a whole number{_range(kind)}",
     "FloatType": lambda kind: f"a number{_range(kind)}",
     "StrType": _text,
+    "Metadata": lambda kind: kind.extra_json_schema["description"],
     "NoneType": lambda _: "None",
     "LiteralType": lambda kind: f"one of {', '.join(map(str, kind.values))}",
     "EnumType": lambda kind: f"one of {', '.join(str(member.value) for member in kind.cls)}",

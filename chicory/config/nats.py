@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
-from chicory.config.kinds import Port, PositiveSeconds
+from chicory.config.kinds import Host, Port, PositiveSeconds
 from chicory.config.login import escaped, login, server
 from chicory.environment import Section, setting
 
@@ -31,7 +31,7 @@ class NatsConfig(Section, kw_only=True):
         url: the whole address, as in ``nats://user:password@host:4222``; it wins over the rest.
     """
 
-    host: str = setting("localhost")
+    host: Host = setting("localhost")
     port: Port = setting(4222)
     username: str | None = setting(None)
     password: str | None = setting(None)

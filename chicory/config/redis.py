@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 from urllib.parse import urlencode
 
-from chicory.config.kinds import Count, Port, PositiveSeconds
+from chicory.config.kinds import Count, Host, Port, PositiveSeconds
 from chicory.config.login import login, server
 from chicory.environment import Section, setting
 
@@ -33,7 +33,7 @@ class RedisConfig(Section, kw_only=True):
             rest.
     """
 
-    host: str = setting("localhost")
+    host: Host = setting("localhost")
     port: Port = setting(6379)
     db: Count = setting(0)
     username: str | None = setting(None)

@@ -32,6 +32,7 @@ POSITIVE = "a number above 0"
 NATURAL = "a number, 0 or more"
 PORT = "a whole number from 1 to 65535"
 URL = "text of 1 character or more"
+HOST = "a name or address; a URL goes into url (CHICORY_..._URL)"
 NAME = "text of 1 to 255 characters"
 VARIABLES = {
     "WORKER_CONCURRENCY": ("worker.concurrency", "3", 3, "7", 7, "0", AT_ONCE),
@@ -106,7 +107,7 @@ VARIABLES = {
             ),
         },
         "REDIS": {
-            "HOST": ("a", "a", "b", "b", None, None),
+            "HOST": ("a", "a", "b:1", "b:1", "x://h", HOST),
             "PORT": ("1", 1, "65535", 65535, "65536", PORT),
             "DB": ("0", 0, "3", 3, "-1", "a whole number, 0 or more"),
             "USERNAME": ("a", "a", "b", "b", None, None),
@@ -123,7 +124,7 @@ VARIABLES = {
             "URL": ("redis://a", "redis://a", "redis://b", "redis://b", None, None),
         },
         "NATS": {
-            "HOST": ("a", "a", "b", "b", None, None),
+            "HOST": ("a", "a", "b:1", "b:1", "x://h", HOST),
             "PORT": ("1", 1, "2", 2, "zero", PORT),
             "USERNAME": ("a", "a", "b", "b", None, None),
             "PASSWORD": ("a", "a", "b", "b", None, None),
@@ -301,6 +302,23 @@ def test_a_heartbeat_lives_longer_than_the_time_between_two(monkeypatch, interva
 )
 def test_a_section_has_an_address(section, address):
     assert section.address == address
+
+
+@pytest.mark.parametrize("kind", ["REDIS", "NATS"])
+@pytest.mark.parametrize("url", ["nats://me:secret@h", "me:secret@h", "h/0", "h?password=secret"])
+def test_a_url_for_a_host_is_refused_and_its_login_not_shown(monkeypatch, kind, url):
+    monkeypatch.setenv(f"CHICORY_BACKEND_{kind}_HOST", url)
+    with pytest.raises(ConfigurationError, match=f"^CHICORY_BACKEND_{kind}_HOST=") as caught:
+        ChicoryConfig()
+
+    assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "host", ["h", "h:1", "10.0.0.1", "::1", "[::1]:1", "fe80::1%eth0", "a, b:1"]
+)
+def test_a_host_may_be_a_name_or_an_address_with_a_port(host):
+    assert NatsBrokerConfig(host=host).host == RedisBrokerConfig(host=host).host == host
 
 
 def test_the_broker_s_url_wins_over_the_embedded_default():
