@@ -26,6 +26,7 @@ class NatsConfig(Section, kw_only=True):
         nkey: file with the seed of an NKey.
         tls: encrypt the connection.
         tls_ca: file with the authorities to trust, instead of the system's.
+        tls_handshake_first: encrypt before the servers say anything, where they are set to that.
         replicas: copies of the stream in a cluster.
         storage: where the stream is kept.
         url: the whole address, as in ``nats://user:password@host:4222``; it wins over the rest.
@@ -40,6 +41,7 @@ class NatsConfig(Section, kw_only=True):
     nkey: str | None = setting(None)
     tls: bool = setting(default=False)
     tls_ca: str | None = setting(None)
+    tls_handshake_first: bool = setting(default=False)
     replicas: Replicas = setting(1)
     storage: Storage = setting("file")
     url: str | None = setting(None)
@@ -64,6 +66,7 @@ class NatsConfig(Section, kw_only=True):
             "credentials": self.credentials,
             "nkey": self.nkey,
             "tls_ca": self.tls_ca,
+            "tls_handshake_first": "true" if self.tls_handshake_first else None,
             "replicas": self.replicas if self.replicas > 1 else None,
             "storage": self.storage if self.storage != "file" else None,
         }

@@ -23,7 +23,9 @@ class NatsServer:
         room: str | None = None,
         extra: str = "",
         max_payload: int = 8 << 20,
+        speaks_first: bool = True,
     ) -> None:
+        self._greeting = b"INFO" if speaks_first else b""
         self.port = free_port()
         self._folder = folder
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,7 +91,7 @@ class NatsServer:
     def _answers(self) -> bool:
         try:
             with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                return connection.recv(4) == b"INFO"
+                return connection.recv(len(self._greeting)) == self._greeting
         except OSError:
             return False
 

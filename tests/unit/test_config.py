@@ -133,6 +133,7 @@ VARIABLES = {
             "NKEY": ("a", "a", "b", "b", None, None),
             "TLS": ("1", True, "0", False, "perhaps", "true or false"),
             "TLS_CA": ("a", "a", "b", "b", None, None),
+            "TLS_HANDSHAKE_FIRST": ("true", True, "0", False, "auto", "true or false"),
             "REPLICAS": ("3", 3, "5", 5, "2", "one of 1, 3, 5"),
             "STORAGE": ("memory", "memory", "file", "file", "tape", "one of file, memory"),
             "URL": ("nats://a", "nats://a", "nats://b", "nats://b", None, None),

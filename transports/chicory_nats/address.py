@@ -18,7 +18,8 @@ Storage = Literal["file", "memory"]
 _FORM = "nats://host:4222 or nats://user:password@host1,host2:4222?replicas=3"
 _PORT = 4222
 _OPTIONS = (
-    "replicas", "storage", "credentials", "nkey", "tls_ca", "tls_cert", "tls_key", "domain"
+    "replicas", "storage", "credentials", "nkey", "tls_ca", "tls_cert", "tls_key",
+    "tls_handshake_first", "domain",
 )  # fmt: skip
 _REPLICAS = ("1", "3", "5")
 
@@ -36,6 +37,7 @@ class Address(Discreet, Struct, frozen=True, kw_only=True):
         tls_ca: file with the authorities to trust, instead of the system's.
         tls_cert: file with the client's certificate.
         tls_key: file with its key.
+        tls_handshake_first: encrypt before the server says anything, as it must be set to, too.
         replicas: copies of the stream: 1, 3 or 5.
         storage: where the stream is kept: ``file`` or ``memory``.
         domain: of JetStream, where a leaf node hides it.
@@ -51,6 +53,7 @@ class Address(Discreet, Struct, frozen=True, kw_only=True):
     tls_ca: str | None = None
     tls_cert: str | None = None
     tls_key: str | None = None
+    tls_handshake_first: bool = False
     replicas: int = 1
     storage: Storage = "file"
     domain: str | None = None
@@ -68,11 +71,12 @@ class Address(Discreet, Struct, frozen=True, kw_only=True):
             "user_credentials": self.credentials,
             "nkeys_seed": self.nkey,
             "tls": self._context(),
+            "tls_handshake_first": self.tls_handshake_first or None,
         }
         return {name: value for name, value in given.items() if value is not None}
 
     def _context(self) -> ssl.SSLContext | None:
-        if not (self.tls or self.tls_ca or self.tls_cert):
+        if not (self.tls or self.tls_ca or self.tls_cert or self.tls_handshake_first):
             return None
         try:
             context = ssl.create_default_context(cafile=self.tls_ca)
@@ -113,6 +117,7 @@ def parse(url: str) -> Address:
         tls_ca=_file(options, "tls_ca"),
         tls_cert=_file(options, "tls_cert"),
         tls_key=_file(options, "tls_key"),
+        tls_handshake_first=_is_true(options, "tls_handshake_first"),
         replicas=_replicas(options),
         storage=_storage(options),
         domain=options.get("domain"),
@@ -152,6 +157,13 @@ def _file(options: Mapping[str, str], name: str) -> str | None:
         except OSError as error:
             raise unusable(name, path, error) from None
     return path
+
+
+def _is_true(options: Mapping[str, str], name: str) -> bool:
+    value = options.get(name, "false")
+    if value not in {"true", "false"}:
+        raise ConfigurationError(f"{name}={value!r} is wrong; accepted are true, false")
+    return value == "true"
 
 
 def unusable(name: str, path: str | None, error: OSError) -> ConfigurationError:

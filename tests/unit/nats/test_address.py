@@ -63,6 +63,7 @@ def test_options_are_read(tmp_path):
         ("nats://host:port", "host:port"),
         ("nats://a,,b", "''"),
         ("nats://host?replicas=2", "replicas='2'"),
+        ("nats://host?tls_handshake_first=1", "accepted are true, false"),
         ("nats://host?storage=tape", "storage='tape'"),
         ("nats://host?speed=1", "no option 'speed'"),
         ("nats://host?replicas=1&replicas=3", "twice"),
@@ -136,6 +137,14 @@ def test_a_configured_token_is_the_login_and_is_not_shown():
     assert parse(config.address).token == "s3/cret"
     assert config.address.startswith("tls://")
     assert "cret" not in repr(config)
+
+
+def test_the_handshake_comes_first_where_that_is_configured():
+    config = NatsBrokerConfig(tls_handshake_first=True)
+
+    assert parse(config.address).options()["tls_handshake_first"] is True
+    assert "tls" in parse(config.address).options()
+    assert "tls_handshake_first" not in parse(NatsBrokerConfig().address).options()
 
 
 def test_the_environment_sets_what_is_not_given(monkeypatch):

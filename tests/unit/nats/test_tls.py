@@ -9,7 +9,7 @@ from servers.nats import NatsServer
 from servers.proxy import Proxy
 
 from chicory.errors import BrokerConnectionError, ConfigurationError
-from chicory.testing.contract.steps import Heard, ids, message, record, take
+from chicory.testing.contract.steps import Heard, give, ids, message, record, take
 from chicory.transport import TransportSettings
 from chicory_nats import NatsTransport
 
@@ -149,3 +149,25 @@ async def test_a_client_shows_its_certificate_where_one_is_wanted(files, tmp_pat
         shown = f"&tls_cert={files['client.pem']}&tls_key={files['client.key']}"
         async with _transport(url + shown) as transport:
             await transport.ping()
+
+
+@pytest.mark.parametrize("scheme", ["tls", "nats"])
+async def test_a_server_that_wants_the_handshake_first_gets_it(files, tmp_path, scheme):
+    extra = _tls(files, "handshake_first: true")
+    with NatsServer(tmp_path, extra=extra, speaks_first=False) as server:
+        options = f"tls_ca={files['ca.pem']}&tls_handshake_first=true"
+        async with _transport(f"{scheme}://localhost:{server.port}?{options}") as transport:
+            await give(transport, "1")
+        with pytest.raises(BrokerConnectionError, match="certificate is refused"):
+            await _transport(f"{scheme}://localhost:{server.port}?tls_handshake_first=true").open()
+
+
+async def test_a_server_that_wants_no_handshake_first_is_told_no_password(server):
+    heard: list[bytes] = []
+    with Proxy(server.port) as proxy:
+        proxy.listen(heard.append)
+        url = f"nats://me:secret@127.0.0.1:{proxy.port}?tls_handshake_first=true"
+        with pytest.raises(BrokerConnectionError, match="TLS failed"):
+            await _transport(url).open()
+
+    assert b"secret" not in b"".join(heard)
