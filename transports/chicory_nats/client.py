@@ -42,6 +42,11 @@ class Client(_Client):
         """What the server says of itself."""
         return dict(self._server_info)
 
+    @property
+    def wants_certificate(self) -> bool:
+        """Whether the server takes only who shows a certificate, as far as it has said so."""
+        return bool(self._server_info.get("tls_required") and self._server_info.get("tls_verify"))
+
     async def write(self, commands: bytes) -> None:
         """Send commands; nothing once the connection is lost.
 

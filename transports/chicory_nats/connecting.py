@@ -39,7 +39,10 @@ async def connect(
         try:
             await client.connect(server, **_options(address, client, on_end))
         except Exception as error:  # noqa: BLE001  (nats-py raises what it comes across)
-            failures.append(mistake(address) or connection_error(server, error))
+            shows_none = client.wants_certificate and not address.tls_cert
+            failures.append(
+                mistake(address) or connection_error(server, error, shows_none=shows_none)
+            )
             client.abort()  # its ``close`` would wait for ever where TLS has failed
             _mind_cancellation()
         except BaseException:

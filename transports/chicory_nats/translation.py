@@ -27,13 +27,21 @@ _CLASH = frozenset({10058, 10065, 10148, 10013})
 NOT_FOUND = frozenset({10014, 10037, 10043, 10057, 10059})
 
 
-def connection_error(server: str, error: Exception) -> ChicoryError:
-    """Why a connection with a server cannot be made."""
+def connection_error(server: str, error: Exception, *, shows_none: bool = False) -> ChicoryError:
+    """Why a connection with a server cannot be made.
+
+    ``shows_none``: it wants a certificate of ours. It may hang up on who has none without a word.
+    """
     text = str(error).lower()
     if isinstance(error, ChicoryError):
         return error
     if isinstance(error, nats.errors.AuthorizationError) or "authorization" in text:
         return BrokerConnectionError(f"{server} refused the login: check the user and password")
+    if shows_none and not isinstance(error, ssl.SSLCertVerificationError):
+        return BrokerConnectionError(
+            f"{server} asks for a certificate: give tls_cert and tls_key "
+            f"({str(error) or type(error).__name__})"
+        )
     if isinstance(error, ssl.SSLError):
         return _tls_error(server, error)
     if isinstance(error, TimeoutError):

@@ -144,8 +144,10 @@ async def test_a_server_that_only_offers_tls_is_held_to_it(files, tmp_path):
 async def test_a_client_shows_its_certificate_where_one_is_wanted(files, tmp_path):
     with NatsServer(tmp_path, extra=_tls(files, "verify: true")) as server:
         url = f"tls://localhost:{server.port}?tls_ca={files['ca.pem']}"
-        with pytest.raises(BrokerConnectionError):
+        with pytest.raises(BrokerConnectionError, match="give tls_cert and tls_key"):
             await _transport(url).open()
+        with pytest.raises(BrokerConnectionError, match="certificate is refused"):
+            await _transport(f"tls://localhost:{server.port}").open()
         shown = f"&tls_cert={files['client.pem']}&tls_key={files['client.key']}"
         async with _transport(url + shown) as transport:
             await transport.ping()
