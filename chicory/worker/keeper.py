@@ -82,6 +82,7 @@ class Keeper:
         self._is_dismissed = False
         self._opened: list[Transport] = []
         self._has_beaten = False
+        self._untold = list(transports)
 
     def start(self) -> None:
         """Start the thread."""
@@ -246,3 +247,7 @@ class Keeper:
                 record.worker_id,
                 self._config.heartbeat_interval,
             )
+        if transport in self._untold:
+            self._untold.remove(transport)
+            if not self._untold:
+                self._ward.loop.call_soon(self._ward.known)

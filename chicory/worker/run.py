@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from anyio import CancelScope, CapacityLimiter, Event, create_task_group, to_thread
+from anyio import (
+    CancelScope,
+    CapacityLimiter,
+    Event,
+    create_task_group,
+    move_on_after,
+    to_thread,
+)
 
 from chicory import stats as statistics
 from chicory.logs import unfailing
@@ -34,6 +41,9 @@ from chicory.worker.watchdog import GRACE
 
 logger = unfailing("chicory.worker")
 
+INTRODUCTION = 5.0
+"""Seconds that a start waits for the first heartbeat; the worker works meanwhile."""
+
 
 class Run:
     """``begin``, then ``serve``; once.
@@ -57,6 +67,7 @@ class Run:
         self.ready: Event
         self.stopping: Event
         self.ended: Event
+        self._known: Event
         self.is_busy = self.has_begun = False
         self.timeout = plan.config.shutdown_timeout
         self.error: Exception | None = None
@@ -75,6 +86,7 @@ class Run:
     def begin(self) -> None:
         """To be called on the event loop that it will serve on."""
         self.ready, self.stopping, self.ended = Event(), Event(), Event()
+        self._known = Event()
         self._scope = CancelScope()
         self._started_at = datetime.now(UTC)
         self.has_begun = self.is_busy = self._is_running = True
@@ -109,7 +121,9 @@ class Run:
                 self.shift.allow(timeout)
         self.expect_end(self.timeout)
         self.stopping.set()
-        if not self.ready.is_set():  # nothing is held yet, and the broker may never answer
+        self._known.set()  # nobody waits for that any more
+        is_connecting = self.shift is None and not self.ready.is_set()
+        if is_connecting:  # nothing is held yet, and the broker may never answer
             self._scope.cancel()
 
     def cancel(self) -> None:
@@ -177,6 +191,8 @@ class Run:
                     keeper.start()
                     self.reception.keeper = keeper
                     self._say_hello()
+                    with move_on_after(INTRODUCTION):
+                        await self._known.wait()
                     self.ready.set()
                     announce()
                     await self.stopping.wait()
@@ -190,7 +206,7 @@ class Run:
                 await self._leave(keeper)
 
     def _keeper(self, shift: Shift) -> Keeper:
-        self._ward = Ward(current_loop(), shift, self._heartbeat, self.retire)
+        self._ward = Ward(current_loop(), shift, self._heartbeat, self.retire, self._known.set)
         app = self._plan.app
         return Keeper(self._ward, clones(app), app.config.lease, self._plan.config)
 

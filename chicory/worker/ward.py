@@ -19,6 +19,7 @@ class Ward:
         shift: what it holds, and takes orders; its methods are called on ``loop`` only.
         record: makes the heartbeat; called on the keeper's thread.
         retire: has the worker end, with the reason; called on ``loop`` only.
+        known: told once its first heartbeat is stored; called on ``loop`` only.
         lag: seconds that the event loop took to answer, last time.
     """
 
@@ -28,10 +29,12 @@ class Ward:
         shift: Shift,
         record: Callable[[], WorkerRecord],
         retire: Callable[[str], None],
+        known: Callable[[], None],
     ) -> None:
         self.loop = loop
         self.thread = threading.get_ident()
         self.shift = shift
         self.record = record
         self.retire = retire
+        self.known = known
         self.lag = 0.0

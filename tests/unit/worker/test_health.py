@@ -110,6 +110,7 @@ async def test_a_keeper_that_is_not_connected_yet_keeps_it_from_being_ready(
             await gate.wait()
         await insist(self, duty, name)
 
+    monkeypatch.setattr("chicory.worker.run.INTRODUCTION", 0)
     monkeypatch.setattr(Insistence, "once", insist_later)
     async with working(ready=False):
         assert await asked.heard("/ready") == (
@@ -253,6 +254,7 @@ async def test_a_worker_whose_keeper_has_died_is_to_be_replaced(working, asked, 
     async def die(self):
         raise RuntimeError("a fault")
 
+    monkeypatch.setattr("chicory.worker.run.INTRODUCTION", 0)
     monkeypatch.setattr(Keeper, "_run", die)
     async with working(ready=False):
         reasons = await asked.until("/live", 503)

@@ -78,7 +78,11 @@ async def test_leases_are_renewed_while_the_event_loop_is_blocked(
     assert run == [1]
 
 
-async def test_nothing_is_fetched_before_the_keeper_can_renew_leases(app, working, cable, log):
+async def test_nothing_is_fetched_before_the_keeper_can_renew_leases(
+    app, working, cable, log, monkeypatch
+):
+    monkeypatch.setattr("chicory.worker.run.INTRODUCTION", 0)
+
     @app.task(name="quick")
     async def quick() -> str:
         return "run"
@@ -153,8 +157,9 @@ async def test_nothing_more_is_fetched_while_leases_have_not_been_renewed_for_lo
 
 
 async def test_a_backend_that_cannot_be_opened_keeps_no_lease_from_being_renewed(
-    url, clock, working, log
+    url, clock, working, log, monkeypatch
 ):
+    monkeypatch.setattr("chicory.worker.run.INTRODUCTION", 0)
     app = Chicory(url, f"{url}-results", clock=clock, config=ChicoryConfig(lease=0.08))
     broker, backend = Cable(), Cable()
     app.broker_link.template = CabledTransport.over(app.broker_link.template, broker)
@@ -275,13 +280,41 @@ async def test_the_heartbeat_goes_on_while_the_event_loop_is_blocked(app, workin
 async def test_with_two_servers_both_know_the_worker(url, clock, working):
     app = Chicory(url, f"{url}-results", clock=clock)
     async with app, working(on=app) as worker:
-        while not await app.backend.get_active_workers():
-            await anyio.lowlevel.checkpoint()
-        while not await app.broker.get_consumer_count():
-            await anyio.lowlevel.checkpoint()
         (stats,) = await app.backend.get_active_workers()
+        consumers = await app.broker.get_consumer_count()
 
     assert stats.worker_id == worker.worker_id
+    assert consumers == 1
+
+
+async def test_a_worker_that_is_told_to_stop_while_it_is_not_known_yet_ends_as_always(app, cable):
+    begun, gate, ends = Event(), Event(), []
+
+    @app.task(name="hold")
+    async def hold() -> None:
+        begun.set()
+        await gate.wait()
+        ends.append("finished")
+
+    await hold.send()
+    cable.down.add("beat")
+    worker = Worker(app, WorkerConfig())
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as group:
+            group.start_soon(worker.start)
+            await begun.wait()
+            group.start_soon(worker.stop)
+            await anyio.wait_all_tasks_blocked()
+            gate.set()
+
+    assert ends == ["finished"]
+
+
+async def test_a_start_does_not_wait_for_ever_for_a_first_heartbeat(working, cable, monkeypatch):
+    monkeypatch.setattr("chicory.worker.run.INTRODUCTION", 0.01)
+    cable.down.add("beat")
+    async with working() as worker:
+        assert worker.get_stats().is_running
 
 
 async def test_a_deaf_fetch_is_replaced(app, working, cable, log, monkeypatch):
@@ -453,6 +486,7 @@ async def test_the_keeper_hangs_up_only_when_nothing_connects_any_more(app, cabl
 
     monkeypatch.setattr(CabledTransport, "open", open_to_the_end)
     monkeypatch.setattr(CabledTransport, "close", close)
+    monkeypatch.setattr("chicory.worker.run.INTRODUCTION", 0)
     worker = Worker(app, WorkerConfig())
     with anyio.fail_after(60):
         await worker.start()

@@ -45,7 +45,7 @@ def now(monkeypatch) -> list[float]:
 def _watch(take: Callable[[Callable[[], object]], None], now: list[float]) -> Ward:
     """Let it ask once; the ward as it is then."""
     shift: Any = SimpleNamespace(intake=SimpleNamespace(freshness=Freshness()), held={})
-    ward = Ward(_Loop(take), shift, lambda: pytest.fail("no heartbeat"), lambda _: None)
+    ward = Ward(_Loop(take), shift, lambda: pytest.fail("no heartbeat"), lambda _: None, print)
     ward.lag = math.nan
 
     async def check() -> None:

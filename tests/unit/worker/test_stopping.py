@@ -390,13 +390,15 @@ async def test_an_error_that_ends_the_worker_is_raised_and_its_keeper_ends(
 ):
     cable.refused["fetch"] = ConfigurationError("the queue was removed by hand")
 
+    async def work_until_it_ends(worker: Worker) -> None:
+        await worker.start()  # raises it where the first heartbeat comes later
+        await log.heard("ended by an error: the queue was removed by hand")
+        await worker.stop()
+
+    with pytest.raises(ConfigurationError, match="removed by hand"):
+        await work_until_it_ends(Worker(app))
     with pytest.raises(ConfigurationError, match="removed by hand"):
         await Worker(app).run()
-    worker = Worker(app)
-    await worker.start()
-    await log.heard("ended by an error: the queue was removed by hand", 2)
-    with pytest.raises(ConfigurationError, match="removed by hand"):
-        await worker.stop()
 
     assert [t for t in threading.enumerate() if t.name == "chicory keeper"] == []
 
@@ -619,8 +621,9 @@ async def test_a_broker_that_never_answers_does_not_keep_a_worker_from_stopping(
 
 
 async def test_a_keeper_that_never_connected_does_not_keep_a_worker_from_stopping(
-    app, cable, holding
+    app, cable, holding, monkeypatch
 ):
+    monkeypatch.setattr("chicory.worker.run.INTRODUCTION", 0)
     worker = Worker(app)
 
     with anyio.fail_after(60):
