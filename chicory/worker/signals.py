@@ -31,14 +31,17 @@ async def hear_signals(
     heard: list[int] = []
     with anyio.open_signal_receiver(*WANTED) as received, _overheard(heard, overhear):
         task_status.started()
-        told = False
+        stopped = cancelled = False
+        # until this task is cancelled: a receiver that is left while it is about to be told of a
+        # signal has that signal come again, to a process that does not hear it any more
         async for number in received:
-            if not told:
+            if not stopped:
                 stop(signal.Signals(number).name)
-            if told or len(heard) >= MOST:  # trio makes one of equal ones that wait
+            # trio makes one of equal ones that wait
+            if not cancelled and (stopped or len(heard) >= MOST):
                 cancel()
-                return
-            told = True
+                cancelled = True
+            stopped = True
 
 
 @contextmanager

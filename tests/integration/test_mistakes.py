@@ -65,7 +65,10 @@ def test_a_wrong_app_is_one_line(chicory, folder, path, told):
     [
         ("queues", "parameter APP requires an argument"),
         ("dance", 'Unknown command "dance"'),
-        ("worker tasks --concurrency 0", "--concurrency 0: must be a whole number, 1 or more"),
+        (
+            "worker tasks --concurrency 0",
+            "--concurrency 0: must be a whole number from 1 to 1000000",
+        ),
         ("worker tasks --burst --max-tasks 5", "--burst ends a process"),
         ("worker tasks --max-tasks 0", "--max-tasks. Must be >= 1"),
         ("worker tasks -c many", "'many' is no whole number"),
@@ -160,7 +163,7 @@ def test_a_worker_without_tasks_is_refused(chicory, folder):
 @pytest.mark.parametrize(
     ("variable", "value", "told"),
     [
-        ("CHICORY_WORKER_CONCURRENCY", "zero", "must be a whole number, 1 or more"),
+        ("CHICORY_WORKER_CONCURRENCY", "zero", "must be a whole number from 1 to 1000000"),
         ("CHICORY_WORKER_LOG_LEVEL", "loud", "must be one of CRITICAL, DEBUG"),
         ("CHICORY_LEASE", "-1", "must be a number from 0.01 to 86400"),
         ("CHICORY_LEASE", "inf", "must be a number from 0.01 to 86400"),

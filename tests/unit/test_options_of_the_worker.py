@@ -12,7 +12,7 @@ from chicory.errors import ConfigurationError
 # setting: options, what they mean, what the program says, what the environment says, and a wrong
 # value with what is told of it
 OPTIONS = {
-    "concurrency": (["-c", "3"], 3, 4, "5", "0", "--concurrency 0: must be a whole number, 1 or"),
+    "concurrency": (["-c", "3"], 3, 4, "5", "0", "--concurrency 0: must be a whole number from"),
     "use_dead_letter_queue": (["--no-dlq"], False, True, "true", None, None),
     "heartbeat_interval": (
         ["--heartbeat-interval", "3"], 3.0, 4.0, "5", "0", "--heartbeat-interval 0.0: must be a",

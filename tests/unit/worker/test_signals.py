@@ -10,6 +10,7 @@ import pytest
 from anyio import Event, create_task_group
 
 from chicory import TaskState, Worker, WorkerConfig
+from chicory.worker.signals import hear_signals
 
 
 @pytest.fixture
@@ -79,6 +80,31 @@ async def test_a_second_signal_is_another_one_also_where_the_event_loop_was_busy
 
     assert log.count("second signal: cancelling 1 tasks") == 1
     assert (delivery.task_id, delivery.deliveries) == (handle.task_id, 1)
+
+
+async def test_a_second_signal_that_comes_while_the_first_is_obeyed_does_nothing_else():
+    heard, obeyed, again = list[int](), list[str](), list[int]()
+    before = signal.signal(signal.SIGTERM, lambda number, _: again.append(number))
+
+    def stop(name: str) -> None:
+        obeyed.append(name)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    try:
+        with anyio.fail_after(60):
+            async with create_task_group() as group:
+                await group.start(hear_signals, stop, lambda: obeyed.append("cancel"), heard.append)
+                os.kill(os.getpid(), signal.SIGTERM)
+                while len(obeyed) < 2:
+                    await anyio.lowlevel.checkpoint()
+                for _ in range(10):
+                    await anyio.lowlevel.checkpoint()
+                group.cancel_scope.cancel()
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+    assert obeyed == ["SIGTERM", "cancel"]
+    assert again == []
 
 
 async def test_a_signal_while_stop_waits_does_not_cut_it_short(app, held, log):
