@@ -420,11 +420,15 @@ async def test_the_keeper_ends_also_where_the_last_outcomes_meet_an_unexpected_e
     assert [t for t in threading.enumerate() if t.name == "chicory keeper"] == []
 
 
-async def test_an_error_of_one_run_is_not_raised_in_the_next(app, cable, log):
+async def test_an_error_of_one_run_is_not_raised_in_the_next(app, cable, log, holding):
     worker = Worker(app)
-    cable.refused["fetch"] = ConfigurationError("the queue was removed by hand")
     await worker.start()
+    await holding.task.send()
+    await holding.begun.wait()
+    cable.refused["settle"] = ZeroDivisionError("a fault of the transport")
+    holding.gate.set()
     await log.heard("ended by an error")
+    await worker._run.ended.wait()
     cable.mend()
 
     async with worker:
