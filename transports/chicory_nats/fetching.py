@@ -69,12 +69,12 @@ class Fetcher:
         end = time.monotonic() + wait
         ranked = await self._levels(queues)
         while True:
-            found = await self._all_or_none(self._sweep, ranked, limit)
+            found = await self._all_or_none(partial(self._sweep, ranked, limit))
             left = end - time.monotonic()
             if not found and left > 0:
                 found = await self._stand(ranked, limit, min(left, _STANDING))
             elif not found:
-                found = await self._all_or_none(self._make_sure, ranked, limit)
+                found = await self._all_or_none(partial(self._make_sure, ranked, limit))
             if found or time.monotonic() >= end:
                 names = list(dict.fromkeys(queues))
                 return [_delivery(held, names) for held in found]
@@ -96,14 +96,11 @@ class Fetcher:
         return [Level(n, name, lv, name_of(name, lv)) for n, (name, lv) in enumerate(pairs)]
 
     async def _all_or_none(
-        self,
-        sweep: Callable[[Sequence[Level], int, list[Pulls]], Coroutine[Any, Any, list[Held]]],
-        ranked: Sequence[Level],
-        limit: int,
+        self, sweep: Callable[[list[Pulls]], Coroutine[Any, Any, list[Held]]]
     ) -> list[Held]:
         """Do what claims messages to its end; where the caller is cancelled give them back."""
         begun: list[Pulls] = []
-        task = asyncio.get_running_loop().create_task(sweep(ranked, limit, begun))
+        task = asyncio.get_running_loop().create_task(sweep(begun))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
@@ -233,7 +230,7 @@ class Fetcher:
         found = self._claims.accept_certain(came, limit)
         if found is None:
             try:
-                found = await self._all_or_none(partial(self._accept, pulls, came), ranked, limit)
+                found = await self._all_or_none(partial(self._accept, pulls, came, limit))
             except asyncio.CancelledError:
                 await ended(withdrawn, self._session.connection)
                 raise
@@ -274,12 +271,7 @@ class Fetcher:
                 await self._claims.refuse((await self._ask(asked, 1, [])).came)
 
     async def _accept(
-        self,
-        pulls: Pulls,
-        came: Sequence[Raw],
-        _ranked: Sequence[Level],
-        limit: int,
-        begun: list[Pulls],
+        self, pulls: Pulls, came: Sequence[Raw], limit: int, begun: list[Pulls]
     ) -> list[Held]:
         begun.append(pulls)
         return await self._claims.accept(came, limit)
