@@ -129,8 +129,8 @@ class Backend:
 
     async def get_active_workers(self) -> list[WorkerStats]:
         """The latest heartbeat of each live worker."""
-        now = self._link.clock.now()
         records = await (await self._session()).transport.workers()
+        now = self._link.clock.now()
         live = _readable(r for r in records if r.expires_at > now)
         return [worker for worker in live if worker.is_running]
 

@@ -171,10 +171,10 @@ class Broker:
 
     async def get_consumer_count(self, queue: str = DEFAULT_QUEUE) -> int:
         """Live workers that consume the queue."""
-        now = self._link.clock.now()
+        workers, now = await self._workers(), self._link.clock.now()
         return sum(
             worker.expires_at > now and queue in worker.queues and not stats.has_stopped(worker)
-            for worker in await self._workers()
+            for worker in workers
         )
 
     async def cleanup_stale_clients(

@@ -26,10 +26,11 @@ async def remove_stale(link: Link, silence: float, queue: str | None = None) -> 
 
     A worker that was taken for dead and is not is listed again with its next heartbeat.
     """
-    transport, now = (await link.session()).transport, link.clock.now()
+    transport = (await link.session()).transport
+    records, now = await transport.workers(), link.clock.now()
     stale = [
         record
-        for record in await transport.workers()
+        for record in records
         if is_stale(record, now, silence, link.lease)
         and (queue is None or queue in _queues(record))
     ]

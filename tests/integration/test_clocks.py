@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from itertools import count
 
 import pytest
 from anyio import fail_after, sleep
@@ -24,9 +25,25 @@ class Wrong(SystemClock):
         return super().now() + self._ahead
 
 
+class Racing(SystemClock):
+    """An hour passes between two looks at it: as where an answer is long on its way."""
+
+    def __init__(self) -> None:
+        self._looks = count()
+
+    def now(self) -> float:
+        return super().now() + next(self._looks) * HOUR
+
+
 @pytest.fixture(params=[HOUR, -HOUR], ids=["an hour ahead", "an hour behind"])
 async def reader(broker: str, request: pytest.FixtureRequest) -> AsyncIterator[Chicory]:
     async with Chicory(broker, clock=Wrong(request.param)) as app:
+        yield app
+
+
+@pytest.fixture
+async def late_reader(broker: str) -> AsyncIterator[Chicory]:
+    async with Chicory(broker, clock=Racing()) as app:
         yield app
 
 
@@ -58,3 +75,10 @@ async def test_a_dead_worker_is_not_listed_by_who_has_a_wrong_clock(writer, read
             await sleep(0.01)
 
     assert await reader.broker.get_consumer_count("q") == 0
+
+
+async def test_a_worker_that_died_before_the_answer_came_is_dead(writer, late_reader):
+    await writer.backend.store_heartbeat("w", heartbeat(), 0.001)
+
+    assert await late_reader.backend.get_active_workers() == []
+    assert await late_reader.broker.get_consumer_count("q") == 0
