@@ -110,7 +110,7 @@ class Line:
         self.delayed = 0
         self.leased = 0
         self.paused = False
-        self.hungry: set[Signal] = set()
+        self.hungry: dict[Signal, None] = {}  # who came first is woken first
 
     @property
     def ready(self) -> int:

@@ -56,7 +56,7 @@ class Store:
         self._agenda = Agenda()
         self._leases = Leases()
         self._holds = Holds()
-        self._woken: set[Signal] = set()
+        self._woken: dict[Signal, None] = {}
         self._next = count(1).__next__
 
     def publish(self, publication: Publication, now: float) -> PublishOutcome:
@@ -91,7 +91,7 @@ class Store:
                     taken.append(held.delivery())
         if not taken:
             for name in queues:
-                self.line(name).hungry.add(waiter)
+                self.line(name).hungry[waiter] = None
         return taken
 
     def next_change(self) -> float:
@@ -201,7 +201,7 @@ class Store:
         """Who is to be notified, once the lock is released, of what was done."""
         if not self._woken:
             return ()
-        woken, self._woken = self._woken, set()
+        woken, self._woken = self._woken, {}
         return woken
 
     def line(self, name: str) -> Line:

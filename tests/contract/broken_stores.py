@@ -176,11 +176,10 @@ class RoundsDelays(Store):
 )
 class WakesNobodyForDelays(Store):
     def _place(self, message, not_before, now):
-        hungry = set(message.line.hungry)
+        hungry, woken = dict(message.line.hungry), dict(self._woken)
         super()._place(message, not_before, now)
         if not_before > now:
-            self._woken -= hungry
-            message.line.hungry |= hungry
+            message.line.hungry, self._woken = hungry, woken
 
 
 @caught_by(
