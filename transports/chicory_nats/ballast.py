@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 
 from chicory.errors import QueueFullError
 from chicory_nats.headers import PIECE, expect, line
 from chicory_nats.session import Session
-from chicory_nats.wire import Outgoing, Request
+from chicory_nats.wire import Outgoing
 
 _SIZE = 128 << 10
 _HEADERS = 4 << 10
@@ -60,11 +59,3 @@ class Ballast:
         if pieces > self._pieces or (pieces > 1 and time.monotonic() > self._taken_in + _SURE):
             self._pieces = max(pieces, self._pieces)
             await self.take_in()
-
-    async def send(self, requests: Sequence[Request]) -> Sequence[int]:
-        """Store messages as ``Session.send`` does, in the place of the ballast if need be."""
-        try:
-            return await self._session.send(requests)
-        except QueueFullError:  # somebody else may have thrown it out in this moment
-            await self._session.purge(self._session.subjects.ballast())
-        return await self._session.send(requests)

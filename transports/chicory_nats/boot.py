@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 
-from chicory_nats.ballast import Ballast
 from chicory_nats.connection import TIMEOUT
 from chicory_nats.headers import ROLLUP, SERVER, expect, line
 from chicory_nats.session import Session
@@ -25,9 +24,8 @@ _EVERYTHING = 1 << 62
 class Boot:
     """Knows the start of the server that this connection is with."""
 
-    def __init__(self, session: Session, ballast: Ballast) -> None:
+    def __init__(self, session: Session) -> None:
         self._session = session
-        self._ballast = ballast
         self._known = asyncio.Event()
         self._seq = _EVERYTHING
         session.connection.on_down(self._forget)
@@ -75,6 +73,6 @@ class Boot:
                     return known.seq
                 last = known.seq
             note = Outgoing(subject, expect(last, subject) + ROLLUP + line(SERVER, server))
-            (seq,) = await self._ballast.send([note])
+            (seq,) = await self._session.insist([note])
             if seq:
                 return seq

@@ -15,7 +15,6 @@ from msgspec import Struct
 
 from chicory.transport import Cancelled, Record
 from chicory_nats import outcomes
-from chicory_nats.ballast import Ballast
 from chicory_nats.consumers import Consumers
 from chicory_nats.headers import expect, purge
 from chicory_nats.locks import Lock
@@ -65,9 +64,8 @@ class _Order(Struct):
 class Canceller:
     """Cancels by batch."""
 
-    def __init__(self, session: Session, consumers: Consumers, ballast: Ballast) -> None:
+    def __init__(self, session: Session, consumers: Consumers) -> None:
         self._session = session
-        self._ballast = ballast
         self._consumers = consumers
 
     async def cancel(self, records: Sequence[Record]) -> Sequence[Cancelled]:
@@ -77,7 +75,7 @@ class Canceller:
         while left:
             for level, some in _by_level(await self._attempt(_first_each(left))).items():
                 await self._consumers.ensure(level[0])
-                lock = Lock(self._session, self._ballast, level[0])
+                lock = Lock(self._session, level[0])
                 async with lock, lock.still(self._consumers, level[1]):
                     await self._attempt(some, level)
             left = [order for order in left if order.answer is None]
@@ -102,7 +100,7 @@ class Canceller:
         """Read the threads; how far the consumers of waiting messages have come."""
         known, found = await asyncio.gather(
             self._delivered([still] if still else []),
-            self._session.look(order.call for order in orders),
+            self._session.threads.look(order.call for order in orders),
         )
         for order in orders:
             order.thread = found[order.call]
@@ -164,7 +162,7 @@ class Canceller:
 
     async def _store(self, orders: Sequence[_Order]) -> None:
         requests = [order.request for order in orders if order.request is not None]
-        stored = await self._ballast.send(requests)
+        stored = await self._session.insist(requests)
         doomed: list[int] = []
         removed: list[tuple[_Order, int]] = []
         for order, seq in zip(orders, stored, strict=True):

@@ -8,7 +8,6 @@ from typing import TypeAlias
 
 from chicory.transport import Release
 from chicory_nats.acks import ACK, Acks, later
-from chicory_nats.ballast import Ballast
 from chicory_nats.boot import Boot
 from chicory_nats.guard import Verdict, judge
 from chicory_nats.headers import (
@@ -36,11 +35,8 @@ Held: TypeAlias = tuple[Raw, Ticket]
 class Claims:
     """Decides by batch which deliveries are leases."""
 
-    def __init__(
-        self, session: Session, boot: Boot, acks: Acks, settler: Settler, ballast: Ballast
-    ) -> None:
+    def __init__(self, session: Session, boot: Boot, acks: Acks, settler: Settler) -> None:
         self._session = session
-        self._ballast = ballast
         self._boot = boot
         self._acks = acks
         self._settler = settler
@@ -89,7 +85,7 @@ class Claims:
         left = [*changed, *(pair for pair in suspects if pair[0].delivered > 1)]
         while left:
             came = {ticket.place.call: raw.seq for raw, ticket in left}
-            found = await self._session.look_after(came)
+            found = await self._session.threads.look_after(came)
             free = await self._sort_out(left, found)
             ends = {ticket: found[ticket.place.call].top for _, ticket in free}
             taken, left = await self._claim(free, ends)
@@ -138,7 +134,7 @@ class Claims:
         ]
         taken: list[Held] = []
         changed: list[Held] = []
-        for pair, seq in zip(free, await self._ballast.send(marks), strict=True):
+        for pair, seq in zip(free, await self._session.insist(marks), strict=True):
             if seq:
                 pair[1].basis = seq
             (taken if seq else changed).append(pair)

@@ -96,7 +96,7 @@ class Keys:
         if not wanted:
             return {}
         notes = {wanted[note.subject]: note for note in await self._session.reader.last([*wanted])}
-        found = await self._session.look(map(_call, notes.values()))
+        found = await self._session.threads.look(map(_call, notes.values()))
         return {key: Holder(note, found[_call(note)]) for key, note in notes.items()}
 
     async def free(self, holders: Collection[Holder], intents: Sequence[Intent]) -> bool:

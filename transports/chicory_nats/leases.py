@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 from chicory.transport import Lease
 from chicory_nats.acks import PROGRESS, Acks
-from chicory_nats.ballast import Ballast
 from chicory_nats.notes import renewal
 from chicory_nats.session import Session
 from chicory_nats.ticket import Ticket
@@ -19,9 +18,8 @@ class Leases:
     What counts is the note in the stream: whoever is offered the message reads it.
     """
 
-    def __init__(self, session: Session, acks: Acks, ballast: Ballast) -> None:
+    def __init__(self, session: Session, acks: Acks) -> None:
         self._session = session
-        self._ballast = ballast
         self._acks = acks
 
     async def renew(self, tickets: Sequence[Ticket]) -> Sequence[Lease]:
@@ -33,7 +31,7 @@ class Leases:
                 renewal(self._session.subjects, ticket, end, self._session.lease)
                 for ticket, end in ends.items()
             ]
-            stored = await self._ballast.send(notes)
+            stored = await self._session.insist(notes)
             for ticket, seq in zip(list(ends), stored, strict=True):
                 if seq:
                     ticket.renewal = seq
@@ -49,7 +47,7 @@ class Leases:
     async def _ends(self, tickets: Sequence[Ticket]) -> dict[Ticket, int]:
         """Where threads end now; of those tickets only whose lease still counts."""
         leased = {ticket.place.call: ticket.basis for ticket in tickets}
-        found = await self._session.look_after(leased)
+        found = await self._session.threads.look_after(leased)
         ends: dict[Ticket, int] = {}
         for ticket in tickets:
             thread = found[ticket.place.call]

@@ -50,6 +50,10 @@ class Letters:
     async def discard(self, letter_ids: Sequence[str]) -> Sequence[bool]:
         """Delete letters; whether each one was there."""
         found = await self._stored(letter_ids)
+        # where a message is left of which this follows, it would come back
+        calls = (letter.subject.rpartition(b".")[2] for letter in found.values())
+        await self._session.finish((await self._session.threads.look(calls)).values())
+        found = await self._stored(letter_ids)
         wanted = [found[one].seq if one in found else 0 for one in letter_ids]
         present = [seq for seq in wanted if seq]
         deleted = iter(await self._session.delete(present))
@@ -58,7 +62,7 @@ class Letters:
     async def replay(self, items: Sequence[tuple[str, Publication]]) -> Sequence[bool]:
         """Exchange letters for messages; of two replays of one letter the first succeeds."""
         queues = (publication.queue for _, publication in items)
-        await self._registry.register(queues, self._session)
+        await self._registry.register(queues, self._session.send)
         answers: list[bool] = []
         for letter_id, publication in items:
             answers.append(await self._replay(letter_id, intent(publication)))

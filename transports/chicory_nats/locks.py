@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Self
 
-from chicory_nats.ballast import Ballast
 from chicory_nats.connection import TIMEOUT
 from chicory_nats.consumers import FOREVER, Consumers
 from chicory_nats.headers import OPERATION, PAUSED, expect, lifetime, line
@@ -26,9 +25,8 @@ _STILL = 12.0
 class Lock:
     """Held by one client at a time, for ``_HELD`` seconds at most."""
 
-    def __init__(self, session: Session, ballast: Ballast, queue: bytes) -> None:
+    def __init__(self, session: Session, queue: bytes) -> None:
         self._session = session
-        self._ballast = ballast
         self._queue = queue
         self._seq = 0
 
@@ -38,7 +36,7 @@ class Lock:
         expected = 0
         while True:
             headers = expect(expected, subject) + lifetime(_HELD + 1) + line(OPERATION, name)
-            (self._seq,) = await self._ballast.send([Outgoing(subject, headers)])
+            (self._seq,) = await self._session.insist([Outgoing(subject, headers)])
             if self._seq:
                 return self
             expected = 0

@@ -42,7 +42,7 @@ class Publisher:
     async def publish(self, publications: Sequence[Publication]) -> Sequence[PublishOutcome]:
         """Store messages; answers in their order."""
         queues = (publication.queue for publication in publications)
-        await self._registry.register(queues, self._session)
+        await self._registry.register(queues, self._session.send)
         outcomes: list[PublishOutcome] = []
         for run in _runs(publications):
             outcomes += await self._publish(run)
@@ -89,7 +89,8 @@ class Publisher:
             return []
         for _ in range(_ROUNDS):
             found, holders = await asyncio.gather(
-                self._session.look(one.place.call for one in intents), self._keys.find(intents)
+                self._session.threads.look(one.place.call for one in intents),
+                self._keys.find(intents),
             )
             await self._session.finish(found.values())
             judged = [_judge(one, found[one.place.call], holders, ending) for one in intents]

@@ -10,12 +10,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from msgspec import Struct
 
 from chicory.transport import Counts
-from chicory_nats.ballast import Ballast
 from chicory_nats.consumers import FOREVER, Consumers, Status, queue_token
 from chicory_nats.headers import GONE, HOLDS, PAUSED, REPLACES, ROLLUP, expect, line
 from chicory_nats.locks import Lock
 from chicory_nats.reading import Stored
-from chicory_nats.session import Session
+from chicory_nats.session import Session, Store
 from chicory_nats.subjects import Kind, kind_and_place, levels
 from chicory_nats.thread import place_of
 from chicory_nats.wire import Outgoing
@@ -35,8 +34,8 @@ class Registry:
         self._session = session
         self._noted: dict[str, float] = {}
 
-    async def register(self, queues: Iterable[str], door: Session | Ballast) -> None:
-        """Have queues remembered, by what ``door`` sends."""
+    async def register(self, queues: Iterable[str], store: Store) -> None:
+        """Have queues remembered by notes that ``store`` stores."""
         now = time.monotonic()
         due = [
             queue
@@ -44,7 +43,7 @@ class Registry:
             if self._noted.get(queue, -math.inf) <= now - _SURE
         ]
         if due:
-            await door.send([self._note(queue) for queue in due])
+            await store([self._note(queue) for queue in due])
             self._noted.update(dict.fromkeys(due, now))
 
     def forget(self) -> None:
@@ -83,9 +82,8 @@ class _Tally(Struct):
 class Queues:
     """Counts, pauses and empties whole queues."""
 
-    def __init__(self, session: Session, consumers: Consumers, ballast: Ballast) -> None:
+    def __init__(self, session: Session, consumers: Consumers) -> None:
         self._session = session
-        self._ballast = ballast
         self._consumers = consumers
         self._registry = Registry(session)
 
@@ -105,7 +103,7 @@ class Queues:
         """Stop or resume a queue."""
         name = queue_token(queue)
         await self._consumers.ensure(name)
-        async with Lock(self._session, self._ballast, name):
+        async with Lock(self._session, name):
             note = Outgoing(
                 self._session.subjects.queue(name),
                 ROLLUP + (line(PAUSED, b"1") if paused else b""),
@@ -114,17 +112,17 @@ class Queues:
             # who dies in between leaves a queue that is said to be paused, and delivers: better
             # than one that is said to deliver, and is paused
             if paused:
-                await self._ballast.send([note])
+                await self._session.insist([note])
             await self._consumers.pause(name, FOREVER if paused else 0)
             if not paused:
-                await self._ballast.send([note])
+                await self._session.insist([note])
 
     async def purge(self, queue: str) -> int:
         """Delete what is delayed, and what waits to be fetched."""
         name = queue_token(queue)
         await self._consumers.ensure(name)
         subjects = self._session.subjects
-        async with Lock(self._session, self._ballast, name) as lock, lock.still(self._consumers):
+        async with Lock(self._session, name) as lock, lock.still(self._consumers):
             statuses = await self._statuses(name)
             if any(status.leased for status in statuses.values()):
                 await self._finish_delayed(name)
@@ -167,7 +165,7 @@ class Queues:
         marks = [one async for one in self._session.reader.scan(subjects)]
         calls = [place_of(one).call for one in marks if one.headers.get(HOLDS) == b"0"]
         free: dict[int, dict[bytes, int]] = {}
-        for call, thread in (await self._session.look(calls)).items():
+        for call, thread in (await self._session.threads.look(calls)).items():
             if thread.given_back and thread.mark is not None:
                 free.setdefault(place_of(thread.mark).level, {})[call] = thread.mark.seq
         return free
@@ -228,7 +226,7 @@ class Queues:
                     tally.buried[tokens[7]] = subject.encode()
         for calls in tally.queued.values():
             calls.difference_update(tally.scheduled)
-        for call, thread in (await self._session.look(tally.doubtful)).items():
+        for call, thread in (await self._session.threads.look(tally.doubtful)).items():
             at = place_of(thread.message).level if thread.live and thread.message else None
             for level, calls in tally.queued.items():
                 if level != at:

@@ -37,7 +37,7 @@ class Records:
             stored = await self._session.send(messages)
             tops.update({_call(one): seq for one, seq in zip(now, stored, strict=True)})
             again = [one for one, seq in zip(now, stored, strict=True) if not seq]
-            found = await self._session.look(map(_call, again))
+            found = await self._session.threads.look(map(_call, again))
             await self._session.finish(found.values())
             tops.update({call: thread.top for call, thread in found.items()})
             ended.update(_ended(found))
@@ -46,7 +46,7 @@ class Records:
     async def look_up(self, task_ids: Sequence[str]) -> Sequence[Standing]:
         """Say where calls stand."""
         calls = [token(task_id).encode() for task_id in task_ids]
-        found = await self._session.look(calls)
+        found = await self._session.threads.look(calls)
         await self._session.finish(found.values())
         delivered = await self._delivered(found)
         now = time.time()

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from chicory.errors import ChicoryError, ConfigurationError, MessageTooLargeError
+from chicory.errors import (
+    ChicoryError,
+    ConfigurationError,
+    MessageTooLargeError,
+    QueueFullError,
+)
 from chicory.transport import TransportSettings
 from chicory_nats.address import Address
 from chicory_nats.clock import Clock
@@ -19,7 +24,8 @@ from chicory_nats.headers import AGAIN, line
 from chicory_nats.leading import LeaderReader
 from chicory_nats.reading import Reader
 from chicory_nats.subjects import Subjects
-from chicory_nats.thread import Thread, threads
+from chicory_nats.thread import Thread
+from chicory_nats.threads import Threads
 from chicory_nats.translation import NOT_FOUND, translated
 from chicory_nats.wire import (
     WRONG_SEQUENCE,
@@ -31,6 +37,9 @@ from chicory_nats.wire import (
     problem,
     stored_at,
 )
+
+Store = Callable[[Sequence[Request]], Awaitable[Sequence[int]]]
+"""Stores messages; their sequence numbers, 0 where a guard did not hold."""
 
 RESERVE = 64 << 10
 """Bytes of ``max_payload`` that a message leaves, so that it can become a dead letter."""
@@ -46,6 +55,7 @@ class Session:
         keep: seconds to remember an outcome that is not a record: for whoever is delivered its
             message again, and whoever sends its publication again.
         clock: the server's.
+        threads: of its calls.
     """
 
     def __init__(self, address: Address, settings: TransportSettings) -> None:
@@ -59,6 +69,7 @@ class Session:
         self.connection = Connection(address)
         self.exchange = Exchange(self.connection)
         self.reader = self._reader()
+        self.threads = Threads(self.subjects, self.reader, self.insist)
 
     async def open(self) -> None:
         """Connect."""
@@ -73,6 +84,14 @@ class Session:
             if not seq:
                 self._check(problem(answer))
         return stored
+
+    async def insist(self, requests: Sequence[Request]) -> Sequence[int]:
+        """Store messages as ``send`` does, in the place of the ballast if need be."""
+        try:
+            return await self.send(requests)
+        except QueueFullError:  # somebody else may have thrown it out in this moment
+            await self.purge(self.subjects.ballast())
+        return await self.send(requests)
 
     async def api(self, request: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Ask JetStream's API; the answer without errors other than that there is no such thing.
@@ -121,29 +140,6 @@ class Session:
         request = f"STREAM.PURGE.{self.subjects.stream}"
         answer = await self.api(request, {"filter": subjects.decode()})
         return int(answer.get("purged", 0))
-
-    async def look(self, calls: Iterable[bytes]) -> dict[bytes, Thread]:
-        """The threads of calls."""
-        wanted = list(dict.fromkeys(calls))
-        if not wanted:
-            return {}
-        stored = await self.reader.last([self.subjects.thread(call) for call in wanted])
-        return threads(stored, wanted)
-
-    async def look_after(self, seqs: Mapping[bytes, int]) -> dict[bytes, Thread]:
-        """The threads of calls, by call the sequence number of a message that is in them.
-
-        Who may have been delivered a message before the leader of the stream stored it must not
-        take it for one that is there no more.
-        """
-        if not seqs:
-            return {}
-        last = max(seqs.values())
-        while True:
-            leader = await self.reader.reach(last)
-            found = await self.look(seqs)
-            if await self.reader.reach(last) == leader:
-                return found
 
     async def shorten(self, outcomes: Iterable[Outgoing]) -> None:
         """Keep outcomes no longer than others, now that their messages are surely gone.

@@ -1,9 +1,10 @@
 """Making outcomes durable, each as one step, on condition that the lease still counts.
 
 What a call comes to, or the message that it goes on with, is stored, and counts from then on
-whoever looks; the message that was leased is acknowledged after it. It is not removed in the same
-step: JetStream can only purge it then, and a purge makes its consumer forget the messages that it
-was about to deliver again, those of workers that died.
+whoever looks; then what the outcome says that follows it, a retry or a dead letter; then the
+message that was leased is acknowledged. It is not removed in the same step: JetStream can only
+purge it then, and a purge makes its consumer forget the messages that it was about to deliver
+again, those of workers that died.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from chicory_nats.cases import Case, case, queues
 from chicory_nats.intents import Intent
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
+from chicory_nats.sequel import Preface, Sequel
 from chicory_nats.session import Session
 from chicory_nats.steps import Steps
 from chicory_nats.thread import Thread
-from chicory_nats.wire import Batch
+from chicory_nats.wire import Batch, messages
 
 
 class Settler:
@@ -45,7 +47,7 @@ class Settler:
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
         """Settle; answers in the order given."""
         cases = [case(settlement) for settlement in settlements]
-        await self._registry.register(queues(settlements), self._ballast)
+        await self._registry.register(queues(settlements), self._session.insist)
         # what a message continues would outlive it where the one died who was to remove it
         await self._session.delete([one.ticket.replaces for one in cases if one.ticket.replaces])
         while left := [one for one in cases if one.answer is None]:
@@ -58,24 +60,38 @@ class Settler:
 
     async def _store(self, cases: list[Case]) -> list[Case]:
         """Store outcomes; those whose guard did not hold."""
-        requests = [self._steps.step(one) for one in cases]
+        room = self._session.connection.max_payload
+        requests = [self._steps.step(one, room) for one in cases]
         await self._ballast.cover(self._session.measure(requests))
-        stored = await self._ballast.send(requests)
+        stored = await self._session.insist(requests)
+        begun: list[tuple[Case, Sequel]] = []
         for one, request, seq in zip(cases, requests, stored, strict=True):
-            if seq:
-                one.answer = Settled.SETTLED
-                if isinstance(request, Batch):
-                    one.outcome = _outcome_of(one, request, seq)
-                # its outcome may be forgotten by when this is sent again
-                one.ticket.stored = one.outcome
+            if not seq:
+                continue
+            one.answer = Settled.SETTLED
+            if isinstance(request, Batch | Preface):
+                one.outcome = _outcome_of(one, request, seq)
+            if isinstance(request, Preface):
+                begun.append((one, Sequel(one.ticket.place.call, seq, request.message)))
+            else:
+                _remember(one)
+        if begun:
+            await self._follow(begun)
         return [one for one in cases if one.answer is None]
+
+    async def _follow(self, begun: Sequence[tuple[Case, Sequel]]) -> None:
+        """Store what follows outcomes, unless somebody did who looked at them."""
+        subjects = self._session.subjects
+        await self._session.insist([sequel.request(subjects) for _, sequel in begun])
+        for one, _ in begun:
+            _remember(one)
 
     async def _look_again(self, cases: Sequence[Case]) -> None:
         """Find out why guards did not hold: the lease is lost, or only something else is new."""
         if not cases:
             return
         leased = {one.ticket.place.call: one.ticket.basis for one in cases}
-        found = await self._session.look_after(leased)
+        found = await self._session.threads.look_after(leased)
         for one in cases:
             thread = found[one.ticket.place.call]
             if thread.written_by(one.operation):
@@ -109,9 +125,14 @@ class Settler:
         await self._session.delete(doomed)
 
 
-def _outcome_of(one: Case, request: Batch, last: int) -> int:
+def _remember(one: Case) -> None:
+    """Its outcome may be forgotten by when this is sent again."""
+    one.ticket.stored = one.outcome
+
+
+def _outcome_of(one: Case, request: Batch | Preface, last: int) -> int:
     """Where an outcome is that is remembered longer than its record; 0: there is none."""
     settlement = one.settlement
     if not isinstance(settlement, Done | Dead) or not outcomes.outlives(settlement.record):
         return 0
-    return last - len(request.messages) + 1  # it is the first one of the batch
+    return last - len(messages(request)) + 1  # it is the first one of a batch

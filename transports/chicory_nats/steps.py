@@ -1,4 +1,4 @@
-"""What a settlement stores, in one step. Pure."""
+"""What a settlement stores, in one step, and what follows it. Pure."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from chicory_nats.headers import CANCELLED, OPERATION, REPLACES, ROLLUP, expect,
 from chicory_nats.intents import Intent
 from chicory_nats.messages import Content, content, guarded, message, together
 from chicory_nats.notes import key_holder, mark
+from chicory_nats.sequel import attach
 from chicory_nats.subjects import Subjects, place_of
 from chicory_nats.wire import Batch, Outgoing, Request
 
@@ -30,12 +31,17 @@ class Steps:
         self._subjects = subjects
         self._keep = keep
 
-    def step(self, case: Case) -> Request:
-        """What is stored if the lease still counts."""
+    def step(self, case: Case, room: int) -> Request:
+        """What is stored if the lease still counts; ``room``: bytes that a message may have."""
         if case.is_plain:
             return self._plain(case)
-        messages = self._messages(case)
-        return messages[0] if len(messages) == 1 else Batch(messages)
+        match self._messages(case):
+            case [alone]:
+                return alone
+            case [outcome, sequel] if not case.follow_ups:  # a record, and a retry or a letter
+                return attach(outcome, sequel, room) or Batch([outcome, sequel])
+            case messages:
+                return Batch(messages)
 
     def shorter(self, case: Case) -> Outgoing:
         """The outcome once more, to be kept no longer than others."""
@@ -121,7 +127,8 @@ class Steps:
             keep = self._keep if isinstance(settlement, Retry) else outcomes.LONG
             rest.append(self._outcome(case, settlement.record, _said(case), keep))
         if isinstance(settlement, Dead):
-            rest.append(letter(subjects, settlement.letter))
+            # it takes its own place where it is stored again
+            rest.append(letter(subjects, settlement.letter, more=ROLLUP))
         for one in case.follow_ups:
             if one.place.call != case.ticket.place.call:
                 rest += together(subjects, one)

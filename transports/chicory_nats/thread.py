@@ -23,6 +23,7 @@ from chicory_nats.headers import (
     UNTIL,
 )
 from chicory_nats.reading import Stored
+from chicory_nats.sequel import Sequel, after, before
 from chicory_nats.subjects import Kind, Place, kind_and_place
 
 _MESSAGES = frozenset({Kind.QUEUED, Kind.SCHEDULED})
@@ -88,6 +89,19 @@ class Thread(Struct, frozen=True):
         """Whether somebody wants the message cancelled."""
         return self.request is not None and self.request.headers.get(CALL) == self.call
 
+    @property
+    def sequel(self) -> Sequel | None:
+        """What follows the outcome; ``None`` where it is stored for certain, or there is nothing.
+
+        It is stored before the message is acknowledged.
+        """
+        if self.message is None or self.outcome is None:
+            return None
+        message = after(self.outcome.headers, self.outcome.body)
+        if message is None:
+            return None
+        return Sequel(place_of(self.outcome).call, self.outcome.seq, message)
+
     def held_until(self, lease: float) -> float:
         """Until when the stream itself says that the message is leased; 0 where it does not.
 
@@ -115,7 +129,9 @@ class Thread(Struct, frozen=True):
         """The latest record, where there is one."""
         if self.record is None or GONE in self.record.headers:
             return None
-        return self.record.body if _number(self.record, UNTIL) > now else None
+        if _number(self.record, UNTIL) <= now:
+            return None
+        return before(self.record.headers, self.record.body)
 
     def knows(self, call: bytes) -> bool:
         """Whether a message was stored: it is there, or its outcome is."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 from chicory_nats.denials import Denial
 from chicory_nats.headers import AGAIN, GONE, UNTIL, expect, parse
 from chicory_nats.names import token
+from chicory_nats.sequel import before
 from chicory_nats.session import Session
 from chicory_nats.wire import Outgoing
 
@@ -107,7 +108,7 @@ class Watcher:
         if not calls:
             return
         await self._be_heard()
-        found = await self._session.look(calls)
+        found = await self._session.threads.look(calls)
         now = time.time()
         for call, thread in found.items():
             body = thread.body(now)
@@ -124,4 +125,4 @@ class Watcher:
         call, block = subject.rpartition(b".")[2], parse(headers)
         if GONE in block or AGAIN in block or float(block.get(UNTIL, b"0")) < time.time():
             return
-        self._tell(call, int(block[b"Nats-Sequence"]), body)
+        self._tell(call, int(block[b"Nats-Sequence"]), before(block, body))

@@ -48,7 +48,7 @@ class Workers:
         beat = _Beat(record.worker_id, record.queues, record.body, now, now + ttl)
         message = Outgoing(subject, ROLLUP + lifetime(ttl), msgspec.msgpack.encode(beat))
         self._session.measure([message])
-        await self._ballast.send([message])
+        await self._session.insist([message])
         if time.monotonic() > self._refilled + _REFILL:
             self._refilled = time.monotonic()
             await self._ballast.take_in()

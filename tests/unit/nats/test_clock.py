@@ -12,7 +12,6 @@ from anyio import fail_after
 from chicory.testing.contract.steps import done, give, ids
 from chicory.transport import Lease, Settled, TransportSettings, WorkerRecord
 from chicory_nats.address import parse
-from chicory_nats.ballast import Ballast
 from chicory_nats.clock import Clock, moment
 from chicory_nats.locks import Lock
 from chicory_nats.session import Session
@@ -89,7 +88,7 @@ def test_who_has_a_wrong_clock_waits_for_a_lock_like_others(server, namespace, m
 
     async def check() -> None:
         first, asked = await opened(), asyncio.Semaphore(0)
-        lock = Lock(first, Ballast(first), b"q")
+        lock = Lock(first, b"q")
         await lock.__aenter__()
         with _wrong_by(_HOUR, monkeypatch):
             second = await opened()
@@ -100,7 +99,7 @@ def test_who_has_a_wrong_clock_waits_for_a_lock_like_others(server, namespace, m
                 return await send(requests)
 
             second.send = note
-            waiting = asyncio.create_task(Lock(second, Ballast(second), b"q").__aenter__())
+            waiting = asyncio.create_task(Lock(second, b"q").__aenter__())
             async with asyncio.timeout(_PATIENCE):
                 for _ in range(5):
                     await asyncio.wait(

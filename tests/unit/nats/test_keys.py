@@ -16,6 +16,7 @@ from chicory_nats.keys import Keys
 from chicory_nats.leading import LeaderReader
 from chicory_nats.session import Session
 from chicory_nats.thread import Thread
+from chicory_nats.threads import Threads
 
 _KEY = "key"
 _PATIENCE = 30.0
@@ -93,18 +94,18 @@ async def test_who_is_slow_to_store_a_message_has_lost_its_key_to_who_came_after
 async def test_a_holder_that_was_read_while_it_was_continued_keeps_its_key(connect, monkeypatch):
     here = await connect()
     assert await _publish(here, "1") == Accepted()
-    look = Session.look
+    look = Threads.look
 
-    async def look_once(session: Session, calls: Iterable[bytes]) -> dict[bytes, Thread]:
-        found = await look(session, calls)
+    async def look_once(threads: Threads, calls: Iterable[bytes]) -> dict[bytes, Thread]:
+        found = await look(threads, calls)
         if b"1" in found:  # its outcome was seen, and not what continues it
-            monkeypatch.setattr(Session, "look", look)
+            monkeypatch.setattr(Threads, "look", look)
             ended = frozenset({found[b"1"].call})
             found[b"1"] = Thread(ended=ended, top=found[b"1"].top - 1)
         return found
 
     if isinstance(here._space.session.reader, LeaderReader):  # the other one reads all at once
-        monkeypatch.setattr(Session, "look", look_once)
+        monkeypatch.setattr(Threads, "look", look_once)
 
     assert await _publish(here, "2") == Duplicate("1")
 
