@@ -99,12 +99,12 @@ class ResultWatch:
         if alone:
             self._transport.unwatch(alone)
 
-    def close(self) -> None:
-        """Tell all who wait that the connection is closed."""
+    def close(self, why: str = "the connection was closed") -> None:
+        """Tell all who wait ``why`` they wait in vain."""
         waiting, self._callbacks = self._callbacks, {}
         for task_id, callbacks in waiting.items():
             for callback in callbacks:
-                text = f"the connection was closed while the result of {task_id} was awaited"
+                text = f"{why} while the result of {task_id} was awaited"
                 callback(task_id, BrokerConnectionError(text))
 
     async def _watch(self, task_ids: Sequence[str]) -> Sequence[None]:
@@ -157,9 +157,10 @@ class Link:
             return session
         loop = current_loop()
         async with self._gate(loop):
-            session = self._sessions.get(loop.key)
+            sessions = self._sessions  # others where the transport is exchanged meanwhile
+            session = sessions.get(loop.key)
             if session is None:
-                session = self._sessions[loop.key] = Session(await self._open())
+                session = sessions[loop.key] = Session(await self._open())
                 portal.closed_at_exit(self, self.close)
         return session
 
@@ -173,17 +174,22 @@ class Link:
                     portal.forget(self)
                     await session.close()
 
-    def exchange(self, template: Transport, clock: Clock) -> Callable[[], None]:
+    def exchange(self, template: Transport, clock: Clock) -> Callable[[str], None]:
         """Use another transport and clock from now on; call what is returned to undo that.
 
-        The sessions that are open are put aside, not closed.
+        The sessions that are open are put aside, not closed. Who waits for a result of the other
+        transport when that is undone is told why it will not come, in the words given.
         """
         before = (self.template, self.clock, self._sessions)
-
-        def undo() -> None:
-            self.template, self.clock, self._sessions = before
-
         self.template, self.clock, self._sessions = template, clock, {}
+        others = self._sessions
+
+        def undo(why: str) -> None:
+            self.template, self.clock, self._sessions = before
+            for key, session in list(others.items()):
+                if key in self._gates:
+                    self._gates[key][0].call_soon(session.results.close, why)
+
         return undo
 
     async def failure(self) -> str | None:

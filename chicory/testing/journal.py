@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Self
 
@@ -13,6 +13,7 @@ from chicory.testing.memory import MemoryTransport
 from chicory.testing.store import Store
 from chicory.transport import (
     Accepted,
+    Delivery,
     Priority,
     Publication,
     PublishOutcome,
@@ -56,17 +57,17 @@ class Enqueued(Struct, frozen=True):
 
 
 class Journal:
-    """Publications as they were accepted; a retry is no new call."""
+    """Publications as they were accepted."""
 
     def __init__(self) -> None:
-        self._entries: dict[str, Publication] = {}
+        self._entries: list[Publication] = []
 
-    def __iter__(self) -> Any:
-        return iter(list(self._entries.values()))
+    def __iter__(self) -> Iterator[Publication]:
+        return iter(list(self._entries))
 
     def note(self, publication: Publication) -> None:
         """Write one down."""
-        self._entries.setdefault(publication.task_id, publication)
+        self._entries.append(publication)
 
     def clear(self) -> None:
         """Forget what was written."""
@@ -84,6 +85,7 @@ class JournalingTransport(MemoryTransport):
     ) -> None:
         super().__init__(settings, store)
         self.journal = journal or Journal()
+        self._is_workers = False
 
     def clone(self) -> Self:
         """An unopened transport to the same contents and journal."""
@@ -93,9 +95,14 @@ class JournalingTransport(MemoryTransport):
         """Store messages."""
         outcomes = await super().publish(publications)
         for publication, outcome in zip(publications, outcomes, strict=True):
-            if isinstance(outcome, Accepted):
+            if isinstance(outcome, Accepted) and not self._is_workers:
                 self.journal.note(publication)
         return outcomes
+
+    async def fetch(self, queues: Sequence[str], limit: int, wait: float) -> Sequence[Delivery]:
+        """Lease messages; who does so publishes the next attempts of calls, and no new ones."""
+        self._is_workers = True
+        return await super().fetch(queues, limit, wait)
 
     async def settle(self, settlements: Sequence[Settlement]) -> Sequence[Settled]:
         """Make outcomes final."""

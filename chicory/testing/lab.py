@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any, ParamSpec, Self
@@ -33,6 +33,7 @@ class Lab:
     (``timeout``) go by the real one. Tasks with ``executor="process"`` run in this process, the
     ``def`` ones in a thread: so they see what the test has patched, and what they enqueue stays
     here; how a process dies is not for this kind of test. Works on any event loop, and without one.
+    Who still waits for a result at the end gets a ``BrokerConnectionError``: nothing would come.
 
     Attributes:
         app: the app.
@@ -44,7 +45,7 @@ class Lab:
         self.clock = clock or ManualClock()
         self._journal = Journal()
         self._broker = self._transport()
-        self._undo: list[Any] = []
+        self._undo: list[Callable[[str], object]] = []
 
     def __enter__(self) -> Self:
         app, before = self.app, self.app.clock
@@ -55,7 +56,7 @@ class Lab:
         if app.backend_link is not None and app.backend_link is not app.broker_link:
             self._undo.append(app.backend_link.exchange(self._transport(), self.clock))
         app.clock = self.clock
-        self._undo.append(lambda: setattr(app, "clock", before))
+        self._undo.append(lambda _: setattr(app, "clock", before))
         return self
 
     def __exit__(
@@ -65,7 +66,7 @@ class Lab:
         trace: TracebackType | None,
     ) -> None:
         for undo in self._undo:
-            undo()
+            undo("the Lab ended")
         self._undo = []
 
     def _transport(self) -> JournalingTransport:
@@ -78,7 +79,10 @@ class Lab:
     # -- what was enqueued ----------------------------------------------------------------
 
     def calls(self, task: Sender[..., Any] | None = None) -> list[Enqueued]:
-        """Calls enqueued since the beginning or ``clear``, in order; of one task, or of all."""
+        """Calls enqueued since the beginning or ``clear``, in order; of one task, or of all.
+
+        Each one that was accepted, also of two under one id; no retry, nor what was replayed.
+        """
         found: list[Enqueued] = []
         for publication in self._journal:
             body = self.app.seal.open(publication.body)

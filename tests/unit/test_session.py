@@ -154,6 +154,20 @@ async def test_who_is_cancelled_while_opening_leaves_nothing_open_and_others_ope
     assert len(sessions) == 1
 
 
+async def test_what_was_opened_when_an_exchange_is_undone_is_not_kept(link, clock):
+    undo = link.exchange(link.template.clone(), clock)
+    Doorman.gate = anyio.Event()
+
+    with fail_after(60):
+        async with create_task_group() as tasks:
+            tasks.start_soon(link.session)
+            await wait_all_tasks_blocked()
+            undo("it ended")
+            Doorman.gate.set()
+
+    assert link.opened() is None
+
+
 async def test_a_closed_link_is_opened_again_by_its_next_use(link):
     first = await link.session()
 

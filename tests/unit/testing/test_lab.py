@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import socket
+from concurrent.futures import ThreadPoolExecutor
 
 import anyio
 import pytest
 
 from chicory import (
+    BrokerConnectionError,
     Chicory,
     ChicoryConfig,
     Priority,
@@ -97,6 +99,42 @@ async def test_a_result_is_waited_for_until_another_task_of_the_test_drains(app)
             await lab.drain()
 
     assert values == [1]
+
+
+async def test_who_waits_for_a_result_when_the_lab_ends_is_told(app):
+    task, told = note(app, []), []
+
+    async def wait(result):
+        with pytest.raises(BrokerConnectionError, match="the Lab ended while the result of "):
+            await result.get()
+        told.append(result.task_id)
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            with Lab(app):
+                handles = [await task.delay(n) for n in range(2)]
+                for handle in handles:
+                    tasks.start_soon(wait, handle)
+                await anyio.wait_all_tasks_blocked()
+
+    assert sorted(told) == sorted(handle.task_id for handle in handles)
+
+
+def test_who_waits_in_a_thread_when_the_lab_ends_is_told(app):
+    task = note(app, [])
+
+    async def until_somebody_waits():
+        session = await app.broker_link.session()
+        while not session.results._callbacks:
+            await anyio.lowlevel.checkpoint()
+
+    with ThreadPoolExecutor(1) as threads:
+        with Lab(app):
+            handle = task.delay_sync(1)
+            waiting = threads.submit(handle.get_sync)
+            app.run_sync(until_somebody_waits)
+        with pytest.raises(BrokerConnectionError, match="the Lab ended"):
+            waiting.result(60)
 
 
 async def test_a_limit_of_the_settings_ends_a_wait_that_nobody_drains_for(tmp_path):
@@ -286,6 +324,34 @@ async def test_a_retry_is_no_new_call(app):
         await fail.delay()
         assert await lab.drain() == 3
         assert len(lab.calls(fail)) == 1
+
+
+async def test_a_retry_of_a_call_that_was_cleared_is_no_new_call(app):
+    @app.task(
+        name="fail",
+        delivery_mode="at_most_once",
+        retry_policy=RetryPolicy(max_retries=1, retry_delay=0),
+    )
+    async def fail() -> None:
+        raise ValueError
+
+    with Lab(app) as lab:
+        await fail.delay()
+        lab.clear()
+        assert await lab.drain() == 2
+        lab.assert_not_enqueued(fail)
+
+
+async def test_calls_under_one_id_are_as_many_as_were_accepted(app):
+    task = note(app, ran := [])
+    with Lab(app) as lab:
+        for _ in range(2):
+            for _ in range(2):  # the second one is a duplicate of the first, which still waits
+                await app.broker.publish(TaskMessage(id="id", name="note", args=[1]))
+            await lab.drain()
+
+        assert ran == [1, 1]
+        assert [call.task_id for call in lab.calls(task)] == ["id", "id"]
 
 
 async def test_a_call_that_does_not_fit_is_told_as_it_travels(app):
