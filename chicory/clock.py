@@ -8,6 +8,9 @@ from typing import Protocol
 
 from anyio import Event, move_on_after
 
+GLANCE = 0.5
+"""Seconds between looks at a clock by which something is waited for."""
+
 
 class Clock(Protocol):
     """A source of wall-clock time. ``chicory.testing.ManualClock`` is one that tests move."""
@@ -57,5 +60,9 @@ class SystemClock:
         if until == math.inf:
             await event.wait()
             return
-        with move_on_after(max(0.0, until - self.now())):
-            await event.wait()
+        while True:
+            # the clock may be set meanwhile, which nothing tells
+            with move_on_after(max(0.0, min(until - self.now(), GLANCE))):
+                await event.wait()
+            if event.is_set() or self.now() >= until:
+                return

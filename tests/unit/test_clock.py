@@ -5,6 +5,7 @@ import anyio
 import pytest
 from anyio import create_task_group, fail_after, wait_all_tasks_blocked
 
+from chicory import clock as clocks
 from chicory.clock import SystemClock
 from chicory.testing.clock import START, ManualClock
 
@@ -31,6 +32,42 @@ async def test_an_event_ends_the_wait_for_a_moment(until):
                 tasks.start_soon(clock.wait, event, until)
                 await wait_all_tasks_blocked()
                 event.set()
+
+
+async def test_who_waits_for_a_moment_goes_on_although_the_clock_is_set_past_it(monkeypatch):
+    clock, ahead = SystemClock(), 0.0
+    monkeypatch.setattr(clock, "now", lambda: time.time() + ahead)
+
+    with fail_after(60):
+        async with create_task_group() as tasks:
+            tasks.start_soon(clock.wait, anyio.Event(), clock.now() + 3600)
+            await wait_all_tasks_blocked()
+            ahead = 3601.0
+
+
+async def test_who_waits_for_a_moment_waits_on_where_the_clock_is_set_back(monkeypatch):
+    clock, now, looks, over = SystemClock(), START, anyio.Event(), anyio.Event()
+
+    async def wait() -> None:
+        await clock.wait(anyio.Event(), START + 3600)
+        over.set()
+
+    def look() -> float:
+        if now < START:
+            looks.set()
+        return now
+
+    monkeypatch.setattr(clock, "now", look)
+    monkeypatch.setattr(clocks, "GLANCE", 0.01)
+    with fail_after(60):
+        async with create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await wait_all_tasks_blocked()
+            now = START - 3600
+            await looks.wait()
+            await wait_all_tasks_blocked()
+            assert not over.is_set()
+            now = START + 3600
 
 
 async def test_a_clock_moved_by_hand_wakes_those_whose_time_has_come():
