@@ -107,6 +107,12 @@ class Broker:
         return enclosed(body, name, self._max_message_size, self._seal)
 
     @property
+    def max_size(self) -> int:
+        """Bytes that a message or a record may have; a server that is asked may allow less."""
+        links = [link for link in (self._link, self._results) if link is not None]
+        return min(self._max_message_size, *(link.template.abilities.max_size for link in links))
+
+    @property
     def bulk(self) -> int:
         """How many messages ``enqueue_all`` is best given, where there are many."""
         return self._link.template.abilities.bulk

@@ -8,8 +8,9 @@ from functools import partial
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from anyio import CancelScope, current_time, to_thread
+from msgspec import Raw
 
-from chicory import portal
+from chicory import portal, record
 from chicory.context import TaskContext, running
 from chicory.errors import ConfigurationError, ValidationError
 from chicory.message import new_id
@@ -18,13 +19,17 @@ from chicory.outcome import (
     Ending,
     Raised,
     Refused,
+    Returned,
     Terms,
     Verdict,
     decide,
     settled_before,
+    too_large,
     undecided,
 )
 from chicory.progress import Progress
+from chicory.record import StoredResult
+from chicory.states import TaskState
 from chicory.task import Task
 from chicory.testing.clock import START
 from chicory.worker.attempt import timed_out
@@ -86,7 +91,8 @@ class Rehearsal(Generic[P, R]):
         Also one that has a process of its own in a worker.
 
         Raises ``TimeoutError`` where it runs longer than its ``timeout`` (real seconds; a thread is
-        left behind), and ``ValidationError`` where an argument, or a checked result, does not fit.
+        left behind), and ``ValidationError`` where an argument, or a checked result, does not fit,
+        or the result is larger than can be stored.
         """
         signature = self.task.signature
         given, named = signature.decode(*signature.encode(args, kwargs, check=False))
@@ -94,6 +100,8 @@ class Rehearsal(Generic[P, R]):
         if isinstance(value, Raised):
             raise value.error
         packed = signature.encode_result(value, check=self.task.checks_results)
+        if text := self._too_large(packed):
+            raise ValidationError(text)
         return cast("R", signature.decode_result(packed))
 
     def run_sync(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -122,7 +130,30 @@ class Rehearsal(Generic[P, R]):
 
     async def _ending(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Ending:
         value = await self._perform(args, kwargs)
-        return value if isinstance(value, Raised) else ending_of(self.task, value)
+        if isinstance(value, Raised):
+            return value
+        ending = ending_of(self.task, value)
+        if isinstance(ending, Returned) and (text := self._too_large(ending.value)):
+            return Refused(DeathReason.UNUSABLE_RESULT, text)
+        return ending
+
+    def _too_large(self, value: Raw) -> str:
+        """What is said of a result that would not be stored; empty where it would be."""
+        told, source = self.context, self.task.source
+        stored = StoredResult(
+            task_id=told.task_id,
+            state=TaskState.SUCCESS,
+            result=value,
+            name=told.task_name,
+            retries=told.retries,
+            started_at=told.started_at.timestamp(),
+            finished_at=told.started_at.timestamp(),
+            worker_id=told.worker_id,
+        )
+        size, limit = len(record.encode(stored)), source.broker.max_size
+        if source.backend is None or size <= limit:
+            return ""
+        return too_large(told.task_name, size, limit)
 
     async def _perform(self, args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
         """What the function returns within the time of its task, or ``Raised``."""

@@ -10,9 +10,11 @@ from anyio import sleep_forever
 
 from chicory import (
     Chicory,
+    ChicoryConfig,
     DeliveryMode,
     RetryPolicy,
     TaskContext,
+    TaskError,
     TaskMessage,
     TaskState,
     ValidationError,
@@ -123,6 +125,64 @@ async def test_what_ends_a_call_for_good_does_so_in_the_words_of_a_worker(app, a
             assert isinstance(verdict, Bury)
             said = [(letter.reason, letter.error) for letter in letters]
             assert said == [(verdict.reason, verdict.failure.message)]
+
+
+@pytest.fixture
+def gush():
+    """A task whose result has so many bytes, of an app that stores only small ones."""
+
+    def make(*, ignore_result: bool = False, mode: DeliveryMode = DeliveryMode.AT_LEAST_ONCE):
+        app = Chicory("memory://", config=ChicoryConfig(max_message_size=400))
+
+        @app.task(name="gush", ignore_result=ignore_result, delivery_mode=mode)
+        def gush(size: int) -> str:
+            return "x" * size
+
+        return app, gush
+
+    return make
+
+
+@pytest.mark.parametrize("mode", DeliveryMode)
+async def test_a_result_that_is_too_large_to_be_stored_ends_as_in_a_worker(gush, mode):
+    app, task = gush(mode=mode)
+    with Lab(app) as lab:
+        handle = await task.delay(401)
+        await lab.drain()
+        with pytest.raises(TaskError, match=r"its result has .* the limit is 400") as caught:
+            await handle.get()
+        state = await handle.state()
+
+    verdict = await Rehearsal(task).verdict(401)
+    assert isinstance(verdict, Fail if state is TaskState.FAILURE else Bury)
+    assert verdict.failure.type_name == caught.value.type_name
+    assert verdict.failure.message.endswith("the limit is 400")
+    with pytest.raises(ValidationError, match=r"its result has .* the limit is 400"):
+        await Rehearsal(task).run(401)
+
+
+async def test_a_result_that_is_not_stored_may_be_of_any_size(gush):
+    _, task = gush(ignore_result=True)
+
+    assert isinstance(await Rehearsal(task).verdict(401), Succeed)
+    assert len(await Rehearsal(task).run(401)) == 401
+
+
+async def test_a_task_that_returns_too_late_has_ended_as_in_a_worker(app):
+    @app.task(name="blocking", timeout=0.01)
+    async def blocking() -> str:
+        threading.Event().wait(0.03)
+        return "late"
+
+    with Lab(app) as lab:
+        handle = await blocking.delay()
+        await lab.drain()
+        with pytest.raises(TaskError, match="longer than its limit") as caught:
+            await handle.get()
+
+    verdict = await Rehearsal(blocking).verdict()
+    assert isinstance(verdict, Bury)
+    assert verdict.failure.type_name == caught.value.type_name == "TimeoutError"
 
 
 @pytest.mark.parametrize("executor", ["async", "thread"])
