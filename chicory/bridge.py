@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import sys
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Generic, NoReturn, TypeVar
@@ -18,7 +17,7 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from chicory.errors import BrokerConnectionError
 from chicory.guest import GuestLoop, wind_up
-from chicory.loop import asyncio_context
+from chicory.loop import asyncio_context, running_trio
 
 logger = logging.getLogger("chicory.bridge")
 
@@ -45,7 +44,7 @@ class Bridge:
         await checkpoint_if_cancelled()
         if self._is_open:
             return
-        self._trio = _running_trio()
+        self._trio = running_trio()
         if self._trio is not None:
             self._guest = GuestLoop(self._trio)
         self._is_open = True
@@ -183,14 +182,3 @@ class _Call(Generic[T]):
 
 def _refuse(name: str) -> NoReturn:
     raise BrokerConnectionError(f"{name}: the connection is closed")
-
-
-def _running_trio() -> Any:
-    trio = sys.modules.get("trio")  # who runs under trio has imported it
-    if trio is None:
-        return None
-    try:
-        trio.lowlevel.current_trio_token()
-    except RuntimeError:
-        return None
-    return trio

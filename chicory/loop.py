@@ -52,13 +52,22 @@ class _TrioLoop:
 
 def current_loop() -> Loop:
     """The loop that runs the caller; raises ``RuntimeError`` where none runs."""
-    trio = sys.modules.get("trio")  # who runs under trio has imported it
+    trio = running_trio()
     if trio is not None:
-        try:
-            return _TrioLoop(trio.lowlevel.current_trio_token(), trio.RunFinishedError)
-        except RuntimeError:
-            pass
+        return _TrioLoop(trio.lowlevel.current_trio_token(), trio.RunFinishedError)
     return _AsyncioLoop(asyncio.get_running_loop())
+
+
+def running_trio() -> Any:
+    """The module, where trio runs the caller; else ``None``."""
+    trio = sys.modules.get("trio")  # who runs under trio has imported it
+    if trio is None:
+        return None
+    try:
+        trio.lowlevel.current_trio_token()
+    except (RuntimeError, AttributeError):  # another thread is in the midst of importing it
+        return None
+    return trio
 
 
 class Turn(Protocol):
@@ -113,10 +122,8 @@ class _TrioTurn:
 
 def turns() -> Callable[[], Turn]:
     """Makes turns for tasks of the running loop."""
-    trio = sys.modules.get("trio")
-    if trio is not None and isinstance(current_loop(), _TrioLoop):
-        return lambda: _TrioTurn(trio)
-    return _AsyncioTurn
+    trio = running_trio()
+    return _AsyncioTurn if trio is None else lambda: _TrioTurn(trio)
 
 
 def spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
@@ -124,8 +131,8 @@ def spawn(function: Callable[[], Coroutine[Any, Any, None]]) -> None:
 
     It must not raise. It is cancelled when the loop ends, and sees the caller's context variables.
     """
-    trio = sys.modules.get("trio")
-    if trio is not None and isinstance(current_loop(), _TrioLoop):
+    trio = running_trio()
+    if trio is not None:
         trio.lowlevel.spawn_system_task(function, context=copy_context())
         return
     task = asyncio.get_running_loop().create_task(function())
@@ -181,9 +188,9 @@ def new_asyncio_loop() -> asyncio.AbstractEventLoop:
 def asyncio_context() -> Context:
     """The caller's context, without what tells libraries that it is not asyncio."""
     context = copy_context()
-    sniffio = sys.modules.get("sniffio")
-    if sniffio is not None:
-        context.run(sniffio.current_async_library_cvar.set, None)
+    library = getattr(sys.modules.get("sniffio"), "current_async_library_cvar", None)
+    if library is not None:
+        context.run(library.set, None)
     return context
 
 

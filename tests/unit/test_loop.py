@@ -1,6 +1,9 @@
 import asyncio
 import socket
+import sys
 import threading
+from functools import partial
+from types import ModuleType
 
 import anyio
 import pytest
@@ -15,7 +18,8 @@ from anyio import (
     wait_readable,
 )
 
-from chicory.loop import current_loop, listen, spawn, turns
+from chicory.bridge import Bridge
+from chicory.loop import Turn, asyncio_context, current_loop, listen, spawn, turns
 
 DEADLINE = 60
 
@@ -35,6 +39,29 @@ def test_two_loops_have_two_keys(run):
 def test_where_no_loop_runs_there_is_none():
     with pytest.raises(RuntimeError):
         current_loop()
+
+
+def test_a_loop_goes_on_while_another_thread_imports_trio(monkeypatch):
+    async def use_a_loop() -> None:
+        assert current_loop().key is asyncio.get_running_loop()
+        await bridge.open()
+        turn = turns()()
+        spawn(partial(bridge.run, come, turn))
+        await turn.wait()
+
+    async def come(turn: Turn) -> None:
+        turn.come()
+
+    bridge = Bridge("test")
+    monkeypatch.setitem(sys.modules, "trio", ModuleType("trio"))
+
+    asyncio.run(use_a_loop())
+
+
+def test_a_call_crosses_to_a_loop_while_another_thread_imports_sniffio(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sniffio", ModuleType("sniffio"))
+
+    assert asyncio_context().run(lambda: "called") == "called"
 
 
 async def test_a_thread_has_no_loop():
@@ -127,7 +154,7 @@ async def test_a_loop_in_another_thread_is_another_one():
     assert other is not ours
 
 
-async def test_a_turn_comes_before_and_after_somebody_waits():
+async def test_a_turncomes_before_and_after_somebody_waits():
     make = turns()
     early, late = make(), make()
     early.come()
@@ -149,7 +176,7 @@ async def test_a_turn_comes_before_and_after_somebody_waits():
     assert passed == ["late"]
 
 
-async def test_a_turn_that_comes_for_who_was_cancelled_does_nothing():
+async def test_a_turn_thatcomes_for_who_was_cancelled_does_nothing():
     turn = turns()()
 
     with fail_after(60):
