@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import random
-import traceback
 from collections.abc import Callable
 from enum import StrEnum
 from types import TracebackType
@@ -12,6 +11,7 @@ from typing import TypeAlias
 
 from msgspec import Raw, Struct
 
+from chicory import trace
 from chicory.codec import sendable
 from chicory.context import FailTask, SnoozeTask
 from chicory.errors import MaxRetriesExceededError, RemoteError, RetryError
@@ -261,22 +261,22 @@ def describe(error: BaseException) -> Failure:
     except BaseException as problem:  # noqa: BLE001  (the user's code)
         message = f"<its text cannot be had: {type(problem).__name__}>"
     try:
-        trace = "".join(traceback.format_exception(kind, error, _of_the_user(error.__traceback__)))
+        shown = trace.text(error, _of_the_user(error.__traceback__))
     except BaseException:  # noqa: BLE001  (likewise)
-        trace = ""
+        shown = ""
     return Failure(
         sendable(name)[-MAX_TYPE:],
         sendable(message)[:MAX_ERROR],
-        sendable(trace)[-MAX_TRACEBACK:],
+        sendable(shown)[-MAX_TRACEBACK:],
     )
 
 
-def _of_the_user(trace: TracebackType | None) -> TracebackType | None:
+def _of_the_user(whole: TracebackType | None) -> TracebackType | None:
     """The traceback without the worker's own frames, which come first; whole if it has no other."""
-    mine = trace
+    mine = whole
     while mine is not None and _is_ours(mine.tb_frame.f_globals.get("__name__", "")):
         mine = mine.tb_next
-    return mine or trace
+    return mine or whole
 
 
 def _is_ours(module: str) -> bool:
