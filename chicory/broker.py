@@ -260,26 +260,48 @@ class Broker:
         What can is due at once and does not expire;
         it starts with all its retries, or with those it had left if ``reset_retries`` is False.
         """
-        check_name(message_id, "id")
+        return (await self.replay_many_from_dlq([message_id], queue, reset_retries))[0]
+
+    async def replay_many_from_dlq(
+        self, message_ids: Sequence[str], queue: str | None = None, reset_retries: bool = True
+    ) -> list[bool]:
+        """Put dead letters back in few round trips; of each what ``replay_from_dlq`` says.
+
+        Where an error is raised, any number of them may have been put back.
+        """
+        _check_ids(message_ids)
         if queue is not None:
             check_plain(queue, "queue")
         transport = (await self._session()).transport
-        letter = (await transport.find_dead([message_id]))[0]
-        if letter is None:
-            return False
         results = await self._results.session() if self._results else None
-        return await letters.replay(
-            transport,
-            results and results.transport,
-            letter,
-            letters.revived(letter, queue, self._seal, reset_retries=reset_retries),
-            self._result_ttl,
-        )
+        answers: list[bool] = []
+        for start in range(0, len(message_ids), letters.PAGE):
+            found = await transport.find_dead(message_ids[start : start + letters.PAGE])
+            exchanges = [
+                (letter, letters.revived(letter, queue, self._seal, reset_retries=reset_retries))
+                for letter in found
+                if letter is not None
+            ]
+            replayed = iter(
+                await letters.replay(
+                    transport, results and results.transport, exchanges, self._result_ttl
+                )
+            )
+            answers += [letter is not None and next(replayed) for letter in found]
+        return answers
 
     async def delete_from_dlq(self, message_id: str, queue: str | None = None) -> bool:  # noqa: ARG002  (the name is the user's)
         """Delete a dead letter; False where there is none."""
-        check_name(message_id, "id")
-        return (await (await self._session()).transport.discard([message_id]))[0]
+        return (await self.delete_many_from_dlq([message_id]))[0]
+
+    async def delete_many_from_dlq(self, message_ids: Sequence[str]) -> list[bool]:
+        """Delete dead letters in few round trips; of each whether it was there."""
+        _check_ids(message_ids)
+        transport = (await self._session()).transport
+        answers: list[bool] = []
+        for start in range(0, len(message_ids), letters.PAGE):
+            answers += await transport.discard(message_ids[start : start + letters.PAGE])
+        return answers
 
     async def purge_dlq(self, queue: str = DEFAULT_QUEUE) -> int:
         """Delete all dead letters of a queue; how many."""
@@ -295,3 +317,12 @@ class Broker:
 
     async def _workers(self) -> Sequence[WorkerRecord]:
         return await (await self._session()).transport.workers()
+
+
+def _check_ids(message_ids: Sequence[str]) -> None:
+    """Raise ``ValidationError`` for what cannot be ids, also for one id in place of a list."""
+    if isinstance(message_ids, str):  # whose letters would be taken for ids
+        shown = brief(message_ids)
+        raise ValidationError(f"message_ids={shown}: must be a list of ids: write [{shown}]")
+    for message_id in message_ids:
+        check_name(message_id, "id")

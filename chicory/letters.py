@@ -120,19 +120,24 @@ def _without_its_delay(envelope: Envelope) -> Unique | None:
 async def replay(
     transport: Transport,
     results: Transport | None,
-    letter: DeadLetter,
-    again: Publication,
+    exchanges: Sequence[tuple[DeadLetter, Publication]],
     result_ttl: float,
-) -> bool:
-    """Exchange a letter for a message, and forget what the call came to; False: it stays."""
+) -> Sequence[bool]:
+    """Exchange letters for messages, and forget what the calls came to; False: that one stays."""
+    items = [(letter.id, again) for letter, again in exchanges]
     if results is None:
-        return (await transport.replay([(letter.id, again)]))[0]
+        return await transport.replay(items)
     # a waiter must find the new outcome, not the old one
-    (before,) = await results.look_up([letter.task_id])
-    await results.store([Record(letter.task_id, None, 0)])
-    (replayed,) = await transport.replay([(letter.id, again)])
-    if not replayed and before.record is not None:
-        (kept,) = await transport.find_dead([letter.id])
-        if kept is not None:
-            await results.store([Record(letter.task_id, before.record, result_ttl)])
+    task_ids = [letter.task_id for letter, _ in exchanges]
+    before = await results.look_up(task_ids)
+    await results.store([Record(task_id, None, 0) for task_id in task_ids])
+    replayed = await transport.replay(items)
+    forgotten = {
+        letter.id: Record(letter.task_id, standing.record, result_ttl)
+        for (letter, _), standing, gone in zip(exchanges, before, replayed, strict=True)
+        if not gone and standing.record is not None
+    }
+    if forgotten:
+        left = await transport.find_dead(list(forgotten))
+        await results.store([forgotten[letter.id] for letter in left if letter is not None])
     return replayed

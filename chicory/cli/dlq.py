@@ -73,11 +73,8 @@ def replay(
 
     async def again(broker: Broker) -> tuple[int, Sequence[str]]:
         chosen = await _chosen(broker, letters, queue, error, every=every)
-        left = [
-            letter
-            for letter in chosen
-            if not await broker.replay_from_dlq(letter, to, reset_retries=not keep_retries)
-        ]
+        replayed = await broker.replay_many_from_dlq(chosen, to, reset_retries=not keep_retries)
+        left = [letter for letter, gone in zip(chosen, replayed, strict=True) if not gone]
         kept = [letter for letter in left if await broker.get_dlq_message(letter)]
         return len(chosen) - len(left), kept
 
@@ -151,7 +148,7 @@ async def _every(broker: Broker, queue: str | None, error: str | None) -> Sequen
 
 
 async def _delete(broker: Broker, letters: Sequence[str]) -> int:
-    return sum([await broker.delete_from_dlq(letter) for letter in letters])
+    return sum(await broker.delete_many_from_dlq(letters))
 
 
 def _report(done: str, number: int, asked: Sequence[str], kept: Sequence[str] = ()) -> None:

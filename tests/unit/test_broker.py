@@ -487,6 +487,41 @@ async def test_the_old_outcome_is_forgotten_where_results_are_kept(clock):
     assert await app.backend.get_result("a") is None
 
 
+async def test_many_dead_letters_are_replayed_and_each_one_is_answered(app, broker):
+    ids = [str(number) for number in range(250)]
+    for task_id in ids:
+        await bury(app, messages.encode(msgspec.structs.replace(DEAD, id=task_id)), task_id=task_id)
+    await (await transport(app)).publish([Publication("default", "7", b"", Priority.NORMAL)])
+    for task_id in ids:
+        result = TaskResult(task_id=task_id, state=TaskState.DEAD_LETTERED)
+        await app.backend.store_result(task_id, result)
+
+    replayed = await broker.replay_many_from_dlq([*ids, "none", "9"])
+
+    assert replayed == [task_id != "7" for task_id in ids] + [False, False]
+    assert await broker.get_queue_size() == 250
+    assert [one.message_id for one in await broker.get_dlq_messages()] == ["7"]
+    assert await app.backend.get_result("8") is None
+    assert await app.backend.get_result("7") is not None
+
+
+async def test_many_dead_letters_are_deleted_and_each_one_is_answered(app, broker):
+    ids = [str(number) for number in range(250)]
+    for task_id in ids:
+        await bury(app, b"", task_id=task_id)
+
+    assert await broker.delete_many_from_dlq([*ids[1:], "none"]) == [True] * 249 + [False]
+    assert [one.message_id for one in await broker.get_dlq_messages()] == ["0"]
+
+
+async def test_one_id_in_place_of_a_list_is_refused(broker):
+    for many in (broker.replay_many_from_dlq, broker.delete_many_from_dlq):
+        with pytest.raises(ValidationError, match=r"must be a list of ids: write \['a'\]"):
+            await many("a")
+        with pytest.raises(ValidationError, match="id ''"):
+            await many([""])
+
+
 async def test_an_app_without_results_replays(clock):
     app = Chicory("memory://", None, clock=clock)
     await bury(app, messages.encode(DEAD))
