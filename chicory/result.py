@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any, Generic, TypeVar
 
 from anyio import Event, move_on_after
+from anyio.lowlevel import checkpoint
 from msgspec import UNSET, Struct, UnsetType
 
 from chicory import portal
@@ -23,6 +25,8 @@ R_co = TypeVar("R_co", covariant=True)
 
 Read = Callable[[StoredResult], Any]
 """How to turn a stored value into what the task's annotation promises."""
+AT_ONCE = 100
+"""Results that are given one after the other before everybody else gets a turn."""
 NO_BACKEND = "this app stores no results: create it without backend=None to wait for them"
 
 
@@ -137,7 +141,9 @@ class Completed(AsyncIterator[AsyncResult[R_co]]):
     def __init__(self, results: Iterable[AsyncResult[R_co]]) -> None:
         self._results = {result.task_id: result for result in listed(results)}
         self._subscriptions: list[Callable[[], None]] | None = None
-        self._finished: dict[str, Outcome] = {}
+        # a plain dict would look at all that was ever taken from its front
+        self._finished: OrderedDict[str, Outcome] = OrderedDict()
+        self._taken = 0
         self._lost: BrokerConnectionError | None = None
         self._arrived = Event()
 
@@ -162,11 +168,14 @@ class Completed(AsyncIterator[AsyncResult[R_co]]):
                 await self._subscribe()
             while not self._finished:
                 await self._wait()
+            self._taken += 1
+            if self._taken % AT_ONCE == 0:
+                await checkpoint()
         except BaseException:
             await self.aclose()
             raise
-        task_id = next(iter(self._finished))
-        return self._results.pop(task_id), self._finished.pop(task_id)
+        task_id, outcome = self._finished.popitem(last=False)
+        return self._results.pop(task_id), outcome
 
     async def aclose(self) -> None:
         """Await the rest no more."""

@@ -6,6 +6,7 @@ from functools import partial
 import anyio
 import pytest
 from anyio import create_task_group, fail_after, to_thread, wait_all_tasks_blocked
+from anyio.lowlevel import checkpoint
 from msgspec import Struct
 from named import by_repr
 
@@ -18,6 +19,7 @@ from chicory.errors import (
     ValidationError,
 )
 from chicory.record import TaskResult
+from chicory.result import AT_ONCE
 from chicory.states import TaskState
 from chicory.transport import Record
 
@@ -173,6 +175,33 @@ async def test_handles_are_given_in_the_order_in_which_their_calls_end(app):
 
     assert order == [handles[2], handles[3], handles[0], handles[1]]
     assert await watched(app) == {}
+
+
+async def test_thousands_of_results_that_are_there_let_others_run(app):
+    handles = [app.result(str(number)) for number in range(20 * AT_ONCE)]
+    for handle in handles:
+        await finish(app, handle.task_id)
+    turns = 0
+
+    async def take_turns():
+        nonlocal turns
+        while True:
+            turns += 1
+            await checkpoint()
+
+    completed = app.as_completed(handles)
+    with fail_after(60):
+        async with create_task_group() as tasks:
+            tasks.start_soon(take_turns)
+            await anext(completed)
+            while len(completed._finished) < len(handles) - 1:
+                await checkpoint()
+            before = turns
+            rest = [handle async for handle in completed]
+            tasks.cancel_scope.cancel()
+
+    assert len(rest) == len(handles) - 1
+    assert turns - before >= 19
 
 
 async def test_one_handle_given_twice_is_one_call(app):
