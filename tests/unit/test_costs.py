@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Iterator
 from uuid import uuid4
@@ -20,10 +21,24 @@ import chicory_nats.client
 import chicory_sqlite.database
 from chicory import Chicory, ChicoryConfig, Worker, WorkerConfig
 from chicory.testing.memory import MemoryTransport
+from chicory.transport import (
+    Dead,
+    DeadLetter,
+    Delivery,
+    Done,
+    Priority,
+    Publication,
+    Record,
+    Release,
+    Retry,
+    Settlement,
+    Unique,
+)
 from chicory.worker.intake import MAX_FETCH, MAX_UNSETTLED
 from chicory_sqlite.session import Session
 
 TASKS = 2048
+BATCH = 128
 CONCURRENCY = 32
 DEADLINE = 60
 
@@ -67,7 +82,10 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(MemoryTransport, verb, counting)
 
-    for verb in ("publish", "fetch", "settle", "store", "look_up", "watch"):
+    for verb in (
+        *("publish", "fetch", "settle", "store", "look_up", "watch"),
+        *("find_dead", "replay", "discard"),
+    ):
         count(verb)
     return counted
 
@@ -186,6 +204,32 @@ async def test_thousands_of_waiters_for_results_share_round_trips(calls):
     assert calls["look_up"] == 0
 
 
+async def test_thousands_of_dead_letters_are_replayed_or_deleted_in_few_round_trips(calls):
+    async with Chicory("memory://") as app:
+        await _bury(app, TASKS)
+        letters = [letter.message_id for letter in await app.broker.get_dlq_messages(count=TASKS)]
+        calls.clear()
+
+        assert all(await app.broker.replay_many_from_dlq(letters[1:]))
+        assert all(await app.broker.delete_many_from_dlq(letters[:1]))
+
+    assert calls.total() <= TASKS / 16
+
+
+async def _bury(app: Chicory, number: int) -> None:
+    """Have that many messages given up."""
+    transport = (await app.broker_link.session()).transport
+    await transport.publish(
+        [Publication("default", str(n), b"", Priority.NORMAL) for n in range(number)]
+    )
+    deliveries = await transport.fetch(["default"], number, 0)
+    await transport.settle([Dead(one.receipt, _letter(one.task_id)) for one in deliveries])
+
+
+def _letter(task_id: str) -> DeadLetter:
+    return DeadLetter(task_id, "default", task_id, b"", "failed", "no", 0, 0.0, Priority.NORMAL)
+
+
 async def test_concurrent_callers_share_transactions(statements, tmp_path):
     load = Workload(f"sqlite:///{tmp_path / 'queue.db'}")
     async with load.app:
@@ -220,6 +264,36 @@ async def test_a_worker_shares_transactions_and_statements_between_tasks(stateme
     # how many share these depends on the machine
     assert statements["transactions"] <= TASKS / 8
     assert statements["all"] < TASKS
+
+
+@pytest.mark.parametrize("kind", ["failed", "retried", "given back", "unique"])
+async def test_a_worker_shares_statements_whatever_becomes_of_tasks(statements, tmp_path, kind):
+    async with Chicory(f"sqlite:///{tmp_path / 'queue.db'}") as app:
+        transport = (await app.broker_link.session()).transport
+        unique = [Unique(f"key {n}", 60.0) if kind == "unique" else None for n in range(BATCH)]
+        await transport.publish(
+            [Publication("q", str(n), b"", Priority.NORMAL, unique=unique[n]) for n in range(BATCH)]
+        )
+        deliveries = await transport.fetch(["q"], BATCH, 0)
+        statements.clear()
+        await transport.settle([_settled(one, kind) for one in deliveries])
+
+    assert statements["all"] <= BATCH / 4
+
+
+def _settled(delivery: Delivery, kind: str) -> Settlement:
+    receipt, task_id = delivery.receipt, delivery.task_id
+    record = Record(task_id, b"", 60.0)
+    match kind:
+        case "failed":
+            return Dead(receipt, _letter(task_id), record)
+        case "retried":
+            again = Publication("q", task_id, b"", Priority.NORMAL, time.time() + 60)
+            return Retry(receipt, again, record)
+        case "given back":
+            return Release(receipt, (time.time() + 60) * (int(task_id) % 2))
+        case _:
+            return Done(receipt, record)
 
 
 async def test_a_worker_whose_outcomes_cannot_be_made_durable_fetches_no_more(monkeypatch):

@@ -23,10 +23,16 @@ class Kept(Struct, frozen=True):
     letter: DeadLetter
 
 
-def put(session: Session, letter: DeadLetter) -> None:
-    """Keep a letter, at the end."""
-    values = (
-        session.allocate(1),
+def put(session: Session, dead: Sequence[DeadLetter]) -> None:
+    """Keep letters, at the end."""
+    if dead:
+        first = session.allocate(len(dead))
+        session.run_all(_SQL["put"], [_row(session, *pair) for pair in enumerate(dead, first)])
+
+
+def _row(session: Session, seq: int, letter: DeadLetter) -> Sequence[Any]:
+    return (
+        seq,
         session.ns,
         session.queue(letter.queue),
         letter.id,
@@ -39,7 +45,6 @@ def put(session: Session, letter: DeadLetter) -> None:
         letter.error_type,
         letter.body,
     )
-    session.run(_SQL["put"], values)
 
 
 class Places:

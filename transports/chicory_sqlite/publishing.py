@@ -80,8 +80,7 @@ def _standing(session: Session, publication: Publication) -> tuple[int, int, int
 
 def release_keys(session: Session, held: Sequence[tuple[str, str]]) -> None:
     """Give up unique keys: of each (task id, key) that which the task still holds."""
-    for task_id, key in held:
-        session.run(_SQL["unlock"], (session.ns, key, task_id))
+    session.run_all(_SQL["unlock"], [(key, task_id) for task_id, key in held], (session.ns,))
 
 
 def _outcomes(
@@ -104,9 +103,9 @@ def _insert(session: Session, first: int, publications: Sequence[Publication]) -
         return _insert_packed(session, first, packed, publications[0])
     if not are_alike(publications):
         rows = [row(session, *pair, None) for pair in enumerate(publications, first)]
-        return session.insert(_SQL["insert"], rows)
+        return session.run_all(_SQL["insert"], rows)
     own = [(seq, each.task_id, each.body) for seq, each in enumerate(publications, first)]
-    return session.insert(_SQL["insert_alike"], own, _standing(session, publications[0]))
+    return session.run_all(_SQL["insert_alike"], own, _standing(session, publications[0]))
 
 
 def _insert_packed(session: Session, first: int, packed: Parcel, one: Publication) -> int:
@@ -123,6 +122,6 @@ def _publish_unique(
     holder = session.value(_SQL["holder"], (session.ns, unique.key, now))
     if holder is not None:
         return Duplicate(holder)
-    session.insert(_SQL["insert"], [row(session, seq, publication, unique.key)])
+    session.run_all(_SQL["insert"], [row(session, seq, publication, unique.key)])
     session.run(_SQL["lock"], (session.ns, unique.key, publication.task_id, now + unique.ttl))
     return _ACCEPTED

@@ -51,7 +51,13 @@ def purge(session: Session, queue: str, last: int, limit: int) -> int:
     """Delete up to ``limit`` messages that nobody holds, of those numbered up to ``last``."""
     number = session.known_queue(queue)
     rows = session.rows(_MESSAGES["purge_ready"], (number, last, limit))
-    timer = (session.ns, number, session.now(), last, limit - len(rows))
+    timer = {
+        "ns": session.ns,
+        "queue": number,
+        "now": session.now(),
+        "last": last,
+        "limit": limit - len(rows),
+    }
     rows += session.rows(_MESSAGES["purge_timer"], timer)
     session.run(_MESSAGES["delete"], (array([row[0] for row in rows]),))
     release_keys(session, [(task_id, key) for _, task_id, key in rows if key is not None])

@@ -34,7 +34,7 @@ def store(session: Session, records: Sequence[Record]) -> None:
             session.run(_SQL["remove"], (session.ns, record.task_id))
         else:
             kept.append((seq, session.ns, now + record.ttl, record.task_id, record.body))
-    session.insert(_SQL["put"], kept)
+    session.run_all(_SQL["put"], kept)
     prune(session, 2 * len(records))
 
 

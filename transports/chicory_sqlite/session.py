@@ -114,21 +114,21 @@ class Session:
         """All rows."""
         return self._db.execute(sql, parameters).fetchall()
 
-    def insert(self, sql: str, rows: Sequence[Sequence[Any]], common: Sequence[Any] = ()) -> int:
-        """Insert rows with an ``INSERT`` of one row; how many were inserted.
+    def run_all(self, sql: str, rows: Sequence[Sequence[Any]], common: Sequence[Any] = ()) -> int:
+        """Execute a statement of the ``VALUES`` of one row for all rows; how many it changed.
 
         ``common``: parameters that follow those of the rows.
 
         Many at once, for each call to SQLite is a handover of Python's interpreter lock, which
         costs up to 5 ms while the event loop is busy. In powers of two: few statements to compile.
         """
-        start, inserted = 0, 0
+        start, changed = 0, 0
         while start < len(rows):
             width = min(_WIDEST, 1 << ((len(rows) - start).bit_length() - 1))
             part = rows[start : start + width]
-            inserted += self.run(widen(sql, width), [*chain.from_iterable(part), *common])
+            changed += self.run(widen(sql, width), [*chain.from_iterable(part), *common])
             start += width
-        return inserted
+        return changed
 
     def allocate(self, count: int) -> int:
         """Take that many numbers that were never used; answers the first."""

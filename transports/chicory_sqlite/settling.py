@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from itertools import chain
 from typing import cast
 
+from msgspec import json
 from msgspec.structs import replace
 
 from chicory.transport import (
     Cancelled,
     Dead,
-    Publication,
     Record,
     Release,
     Retry,
@@ -21,7 +21,7 @@ from chicory.transport import (
 from chicory_sqlite import claiming, letters, records
 from chicory_sqlite.claiming import Ticket
 from chicory_sqlite.packing import array
-from chicory_sqlite.publishing import publish, release_keys, row
+from chicory_sqlite.publishing import Row, publish, release_keys, row
 from chicory_sqlite.session import Session
 from chicory_sqlite.statements import load
 
@@ -63,33 +63,44 @@ def _carry_out(session: Session, mine: Sequence[tuple[Settlement, bool]]) -> Non
             if not isinstance(settlement, Retry) and (key := _ticket(settlement).key) is not None
         ],
     )
-    for settlement, cancel_requested in mine:
-        if isinstance(settlement, Retry):
-            _retry(session, settlement.publication, _ticket(settlement), cancel_requested)
-        elif isinstance(settlement, Dead):
-            letters.put(session, settlement.letter)
-        elif isinstance(settlement, Release):
-            not_before = 0.0 if cancel_requested else settlement.not_before
-            _release(session, _ticket(settlement).seq, not_before)
+    _retry(session, [(one, cancel) for one, cancel in mine if isinstance(one, Retry)])
+    letters.put(session, [one.letter for one in finished if isinstance(one, Dead)])
+    _release(session, [(one, cancel) for one, cancel in mine if isinstance(one, Release)])
     records.store(session, [each.record for each in finished if each.record is not None])
     publish(session, list(chain.from_iterable(each.follow_ups for each in finished)))
 
 
-def _retry(
-    session: Session, publication: Publication, ticket: Ticket, cancel_requested: bool
-) -> None:
-    seq = session.allocate(1)
-    if cancel_requested:
-        publication = replace(publication, not_before=0.0)
-    session.insert(_SQL["insert"], [row(session, seq, publication, ticket.key)])
-    if cancel_requested:
-        session.run(_SQL["request_cancel"], (seq,))
+def _retry(session: Session, retries: Sequence[tuple[Retry, bool]]) -> None:
+    if not retries:
+        return
+    rows: list[Row] = []
+    cancelled: list[int] = []
+    for seq, (settlement, cancel) in enumerate(retries, session.allocate(len(retries))):
+        publication = settlement.publication
+        if cancel:
+            publication = replace(publication, not_before=0.0)
+            cancelled.append(seq)
+        rows.append(row(session, seq, publication, _ticket(settlement).key))
+    session.run_all(_SQL["insert"], rows)
+    if cancelled:
+        session.run(_SQL["request_cancel"], (array(cancelled),))
     session.roused = True
 
 
-def _release(session: Session, seq: int, not_before: float) -> None:
-    delayed = not_before > session.now()
-    session.run(_SQL["release"], (int(delayed), not_before if delayed else 0.0, seq))
+def _release(session: Session, releases: Sequence[tuple[Release, bool]]) -> None:
+    if not releases:
+        return
+    now = session.now()
+    later = {
+        _ticket(release).seq: release.not_before
+        for release, cancel in releases
+        if release.not_before > now and not cancel
+    }
+    at_once = [seq for release, _ in releases if (seq := _ticket(release).seq) not in later]
+    if at_once:
+        session.run(_SQL["release"], (array(at_once),))
+    if later:
+        session.run(_SQL["release_until"], {"dues": json.encode(later).decode()})
     session.roused = True
 
 
@@ -99,7 +110,7 @@ def _cancel(session: Session, record: Record) -> Cancelled:
         return Cancelled.ABSENT
     seq, state, due, key = found
     if state == _LEASED and due > session.now():
-        session.run(_SQL["request_cancel"], (seq,))
+        session.run(_SQL["request_cancel"], (array([seq]),))
         return Cancelled.REQUESTED
     session.run(_SQL["delete"], (array([seq]),))
     release_keys(session, [] if key is None else [(record.task_id, key)])

@@ -20,5 +20,5 @@ def load(noun: str) -> Mapping[str, str]:
 
 @lru_cache(maxsize=64)
 def widen(statement: str, rows: int) -> str:
-    """An ``INSERT`` of one row made to insert that many at once."""
+    """A statement of the ``VALUES`` of one row made to take that many at once."""
     return _ROW.sub(lambda found: "VALUES " + ", ".join([found[1]] * rows), statement, count=1)

@@ -7,11 +7,12 @@ INSERT OR REPLACE INTO chicory_letter
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: page
--- Letters of all queues above a number, oldest first.
+-- Letters of all queues above a number, oldest first. The plus sign keeps SQLite from sorting all
+-- that there are for each page.
 SELECT l.seq, l.id, q.name, l.task_id, l.body, l.reason, l.error, l.retries, l.failed_at,
     l.priority, l.error_type
 FROM chicory_letter AS l JOIN chicory_queue AS q ON q.id = l.queue
-WHERE l.ns = ? AND l.seq > ? ORDER BY l.seq LIMIT ?;
+WHERE +l.ns = ? AND l.seq > ? ORDER BY l.seq LIMIT ?;
 
 -- name: queue_page
 -- Letters of one queue above a number, oldest first.

@@ -49,8 +49,11 @@ SELECT count(*) FROM chicory_message WHERE ns = ? AND task_id = ?;
 INSERT OR REPLACE INTO chicory_lock (ns, key, task_id, expires) VALUES (?, ?, ?, ?);
 
 -- name: unlock
--- Release a unique key where this message still holds it.
-DELETE FROM chicory_lock WHERE ns = ? AND key = ? AND task_id = ?;
+-- Release unique keys, each where its message still holds it. No JSON: a key may hold any character.
+WITH given (key, task_id) AS (
+    VALUES (?, ?)
+)
+DELETE FROM chicory_lock WHERE ns = ? AND (key, task_id) IN (SELECT key, task_id FROM given);
 
 -- name: glance
 -- Which of these queues can be served at once, and when the next message becomes ready by itself.
@@ -121,14 +124,22 @@ WHERE seq IN (SELECT value FROM json_each(:seqs));
 DELETE FROM chicory_message WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: release
--- Give a message back, at once (0, 0) or at a time (1, due); the receipt is void, nothing counted.
+-- Give messages back; their receipts are void, nothing counted.
 UPDATE chicory_message
-SET state = ?, due = ?, deliveries = deliveries - 1, fence = fence + 1
-WHERE seq = ?;
+SET state = 0, due = 0, deliveries = deliveries - 1, fence = fence + 1
+WHERE seq IN (SELECT value FROM json_each(?));
+
+-- name: release_until
+-- The same, each one until its time: an object of times by seq.
+UPDATE chicory_message
+SET
+    state = 1, due = json_extract(:dues, '$."' || seq || '"'),
+    deliveries = deliveries - 1, fence = fence + 1
+WHERE seq IN (SELECT CAST(key AS INTEGER) FROM json_each(:dues));
 
 -- name: request_cancel
--- Keep the wish to cancel for the worker that holds the message.
-UPDATE chicory_message SET cancel = 1 WHERE seq = ?;
+-- Keep the wish to cancel for the workers that hold the messages.
+UPDATE chicory_message SET cancel = 1 WHERE seq IN (SELECT value FROM json_each(?));
 
 -- name: find
 -- The live message of a call.
@@ -144,6 +155,11 @@ SELECT seq, task_id, unique_key FROM chicory_message
 WHERE state = 0 AND queue = ? AND seq <= ? LIMIT ?;
 
 -- name: purge_timer
--- The next delayed or orphaned messages of a queue.
-SELECT seq, task_id, unique_key FROM chicory_message
-WHERE state > 0 AND ns = ? AND queue = ? AND (state = 1 OR due <= ?) AND seq <= ? LIMIT ?;
+-- The next delayed or orphaned messages of a queue. Of all that are there others may be millions.
+SELECT seq, task_id, unique_key FROM (
+    SELECT seq, task_id, unique_key FROM chicory_message INDEXED BY chicory_message_delayed
+    WHERE state = 1 AND ns = :ns AND queue = :queue AND seq <= :last
+    UNION ALL
+    SELECT seq, task_id, unique_key FROM chicory_message INDEXED BY chicory_message_leased
+    WHERE state = 2 AND ns = :ns AND queue = :queue AND seq <= :last AND due <= :now
+) LIMIT :limit;
