@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from chicory.transport import Accepted, DeadLetter, Publication
+from chicory_nats.consumers import queue_token
 from chicory_nats.epitaph import read_letter
 from chicory_nats.headers import GONE, expect
 from chicory_nats.intents import Intent, intent
 from chicory_nats.messages import in_place_of, together
 from chicory_nats.names import token
+from chicory_nats.notes import bar
 from chicory_nats.publishing import Publisher
 from chicory_nats.queues import Registry
 from chicory_nats.reading import Stored
 from chicory_nats.session import RESERVE, Session
+from chicory_nats.subjects import Kind
 from chicory_nats.wire import Batch
 
 _REMEMBERED = 1000
@@ -49,20 +52,28 @@ class Letters:
 
     async def discard(self, letter_ids: Sequence[str]) -> Sequence[bool]:
         """Delete letters; whether each one was there."""
-        found = await self._stored(letter_ids)
-        # where a message is left of which this follows, it would come back
-        calls = (letter.subject.rpartition(b".")[2] for letter in found.values())
-        await self._session.finish((await self._session.threads.look(calls)).values())
+        await self._conclude(map(_call, (await self._stored(letter_ids)).values()))
         found = await self._stored(letter_ids)
         wanted = [found[one].seq if one in found else 0 for one in letter_ids]
         present = [seq for seq in wanted if seq]
         deleted = iter(await self._session.delete(present))
         return [bool(seq) and next(deleted) for seq in wanted]
 
+    async def purge(self, queue: str) -> int:
+        """Delete the letters of a queue; how many."""
+        subjects, reader, name = self._session.subjects, self._session.reader, queue_token(queue)
+        messages = (await reader.page(subjects.of_queue(Kind.QUEUED, name), limit=1)).messages
+        for oldest in messages:  # what a letter is made of is older than it
+            letters = reader.scan(subjects.letters(name), oldest.seq)
+            await self._conclude([_call(letter) async for letter in letters])
+        return await self._session.purge(subjects.letters(name))
+
     async def replay(self, items: Sequence[tuple[str, Publication]]) -> Sequence[bool]:
         """Exchange letters for messages; of two replays of one letter the first succeeds."""
         queues = (publication.queue for _, publication in items)
         await self._registry.register(queues, self._session.send)
+        letters = await self._stored([letter_id for letter_id, _ in items])
+        await self._conclude(map(_call, letters.values()))
         answers: list[bool] = []
         for letter_id, publication in items:
             answers.append(await self._replay(letter_id, intent(publication)))
@@ -85,6 +96,22 @@ class Letters:
             (outcome,) = await self._publisher.judge([wanted])
             if outcome is not None:
                 return isinstance(outcome, Accepted)
+
+    async def _conclude(self, calls: Iterable[bytes]) -> None:
+        """Have letters of these calls that are removed from now on stay away.
+
+        Where a message is left of which one was made, it would be made once more; and who has read
+        the thread may be about to store one that is there already.
+        """
+        session = self._session
+        found = await session.threads.look(calls)
+        await session.finish(found.values())
+        bars = [
+            bar(session.subjects, call, thread.top)
+            for call, thread in found.items()
+            if thread.may_be_followed
+        ]
+        await session.insist(bars)
 
     async def _place(self, letter_id: str) -> int:
         """The sequence number of a letter, which may be gone by now; 0 where it is unknown."""
@@ -110,3 +137,7 @@ class Letters:
             for stored in sorted(found, key=lambda one: one.seq)
             if GONE not in stored.headers
         }
+
+
+def _call(letter: Stored) -> bytes:
+    return letter.subject.rpartition(b".")[2]

@@ -131,10 +131,6 @@ class Queues:
                 number += await self._purge_level(name, level, status)
             return number
 
-    async def purge_dead(self, queue: str) -> int:
-        """Delete the dead letters of a queue."""
-        return await self._session.purge(self._session.subjects.letters(queue_token(queue)))
-
     async def _purge_level(self, queue: bytes, level: int, status: Status) -> int:
         subjects = self._session.subjects
         waiting = subjects.level(queue, level)

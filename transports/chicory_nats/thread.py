@@ -19,6 +19,7 @@ from chicory_nats.headers import (
     HOLDS,
     OPERATION,
     REPLACES,
+    SEQUEL,
     SETTLES,
     UNTIL,
 )
@@ -101,6 +102,12 @@ class Thread(Struct, frozen=True):
         if message is None:
             return None
         return Sequel(place_of(self.outcome).call, self.outcome.seq, message)
+
+    @property
+    def may_be_followed(self) -> bool:
+        """Whether somebody who has read it may be about to store what follows the outcome."""
+        outcome = self.outcome
+        return outcome is not None and SEQUEL in outcome.headers and outcome.seq == self.top
 
     def held_until(self, lease: float) -> float:
         """Until when the stream itself says that the message is leased; 0 where it does not.
@@ -192,9 +199,10 @@ def place_of(stored: Stored) -> Place:
 
 
 def _outcome(last: dict[bytes, Stored], since: int) -> Stored | None:
-    """The outcome of a message, or of one that continued it, which is gone already."""
+    """The last outcome of a message, or of one that continued it, which is gone already."""
     ends = [last[kind] for kind in _OUTCOMES if kind in last and SETTLES in last[kind].headers]
-    return next((end for end in ends if int(end.headers[SETTLES]) >= since), None)
+    later = [end for end in ends if int(end.headers[SETTLES]) >= since]
+    return max(later, key=lambda end: end.seq, default=None)
 
 
 def _operation(stored: Stored) -> bytes | None:

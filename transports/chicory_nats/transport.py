@@ -149,8 +149,8 @@ class NatsTransport:
 
     async def purge(self, queue: str, *, dead: bool = False) -> int:
         """Delete what is not leased, or the dead letters."""
-        queues = self._open.queues
-        return await self._whole(queues.purge_dead if dead else queues.purge, queue)
+        of = self._open.letters if dead else self._open.queues
+        return await self._whole(of.purge, queue)
 
     async def counts(self, queues: Sequence[str] | None = None) -> Mapping[str, Counts]:
         """Count messages."""

@@ -35,7 +35,8 @@ from chicory.transport import (
     Stage,
     Standing,
 )
-from chicory_nats import sequel, steps
+from chicory_nats import NatsTransport, sequel, steps
+from chicory_nats.session import Session
 from chicory_nats.settling import Settler
 from chicory_nats.wire import Outgoing
 
@@ -248,35 +249,76 @@ async def test_what_is_settled_again_is_settled_once(connect, between, how):
     assert len([*await transport.dead_letters(), *await take(transport)]) == 1
 
 
-async def test_a_letter_that_was_discarded_does_not_come_back(connect, before_the_end):
-    here, there = await connect(), await connect()
-    (delivery,) = await give(here, "1")
-    with before_the_end():
-        await here.settle([buried(delivery)])
-    (letter,) = await there.dead_letters()
-
-    assert await there.discard([letter.id]) == [True]
-
-    await there.look_up(["1"])
-    assert await there.dead_letters() == []
-    assert await count(there) == Counts()
+async def _discarded(transport: NatsTransport, letter_id: str) -> None:
+    assert await transport.discard([letter_id]) == [True]
 
 
-async def test_a_letter_that_was_replayed_does_not_come_back(connect, before_the_end):
-    here, there = await connect(), await connect()
-    (delivery,) = await give(here, "1")
-    with before_the_end():
-        await here.settle([buried(delivery)])
-    (letter,) = await there.dead_letters()
+async def _purged(transport: NatsTransport, _: str) -> None:
+    assert await transport.purge("q", dead=True) == 1
 
-    assert await there.replay([(letter.id, message("1", body=b"replayed"))]) == [True]
 
-    await there.look_up(["1"])
-    (replayed,) = await take(there)
-    await there.settle([done(replayed)])
+async def _replayed(transport: NatsTransport, letter_id: str) -> None:
+    await _replayed_as("1", transport, letter_id)
+
+
+async def _replayed_as_another_call(transport: NatsTransport, letter_id: str) -> None:
+    await _replayed_as("2", transport, letter_id)
+
+
+async def _replayed_as(call: str, transport: NatsTransport, letter_id: str) -> None:
+    again = message(call, body=b"replayed")
+    assert await transport.replay([(letter_id, again)]) == [True]
+    (replayed,) = await take(transport)
     assert replayed.body == b"replayed"
+    await transport.settle([done(replayed)])
+
+
+@pytest.mark.parametrize("how", [buried, buried_untold])
+@pytest.mark.parametrize(
+    "remove",
+    [_discarded, _purged, _replayed, _replayed_as_another_call],
+    ids=lambda it: it.__name__,
+)
+async def test_a_letter_that_is_gone_does_not_come_back(connect, before_the_end, how, remove):
+    here, there = await connect(), await connect()
+    (delivery,) = await give(here, "1")
+    with before_the_end():
+        await here.settle([how(delivery)])
+    (letter,) = await there.dead_letters()
+
+    await remove(there, letter.id)
+
+    await there.look_up(["1"])
     assert await there.dead_letters() == []
     assert await count(there) == Counts()
+
+
+@pytest.mark.parametrize("how", [buried, buried_untold])
+@pytest.mark.parametrize(
+    "remove", [_discarded, _replayed, _replayed_as_another_call], ids=lambda it: it.__name__
+)
+async def test_a_letter_that_is_gone_is_not_brought_back_by_who_is_slow(
+    connect, monkeypatch, how, remove
+):
+    here, there = await connect(), await connect()
+    (delivery,) = await give(here, "1")
+    follow, follows = Settler._follow, []
+
+    async def stand_still(_: Settler, begun: object) -> None:
+        follows.append(begun)
+
+    monkeypatch.setattr(Settler, "_follow", stand_still)
+    monkeypatch.setattr(Settler, "_acknowledge", stand_still)
+    monkeypatch.setattr(Session, "shorten", stand_still)
+    await here.settle([how(delivery)])
+    monkeypatch.undo()
+    await there.look_up(["1"])
+    (letter,) = await there.dead_letters()
+
+    await remove(there, letter.id)
+    await here._bridge.run(follow, here._space.settler, follows[0])
+
+    assert await there.dead_letters() == []
 
 
 def test_an_outcome_and_what_follows_it_are_read_as_they_were_written():

@@ -31,6 +31,22 @@ def test_every_kind_but_a_dead_letter_is_part_of_a_thread():
     assert {*Kind.OF_THREADS} == kinds - {Kind.DEAD}
 
 
+def test_of_two_outcomes_the_last_one_counts():
+    retried = _stored(Kind.RECORD, 11, Settles=10, Sequel=1)
+    given_up = _stored(Kind.END, 13, Settles=12, Sequel=1)
+
+    for thread in (_thread(retried, given_up), _thread(_MESSAGE, retried, given_up)):
+        assert thread.outcome == given_up
+        assert thread.may_be_followed
+
+
+def test_an_outcome_that_something_has_come_after_is_followed_by_nothing():
+    retried, bar = _stored(Kind.RECORD, 11, Settles=10, Sequel=1), _stored(Kind.BAR, 12)
+
+    assert not _thread(_MESSAGE, retried, bar).may_be_followed
+    assert not _thread(_stored(Kind.RECORD, 11, Settles=10)).may_be_followed
+
+
 def test_an_empty_thread_is_no_live_call():
     empty = _thread()
 
