@@ -46,6 +46,8 @@ from chicory.progress import Progress
 from chicory.task import Task
 
 CHUNK = 1 << 16
+HANDLERS = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""What signals do to a fork, which do nothing to the process itself."""
 EXPENDABLE = "500"
 """How readily the kernel ends this process, and not its worker, where memory runs out."""
 
@@ -57,6 +59,7 @@ def main() -> None:
     _settle_in()
     program = Program(line)
     os.register_at_fork(after_in_child=program.fall_silent)
+    os.register_at_fork(after_in_child=_heed)
     program.run()
 
 
@@ -67,7 +70,7 @@ def _own(descriptor: int) -> int:
 
 
 def _settle_in() -> None:
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in HANDLERS:
         # the worker says when to end; what is ignored would be so in the programs of tasks, too
         signal.signal(number, _ignore)
     with suppress(RuntimeError):  # standard error is closed
@@ -81,6 +84,13 @@ def _settle_in() -> None:
 
 def _ignore(number: int, frame: object) -> None:
     pass
+
+
+def _heed() -> None:
+    """Have a fork end of signals: who has started it may end it so."""
+    for number, handler in HANDLERS.items():
+        if signal.getsignal(number) is _ignore:
+            signal.signal(number, handler)
 
 
 class Program:

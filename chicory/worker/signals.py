@@ -7,11 +7,14 @@ import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import anyio
 from anyio.abc import TaskStatus
 
 WANTED = (signal.SIGINT, signal.SIGTERM)
+AS_USUAL = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
+"""What they do to a process of Python's that has not asked for anything else."""
 MOST = 2
 """Signals that are obeyed; the next one does to the process what it does to any other."""
 
@@ -60,11 +63,28 @@ def _overheard(heard: list[int], overhear: Callable[[int], None]) -> Generator[N
         if callable(note):
             note(number, frame)
 
+    _hearing.append(hear)
     for number in WANTED:
         signal.signal(number, hear)
     try:
         yield
     finally:
+        _hearing.remove(hear)
         for number, note in noting.items():
             if signal.getsignal(number) is hear:
                 signal.signal(number, note)
+
+
+def _leave_to_the_parent() -> None:
+    """Have a fork end of signals: until Python 3.12 asyncio told its parent of them."""
+    inherited = [number for number in WANTED if signal.getsignal(number) in _hearing]
+    if inherited:
+        signal.set_wakeup_fd(-1)
+    for number in inherited:
+        signal.signal(number, AS_USUAL[number])
+
+
+_hearing: list[Any] = []
+"""Handlers of workers that hear signals."""
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)

@@ -154,7 +154,7 @@ async def test_a_loop_in_another_thread_is_another_one():
     assert other is not ours
 
 
-async def test_a_turncomes_before_and_after_somebody_waits():
+async def test_a_turn_comes_before_and_after_somebody_waits():
     make = turns()
     early, late = make(), make()
     early.come()
@@ -176,7 +176,7 @@ async def test_a_turncomes_before_and_after_somebody_waits():
     assert passed == ["late"]
 
 
-async def test_a_turn_thatcomes_for_who_was_cancelled_does_nothing():
+async def test_a_turn_that_comes_for_who_was_cancelled_does_nothing():
     turn = turns()()
 
     with fail_after(60):

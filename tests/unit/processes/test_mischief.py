@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from typing import Any
 
@@ -39,6 +40,11 @@ async def test_of_a_task_that_forks_one_answers_and_takes_the_next_call(crafts, 
 
     assert forked == [pid] * 3
     assert after == {pid}
+
+
+async def test_a_fork_can_be_ended_by_a_signal(crafts, working):
+    async with working(processes=1):
+        assert await (await crafts.end_a_fork.delay()).get() == -signal.SIGTERM
 
 
 async def test_what_a_fork_says_does_not_get_in_between_what_its_process_says(

@@ -8,6 +8,7 @@ import signal
 import anyio
 import pytest
 from anyio import Event, create_task_group
+from vital import until_gone
 
 from chicory import TaskState, Worker, WorkerConfig
 from chicory.worker.signals import hear_signals
@@ -166,3 +167,34 @@ async def test_stop_ends_run(app, held):
 
     assert await handle.state() is TaskState.SUCCESS
     assert worker.get_stats().tasks_processed == 1
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+async def test_a_signal_to_a_fork_ends_that_and_is_none_to_the_worker(app, held, log):
+    ready, said = os.pipe()
+    handle = await held.task.delay()
+
+    with anyio.fail_after(60):
+        async with create_task_group() as group:
+            group.start_soon(Worker(app).run)
+            await held.begun.wait()
+            fork = os.fork()
+            while not fork:
+                os.write(said, b"x")
+                signal.pause()
+            try:
+                os.read(ready, 1)
+                os.kill(fork, signal.SIGTERM)
+                await until_gone(fork)
+            finally:
+                os.kill(fork, signal.SIGKILL)
+                status = os.waitpid(fork, 0)[1]  # noqa: ASYNC222  (it was killed)
+            os.kill(os.getpid(), signal.SIGINT)
+            await log.heard("SIGINT: stopping; 1 running tasks get 30 s")
+            held.gate.set()
+        value = await handle.get()
+
+    assert os.waitstatus_to_exitcode(status) == -signal.SIGTERM
+    assert value == "finished"
+    assert not log.count("SIGTERM: stopping")
+    assert not log.count("second signal")
