@@ -150,6 +150,7 @@ class Broker:
             broker.transport,
             results.transport if results and results is not broker else None,
             Record(task_id, body, self._result_ttl),
+            broker.order,
         )
 
     # -- counts and control ---------------------------------------------------------------

@@ -7,6 +7,7 @@ of them asks the broker. A record that is lost, or replaced before it was seen, 
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 
 import msgspec
@@ -48,17 +49,28 @@ def ordered(body: bytes) -> list[str]:
         return []
 
 
-async def cancel(broker: Transport, results: Transport | None, outcome: Record) -> Cancelled:
+def order(task_ids: Sequence[str]) -> Record:
+    """What tells workers that these calls are to be stopped."""
+    return Record(ORDERS, msgspec.msgpack.encode(task_ids), _HEARD)
+
+
+async def cancel(
+    broker: Transport,
+    results: Transport | None,
+    outcome: Record,
+    tell: Callable[[str], Awaitable[None]],
+) -> Cancelled:
     """Cancel one call; ``outcome`` is stored where it was removed.
+
+    ``tell``: orders the call with this id, which is held, to be stopped.
 
     ``results``: where results are kept, if that is another server. It is told after the broker;
     where that was lost on the way, cancelling the call once more makes up for it.
     """
     (answer,) = await broker.cancel([outcome])
     if answer is Cancelled.REQUESTED:
-        order = Record(ORDERS, msgspec.msgpack.encode([outcome.task_id]), _HEARD)
         with suppress(BrokerConnectionError, QueueFullError):  # the request stands all the same
-            await broker.store([order])
+            await tell(outcome.task_id)
     elif results is not None and (answer or await _was_removed(broker, outcome.task_id)):
         await results.store([outcome])
     return answer

@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from anyio import CancelScope, Lock
 
-from chicory import portal, record
+from chicory import cancellation, portal, record
 from chicory.clock import Clock
 from chicory.coalescer import Coalescer
 from chicory.errors import BrokerConnectionError, ChicoryError, MessageError
@@ -17,6 +17,8 @@ from chicory.record import StoredResult
 from chicory.transport import DEFAULT_LEASE, Publication, PublishOutcome, Transport
 
 MAX_BATCH = 256
+MAX_ORDERED = 64
+"""Calls that one order is about, beside those of the one before: any server takes such a record."""
 
 Outcome: TypeAlias = StoredResult | ChicoryError
 """A call's final result, or the error for which it cannot be had."""
@@ -25,7 +27,11 @@ Callback: TypeAlias = Callable[[str, Outcome], None]
 
 
 class Session:
-    """An open transport and its group commit."""
+    """An open transport and its group commit.
+
+    ``publish(publication)`` and ``order(task_id)``, which tells workers to stop that call, share
+    their round trips with others that are made at the same time.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self.transport = transport
@@ -33,6 +39,15 @@ class Session:
         together = transport.abilities.publishing
         lanes = Lanes[Publication, PublishOutcome](transport.publish, MAX_BATCH, together)
         self.publish = lanes.submit
+        self.order = Coalescer[str, None](self._order, MAX_ORDERED).submit
+        self._ordered: Sequence[str] = ()
+
+    async def _order(self, task_ids: Sequence[str]) -> Sequence[None]:
+        """Order calls to be stopped."""
+        # an order that this one replaces before it was seen is given with it
+        before, self._ordered = self._ordered, task_ids
+        await self.transport.store([cancellation.order([*before, *task_ids])])
+        return [None] * len(task_ids)
 
     async def publish_all(
         self, publications: Sequence[Publication]

@@ -18,7 +18,7 @@ from chicory import (
     TaskError,
     TaskState,
 )
-from chicory.cancellation import ORDERS
+from chicory.cancellation import ORDERS, ordered
 from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.transport import Record
 
@@ -67,6 +67,21 @@ async def test_only_what_was_cancelled_is_stopped(app, working, endless, cable):
 
         assert await handles[0].state() is await handles[2].state() is TaskState.STARTED
         assert cable.calls["renew"] == 1
+
+
+async def test_an_order_that_replaces_the_one_before_is_about_the_calls_of_both(app, endless):
+    handles = [await endless.delay(number) for number in range(3)]
+    session = await app.broker_link.session()
+    await session.transport.fetch(["default"], 3, 0)
+    told = []
+
+    for handle in handles:
+        await handle.cancel()
+        (standing,) = await session.transport.look_up([ORDERS])
+        told.append(ordered(standing.record))
+
+    ids = [handle.task_id for handle in handles]
+    assert told == [ids[:1], ids[:2], ids[1:]]
 
 
 async def test_a_worker_that_holds_none_of_them_asks_nothing(app, working, endless, cable):
