@@ -8,7 +8,6 @@ from contextlib import suppress
 from typing import Any
 
 import msgspec
-from msgspec import Raw
 
 from chicory.logs import current
 from chicory.processes.wire import Line
@@ -81,11 +80,11 @@ def _text(record: logging.LogRecord) -> str:
         return f"{record.msg} <its text cannot be had: {type(error).__name__}>"
 
 
-def _packed(attributes: Mapping[str, Any]) -> Raw:
+def _packed(attributes: Mapping[str, Any]) -> bytes:
     try:
-        return Raw(msgspec.msgpack.encode(attributes, enc_hook=str))
+        return msgspec.msgpack.encode(attributes, enc_hook=str)
     except Exception:  # noqa: BLE001  (whatever a program logs, the line is not lost)
-        return Raw(msgspec.msgpack.encode({name: _plain(attributes[name]) for name in attributes}))
+        return msgspec.msgpack.encode({name: _plain(attributes[name]) for name in attributes})
 
 
 def _plain(value: object) -> object:

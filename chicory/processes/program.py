@@ -201,7 +201,7 @@ class Program:
         size = len(memoryview(packed))
         if size > call.max_size:
             return Misfit(DeathReason.UNUSABLE_RESULT, too_large(call.name, size, call.max_size))
-        return Value(packed)
+        return Value(bytes(packed))
 
     def _run(self, task: Task[..., Any], function: Callable[[], Any]) -> Any:
         if not task.is_async:

@@ -81,9 +81,12 @@ class Ready(_Said, frozen=True):
 
 
 class Value(_Said, frozen=True):
-    """The function returned; its value, encoded."""
+    """The function returned; its value, encoded.
 
-    packed: Raw
+    As bytes, which ``answer`` reads whatever is in them; of ``Raw`` it would follow each level.
+    """
+
+    packed: bytes
 
 
 class Misfit(_Said, frozen=True):
@@ -142,9 +145,9 @@ class Report(_Said, frozen=True):
 
 
 class Line(_Said, frozen=True):
-    """It logged something: the attributes of a ``LogRecord``."""
+    """It logged something: the attributes of a ``LogRecord``, encoded."""
 
-    attributes: Raw
+    attributes: bytes
 
 
 Outcome: TypeAlias = Value | Misfit | Fault | Again | GivenUp | Snooze

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
+from msgspec import Raw
 from msgspec.structs import replace
 
 from chicory import rules
@@ -101,7 +102,7 @@ class Apart:
 def _ending(told: Outcome) -> Ending:
     match told:
         case Value(packed=packed):
-            return Returned(packed)
+            return Returned(Raw(packed))
         case Misfit(reason=reason, error=error):
             return Refused(DeathReason(reason), error)
         case _:

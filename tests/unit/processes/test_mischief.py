@@ -10,7 +10,6 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
-from msgspec import Raw
 from vital import crew_of, until_gone
 
 from chicory import TaskError
@@ -109,7 +108,7 @@ async def test_a_log_line_that_cannot_be_delivered_ends_nothing(crafts, working,
 
 async def test_a_process_that_says_more_and_more_does_not_keep_the_event_loop(monkeypatch):
     child = Child()
-    said = wire.frame(wire.Line(Raw(msgspec.msgpack.encode("x" * CHUNK))))
+    said = wire.frame(wire.Line(msgspec.msgpack.encode("x" * CHUNK)))
     heard: list[wire.Line] = []
 
     def say_more(line: wire.Line) -> None:

@@ -7,7 +7,6 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import Raw
 
 from chicory.context import FailTask, SnoozeTask
 from chicory.errors import MaxRetriesExceededError, RetryError
@@ -15,15 +14,13 @@ from chicory.outcome import describe
 from chicory.processes import wire
 from chicory.processes.forwarding import Forwarder, deliver
 from chicory.processes.telling import hear, tell
-from chicory.processes.wire import Fault, Inbox, Value, frame
+from chicory.processes.wire import Fault, Inbox, Line, Value, frame
 from chicory.retry import RetryPolicy
 
 
 @given(st.lists(st.binary(max_size=300), max_size=20), st.data())
 def test_frames_come_out_whole_however_the_stream_is_cut(bodies, data):
-    stream = b"".join(
-        frame(Value(Raw(b"\xc4" + bytes([len(b)]) + b))) for b in bodies if len(b) < 256
-    )
+    stream = b"".join(frame(Value(b"\xc4" + bytes([len(b)]) + b)) for b in bodies if len(b) < 256)
     inbox, found = Inbox(), []
     while stream:
         cut = data.draw(st.integers(1, len(stream)))
@@ -32,6 +29,13 @@ def test_frames_come_out_whole_however_the_stream_is_cut(bodies, data):
 
     said = [wire.answer(one) for one in found]
     assert [bytes(one.packed)[2:] for one in said] == [b for b in bodies if len(b) < 256]
+
+
+@pytest.mark.parametrize("said", [Value, Line])
+def test_what_a_task_nests_deeper_than_can_be_read_is_heard(said):
+    deep = b"\x91" * 100_000 + b"\xc0"
+
+    assert wire.answer(frame(said(deep))[4:]) == said(deep)
 
 
 class Mine(LookupError):  # noqa: N818
