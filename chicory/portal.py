@@ -80,7 +80,7 @@ class Portal:
     def __init__(self) -> None:
         self.closing: dict[Hashable, Callable[[], Awaitable[None]]] = {}
         self._loop = new_asyncio_loop()
-        self._gate = threading.Lock()
+        self._gate = threading.RLock()  # a signal's handler, or a __del__, may call amid a call
         self._is_open = True
         self._calls: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._main, name="chicory portal", daemon=True)
@@ -238,11 +238,11 @@ def _leave_to_the_parent() -> None:
     if _current is not None:
         atexit.unregister(_current.close)
         _inherited.append(_current)  # to be collected is to be closed, under the parent's feet
-    _current, _starting = None, threading.Lock()
+    _current, _starting = None, threading.RLock()
 
 
 _current: Portal | None = None
-_starting = threading.Lock()
+_starting = threading.RLock()
 _inherited: list[Portal] = []
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_leave_to_the_parent)

@@ -6,6 +6,7 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from types import SimpleNamespace
 from uuid import uuid4
 
 import anyio
@@ -13,6 +14,7 @@ import pytest
 from msgspec.structs import replace
 
 from chicory import BulkError, Chicory, TaskError, Worker, WorkerConfig
+from chicory.portal import Portal
 from chicory.testing.memory import MemoryTransport, forget
 from chicory.transport import Accepted
 
@@ -219,6 +221,24 @@ def test_an_interrupt_cancels_the_call(app):
         assert cancelled.wait(PATIENCE)
     finally:
         signal.signal(signal.SIGUSR1, before)
+
+
+def test_a_handler_of_a_signal_may_call_while_a_call_begins(monkeypatch):
+    begun: list[str] = []
+
+    def interrupted(_, name: str) -> None:
+        begun.append(name)
+        if name == "call":
+            portal.begin("handler")
+
+    portal = Portal()
+    with monkeypatch.context() as patch:
+        patch.setattr(portal, "_loop", SimpleNamespace(call_soon_threadsafe=interrupted))
+        thread = threading.Thread(target=portal.begin, args=("call",), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+    assert begun == ["call", "handler"]
+    portal.close()
 
 
 def test_an_exit_within_a_call_is_the_caller_s(app):
