@@ -16,6 +16,7 @@ import pytest
 from anyio import Event, create_task_group, fail_after
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
+from msgspec.structs import replace
 from servers.nats import NatsServer
 from servers.proxy import Proxy
 
@@ -32,10 +33,12 @@ from chicory.testing.contract.steps import (
     Heard,
     body_of,
     count,
+    dead,
     done,
     ids,
     message,
     record,
+    retry,
     take,
 )
 from chicory.transport import (
@@ -45,7 +48,9 @@ from chicory.transport import (
     Delivery,
     Duplicate,
     Lease,
+    Retry,
     Settled,
+    Settlement,
     Transport,
     TransportSettings,
     WorkerRecord,
@@ -429,6 +434,28 @@ async def test_where_no_room_is_left_calls_are_refused_and_nothing_is_lost(
         assert list(await transport.settle([elsewhere])) == [Settled.SETTLED]
         await transport.settle([done(one) for one in others])
         assert list(await transport.publish([message("again")])) == [Accepted()]
+
+
+def _retried(one: Delivery) -> Settlement:
+    continued = retry(one, body=one.body + b"again")
+    return Retry(continued.receipt, continued.publication, record(one.task_id))
+
+
+def _given_up(one: Delivery) -> Settlement:
+    return replace(dead(one), record=record(one.task_id))
+
+
+@_WITHOUT_ROOM
+@pytest.mark.parametrize("how", [_retried, _given_up])
+async def test_where_no_room_is_left_calls_are_retried_and_given_up(tmp_path, connect, limits, how):
+    with NatsServer(tmp_path / "small", **limits) as server:
+        transport = await connect(server.port)
+        await _fill(transport, 30_000)
+        deliveries = await take(transport)
+
+        settled = await transport.settle([how(one) for one in deliveries[:3]])
+
+        assert list(settled) == [Settled.SETTLED] * 3
 
 
 @_WITHOUT_ROOM

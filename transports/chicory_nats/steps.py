@@ -39,7 +39,8 @@ class Steps:
             case [alone]:
                 return alone
             case [outcome, sequel] if not case.follow_ups:  # a record, and a retry or a letter
-                return attach(outcome, sequel, room) or Batch([outcome, sequel])
+                whole = attach(outcome, sequel, case.ticket.body, room)
+                return whole or Batch([outcome, sequel])
             case messages:
                 return Batch(messages)
 

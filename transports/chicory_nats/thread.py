@@ -96,12 +96,11 @@ class Thread(Struct, frozen=True):
 
         It is stored before the message is acknowledged.
         """
-        if self.message is None or self.outcome is None:
+        leased, outcome = self.message, self.outcome
+        if leased is None or outcome is None or int(outcome.headers[SETTLES]) != leased.seq:
             return None
-        message = after(self.outcome.headers, self.outcome.body)
-        if message is None:
-            return None
-        return Sequel(place_of(self.outcome).call, self.outcome.seq, message)
+        message = after(outcome.headers, outcome.body, leased.body)
+        return None if message is None else Sequel(place_of(outcome).call, outcome.seq, message)
 
     @property
     def may_be_followed(self) -> bool:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from chicory_nats.guard import Verdict, judge
 from chicory_nats.pull import Level, Raw
 from chicory_nats.reading import Stored
+from chicory_nats.sequel import Sequel
 from chicory_nats.subjects import Kind
 from chicory_nats.thread import Thread, threads
+from chicory_nats.wire import Outgoing
 
 _CALL = b"call"
 
@@ -38,6 +42,15 @@ def test_of_two_outcomes_the_last_one_counts():
     for thread in (_thread(retried, given_up), _thread(_MESSAGE, retried, given_up)):
         assert thread.outcome == given_up
         assert thread.may_be_followed
+
+
+def test_what_follows_the_outcome_of_another_message_is_not_stored_any_more():
+    written = msgspec.msgpack.encode((b"subject", b"", 0, b"body", 0))
+    outcome = _stored(Kind.RECORD, 13, written, Settles=12, Sequel=len(written))
+
+    assert _thread(_MESSAGE, outcome).sequel is None
+    followed = _thread(_stored(Kind.QUEUED, 12, Call="a"), outcome).sequel
+    assert followed == Sequel(_CALL, 13, Outgoing(b"subject", b"", b"body"))
 
 
 def test_an_outcome_that_something_has_come_after_is_followed_by_nothing():
