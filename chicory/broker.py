@@ -147,10 +147,9 @@ class Broker:
         results = self._results and await self._results.session()
         body = cancellation.epitaph(task_id, self._link.clock.now()) if results else None
         return await cancellation.cancel(
-            broker.transport,
+            broker,
             results.transport if results and results is not broker else None,
             Record(task_id, body, self._result_ttl),
-            broker.order,
         )
 
     # -- counts and control ---------------------------------------------------------------

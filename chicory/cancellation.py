@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 import msgspec
 
@@ -54,24 +55,33 @@ def order(task_ids: Sequence[str]) -> Record:
     return Record(ORDERS, msgspec.msgpack.encode(task_ids), _HEARD)
 
 
-async def cancel(
-    broker: Transport,
-    results: Transport | None,
-    outcome: Record,
-    tell: Callable[[str], Awaitable[None]],
-) -> Cancelled:
-    """Cancel one call; ``outcome`` is stored where it was removed.
+class Desk(Protocol):
+    """Takes what many cancel at the same time together."""
 
-    ``tell``: orders the call with this id, which is held, to be stopped.
+    transport: Transport
+
+    @property
+    def cancel(self) -> Callable[[Record], Awaitable[Cancelled]]:
+        """Cancels one call, as ``Transport.cancel`` does."""
+        ...
+
+    @property
+    def order(self) -> Callable[[str], Awaitable[None]]:
+        """Orders a call, which is held, to be stopped."""
+        ...
+
+
+async def cancel(broker: Desk, results: Transport | None, outcome: Record) -> Cancelled:
+    """Cancel one call; ``outcome`` is stored where it was removed.
 
     ``results``: where results are kept, if that is another server. It is told after the broker;
     where that was lost on the way, cancelling the call once more makes up for it.
     """
-    (answer,) = await broker.cancel([outcome])
+    answer = await broker.cancel(outcome)
     if answer is Cancelled.REQUESTED:
         with suppress(BrokerConnectionError, QueueFullError):  # the request stands all the same
-            await tell(outcome.task_id)
-    elif results is not None and (answer or await _was_removed(broker, outcome.task_id)):
+            await broker.order(outcome.task_id)
+    elif results is not None and (answer or await _was_removed(broker.transport, outcome.task_id)):
         await results.store([outcome])
     return answer
 

@@ -14,9 +14,18 @@ from chicory.errors import BrokerConnectionError, ChicoryError, MessageError
 from chicory.lanes import Lanes
 from chicory.loop import Loop, current_loop
 from chicory.record import StoredResult
-from chicory.transport import DEFAULT_LEASE, Publication, PublishOutcome, Transport
+from chicory.transport import (
+    DEFAULT_LEASE,
+    Cancelled,
+    Publication,
+    PublishOutcome,
+    Record,
+    Transport,
+)
 
 MAX_BATCH = 256
+MAX_CANCELLED = 128
+"""More in one step would make other clients of the broker wait."""
 MAX_ORDERED = 64
 """Calls that one order is about, beside those of the one before: any server takes such a record."""
 
@@ -29,8 +38,8 @@ Callback: TypeAlias = Callable[[str, Outcome], None]
 class Session:
     """An open transport and its group commit.
 
-    ``publish(publication)`` and ``order(task_id)``, which tells workers to stop that call, share
-    their round trips with others that are made at the same time.
+    ``publish(publication)``, ``cancel(record)`` and ``order(task_id)``, which tells workers to stop
+    that call, share their round trips with others that are made at the same time.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -39,6 +48,7 @@ class Session:
         together = transport.abilities.publishing
         lanes = Lanes[Publication, PublishOutcome](transport.publish, MAX_BATCH, together)
         self.publish = lanes.submit
+        self.cancel = Coalescer[Record, Cancelled](transport.cancel, MAX_CANCELLED).submit
         self.order = Coalescer[str, None](self._order, MAX_ORDERED).submit
         self._ordered: Sequence[str] = ()
 

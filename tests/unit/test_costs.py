@@ -84,7 +84,7 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
     for verb in (
         *("publish", "fetch", "settle", "store", "look_up", "watch"),
-        *("find_dead", "replay", "discard"),
+        *("find_dead", "replay", "discard", "cancel"),
     ):
         count(verb)
     return counted
@@ -214,6 +214,35 @@ async def test_thousands_of_dead_letters_are_replayed_or_deleted_in_few_round_tr
         assert all(await app.broker.delete_many_from_dlq(letters[:1]))
 
     assert calls.total() <= TASKS / 16
+
+
+async def test_calls_that_are_cancelled_together_share_round_trips(calls):
+    load = Workload("memory://")
+    async with load.app:
+        results = await load.app.enqueue_many(load.task.call() for _ in range(TASKS))
+        await (await load.app.broker_link.session()).transport.fetch(["default"], TASKS // 2, 0)
+        calls.clear()
+
+        async with create_task_group() as group:
+            for result in results:
+                group.start_soon(result.cancel)
+
+    assert calls["cancel"] <= TASKS / 64
+    assert calls["store"] <= TASKS / 32
+
+
+async def test_calls_that_are_cancelled_together_stop_a_queue_of_nats_once(nats, traffic):
+    load = _on(nats)
+    async with load.app:
+        results = await load.app.enqueue_many(load.task.call() for _ in range(BATCH))
+        traffic.clear()
+
+        async with create_task_group() as group:
+            for result in results:
+                group.start_soon(result.cancel)
+
+        assert await load.app.broker.get_queue_size() == 0
+    assert traffic["api"] <= BATCH * 4
 
 
 async def _bury(app: Chicory, number: int) -> None:
