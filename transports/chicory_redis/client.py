@@ -53,7 +53,8 @@ class Client:
         self._server = Server(self._wire, self._operations, base, name, address.consumer_group)
         wakes = keys.wakes(base, name)
         self._wakes = wakes.encode()
-        self._listener = Listener(connector, wakes, self._heard, self._connected)
+        permission = keys.channels(base)
+        self._listener = Listener(connector, wakes, permission, self._heard, self._connected)
         connector.on_move = self._listener.follow
         lease = times.span(settings.lease)
         self._waiting = Waiting(self._server, self._operations, lease)

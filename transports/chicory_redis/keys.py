@@ -31,6 +31,11 @@ def wakes(base: str, client: str) -> str:
     return f"{base}:c:{client}"
 
 
+def channels(base: str) -> str:
+    """All channels of a namespace, as a user is given them in the server's ACL."""
+    return f"&{base}:*"
+
+
 def place(priority: int, entry: bytes, queue: str) -> bytes:
     """Where a leased message is, as the scripts write it."""
     return b"%d%b %b" % (priority, entry, queue.encode())

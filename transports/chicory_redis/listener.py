@@ -18,7 +18,7 @@ from chicory.errors import BrokerConnectionError
 from chicory_redis.address import Node
 from chicory_redis.connecting import Connector
 from chicory_redis.exchange import Exchange
-from chicory_redis.translation import CLIENT_ERRORS, Lost
+from chicory_redis.translation import CLIENT_ERRORS, Lost, is_denied
 
 _AT_ONCE = 500
 _PROBE_EVERY = 20.0
@@ -35,6 +35,7 @@ class Listener:
     Args:
         connector: makes the connection.
         channel: heard from the beginning to the end.
+        permission: which a user must have who may hear all channels.
         heard: called with channel and message.
         connected: called when all channels are subscribed, on a connection just made.
     """
@@ -43,6 +44,7 @@ class Listener:
         self,
         connector: Connector,
         channel: str,
+        permission: str,
         heard: Callable[[bytes, bytes], None],
         connected: Callable[[], None],
     ) -> None:
@@ -50,12 +52,14 @@ class Listener:
         self._heard = heard
         self._connected = connected
         self._channel = channel
+        self._permission = permission
         self._channels: dict[str, None] = {channel: None}
         self._exchange: Exchange | None = None
         self._node: Node | None = None
         self._followed: Node | None = None
         self._task: asyncio.Task[None] | None = None
         self._up = asyncio.Event()
+        self._decided = asyncio.Event()  # it is up, or may not be
         self._leave = asyncio.Event()
         self._is_closed = False
         self._numbers = count(1)
@@ -73,7 +77,7 @@ class Listener:
         return self._exchange is not None
 
     async def ready(self) -> None:
-        """Wait until it is connected; ``Lost`` where it cannot be for a while."""
+        """Wait until it is connected; ``Lost`` where it cannot be for a while, or may not be."""
         if self._up.is_set():
             return
         if self._is_closed:
@@ -82,9 +86,11 @@ class Listener:
             self._task = asyncio.get_running_loop().create_task(self._run())
         try:
             async with asyncio.timeout(self._connector.address.connect_timeout):
-                await self._up.wait()
+                await self._decided.wait()
         except TimeoutError:
             raise Lost(self._failure) from None
+        if not self._up.is_set():
+            raise Lost(self._failure)
 
     async def subscribe(self, channels: Collection[str]) -> None:
         """Hear these from now on; ``Lost`` where the connection breaks before they are heard."""
@@ -146,6 +152,8 @@ class Listener:
                     told = True
             finally:
                 self._down()
+            if is_denied(self._failure):
+                self._decided.set()
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311  (jitter)
             pause = min(_LONGEST, pause * 2)
 
@@ -177,6 +185,7 @@ class Listener:
         except Lost:
             return
         self._up.set()
+        self._decided.set()
         self._connected()
 
     async def _probe(self, exchange: Exchange) -> None:
@@ -196,6 +205,7 @@ class Listener:
     def _down(self) -> None:
         self._exchange = self._node = None
         self._up.clear()
+        self._decided.clear()
         barriers, self._barriers = self._barriers, {}
         for passed in barriers.values():
             if not passed.done():
@@ -204,6 +214,8 @@ class Listener:
 
     def _receive(self, message: Any) -> None:
         if isinstance(message, Exception):
+            if is_denied(message):
+                message.args = (f"SUBSCRIBE needs {self._permission}: {message}",)
             raise message
         kind = message[0]
         if kind == b"message":

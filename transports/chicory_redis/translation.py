@@ -27,7 +27,7 @@ from chicory_redis.address import Address
 
 _PASSING = ("LOADING", "CLUSTERDOWN", "TRYAGAIN", "MASTERDOWN", "NOREPLICAS", "BUSY ")
 _PASSING_TYPES = (BusyLoadingError, ClusterDownError, TryAgainError, AskError)
-_DENIED = "can't run this command"
+_DENIED = "executing the script can't"
 _NO_WRITES = ("READONLY", "MISCONF")
 
 UNKNOWN_HOST = "?"
@@ -54,7 +54,8 @@ def is_unknown_script(error: Exception) -> bool:
 def is_passing(error: Exception) -> bool:
     """Whether the server will be able to answer in a while."""
     return not _names_no_host(error) and (
-        isinstance(error, (Lost, *_PASSING_TYPES))
+        (isinstance(error, Lost) and not is_denied(error.cause))
+        or isinstance(error, _PASSING_TYPES)
         or takes_no_writes(error)
         or _says(error, *_PASSING)
     )

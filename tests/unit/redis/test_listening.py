@@ -23,7 +23,7 @@ async def listen(server):
 
     def listen(heard=lambda _channel, _message: None, connected=lambda: None) -> Listener:
         connector = Connector(parse(server.url), "test")
-        listeners.append(Listener(connector, "own", heard, connected))
+        listeners.append(Listener(connector, "own", "&*", heard, connected))
         return listeners[-1]
 
     yield listen
@@ -99,7 +99,7 @@ async def test_to_follow_commands_is_no_loss_and_a_loss_is_told_once(listen, ser
 async def test_it_listens_where_commands_go_although_its_server_lives(server, own_server):
     """A primary that stood still is a replica when it comes to, and says what its primary says."""
     connector, connected = Connector(parse(server.url), "test"), asyncio.Queue()
-    listener = Listener(connector, "own", lambda *_: None, lambda: connected.put_nowait(1))
+    listener = Listener(connector, "own", "&*", lambda *_: None, lambda: connected.put_nowait(1))
     wire, connector.on_move = Wire(connector), listener.follow
     try:
         with fail_after(60):
