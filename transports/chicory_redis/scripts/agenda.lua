@@ -8,14 +8,14 @@ local function promote(queue, at)
   local due = call('ZRANGEBYSCORE', d, '-inf', at, 'LIMIT', 0, STEP)
   if #due > 0 then
     local packed = call('HMGET', e, unpack(due))
-    call('ZREM', d, unpack(due))
-    call('HDEL', e, unpack(due))
     for i, id in ipairs(due) do
       if packed[i] then
         local p, deliveries, key, body = unpack(cmsgpack.unpack(packed[i]))
         keep(id, put(queue, id, p, 0, deliveries, key, body, at))
       end
     end
+    call('ZREM', d, unpack(due)) -- not before: where one cannot be put in none is lost
+    call('HDEL', e, unpack(due))
   end
   reschedule(queue)
   return #due
@@ -23,8 +23,8 @@ end
 
 -- Consumers of workers that ended long ago.
 local function forget_consumers(s)
-  local consumers = pcall_redis('XINFO', 'CONSUMERS', s, GROUP)
-  for _, each in ipairs(consumers.err and {} or consumers) do
+  local consumers = ask_group('XINFO', 'CONSUMERS', s, GROUP)
+  for _, each in ipairs(consumers or {}) do
     local facts = {}
     for i = 1, #each, 2 do facts[each[i]] = each[i + 1] end
     if facts.pending == 0 and facts.idle > HOUR then
@@ -40,8 +40,7 @@ local function rescue(p, queue, at)
   local from, soonest = '-', nil
   local place = call('HGET', base .. ':h', member)
   if place then from, soonest = place, at + 1000 end
-  local page = pcall_redis('XPENDING', s, GROUP, from, '+', STEP)
-  if page.err then page = {} end
+  local page = ask_group('XPENDING', s, GROUP, from, '+', STEP) or {}
   for _, r in ipairs(page) do
     if r[2] ~= POOL then
       local ends = at - r[3] + lease_of(r[2]) + 1 -- both are cut to whole ms
@@ -70,8 +69,11 @@ local function tick(at)
     if not head[1] then return -1 end
     if tonumber(head[2]) > at then return head[2] - at end
     local ok, done
+    call = call_by_name
     if string.sub(head[1], 1, 1) == 'd' then ok, done = pcall(promote, string.sub(head[1], 2), at)
     else ok, done = pcall(rescue, string.sub(head[1], 2, 2), string.sub(head[1], 3), at) end
+    call = redis.call
+    if not ok and denied(head[1], done) then error(done, 0) end
     -- a key of another type stops its own queue only
     if not ok then call('ZADD', base .. ':t', at + 1000, head[1]) done = 0 end
     budget = budget - done - 1

@@ -51,10 +51,34 @@ local function lacks_group(answer)
   return answer and answer.err and string.find(answer.err, 'NOGROUP')
 end
 
+-- What is said of a command for which the user lacks a permission, else nil. No server names it.
+local function denied(command, err)
+  if string.find(err, 'NOPERM', 1, true) or string.find(err, "executing the script can't", 1, true) then
+    return command .. ': ' .. err
+  end
+end
+
+-- In place of `call` where what it raises is caught, and with it the line that would tell.
+local function call_by_name(command, ...)
+  local answer = pcall_redis(command, ...)
+  local err = type(answer) == 'table' and answer.err
+  if err then error(denied(command, err) or err, 0) end
+  return answer
+end
+
+-- What a command says of a group; nil where there is none yet, or no stream.
+local function ask_group(command, ...)
+  local answer = pcall_redis(command, ...)
+  if not answer.err then return answer end
+  local why = denied(command, answer.err)
+  if why then error(why, 0) end
+  return nil
+end
+
 -- The pending list's row of an entry: id, consumer, idle ms, counter; nil where there is none.
 local function row(s, entry)
-  local rows = pcall_redis('XPENDING', s, GROUP, entry, entry, 1)
-  return not rows.err and rows[1] or nil
+  local rows = ask_group('XPENDING', s, GROUP, entry, entry, 1)
+  return rows and rows[1]
 end
 
 local function lease_of(consumer)
@@ -67,8 +91,8 @@ end
 
 -- How many entries of a stream are leased.
 local function count_leased(s)
-  local summary = pcall_redis('XPENDING', s, GROUP)
-  if summary.err or summary[1] == 0 then return 0 end
+  local summary = ask_group('XPENDING', s, GROUP)
+  if not summary or summary[1] == 0 then return 0 end
   local leased = summary[1]
   for _, each in ipairs(summary[4]) do
     if each[1] == POOL then leased = leased - each[2] end

@@ -18,7 +18,7 @@ end
 -- Removes an entry that is not leased.
 local function drop_entry(s, entry)
   local id, key = field(entry, 'i'), field(entry, 'k')
-  pcall_redis('XACK', s, GROUP, entry[1])
+  call('XACK', s, GROUP, entry[1])
   call('XDEL', s, entry[1])
   forget(id)
   call('SREM', base .. ':k', id)

@@ -15,8 +15,8 @@ local function drop(s, entries)
 end
 
 local function drop_pool(s)
-  local rows = pcall_redis('XPENDING', s, GROUP, '-', '+', left, POOL)
-  for _, r in ipairs(rows.err and {} or rows) do drop(s, call('XRANGE', s, r[1], r[1])) end
+  local rows = ask_group('XPENDING', s, GROUP, '-', '+', left, POOL)
+  for _, r in ipairs(rows or {}) do drop(s, call('XRANGE', s, r[1], r[1])) end
 end
 
 local function drop_new(s)

@@ -13,8 +13,8 @@ for i = 3, last do
   local queue = ARGV[i]
   for p = 0, 2 do
     local s = stream(p, queue)
-    local rows = pcall_redis('XPENDING', s, GROUP, '-', '+', 10000, consumer)
-    for _, r in ipairs(rows.err and {} or rows) do
+    local rows = ask_group('XPENDING', s, GROUP, '-', '+', 10000, consumer)
+    for _, r in ipairs(rows or {}) do
       if not known[p .. r[1] .. ' ' .. queue] then
         call('XCLAIM', s, GROUP, POOL, 0, r[1], 'JUSTID', 'RETRYCOUNT', r[4] + SERIES - 1)
         note_ready(queue, 1)

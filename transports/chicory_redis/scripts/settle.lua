@@ -46,8 +46,8 @@ end
 local counters, sought = {}, {}
 local function look(s, from, most)
   local found = counters[s]
-  local rows = pcall_redis('XPENDING', s, GROUP, from, '+', most, ARGV[4])
-  for _, r in ipairs(rows.err and {} or rows) do
+  local rows = ask_group('XPENDING', s, GROUP, from, '+', most, ARGV[4])
+  for _, r in ipairs(rows or {}) do
     if found[r[1]] == nil then found[r[1]] = r[4] end
   end
 end
@@ -83,8 +83,8 @@ local function take_out(s, queue, entry)
 end
 
 local function finish(id)
-  gone_ids[#gone_ids + 1] = id
   if requests then call('SREM', base .. ':k', id) end
+  gone_ids[#gone_ids + 1] = id
 end
 
 local function is_unwanted(id)
@@ -111,9 +111,9 @@ local function give_back(a, s, i)
   local due, deliveries = tonumber(ARGV[i]), tonumber(ARGV[i + 1])
   if due > at and not is_unwanted(a.id) then
     local entry = call('XRANGE', s, a.entry, a.entry)[1]
-    take_out(s, a.queue, a.entry)
     sweep()
     keep(a.id, put(a.queue, a.id, a.p, due, deliveries, a.key, field(entry, 'd'), at))
+    take_out(s, a.queue, a.entry)
   else
     call('XCLAIM', s, GROUP, POOL, 0, a.entry, 'JUSTID', 'RETRYCOUNT', a.counter + SERIES - 1)
     counters[s][a.entry] = false
@@ -121,6 +121,7 @@ local function give_back(a, s, i)
   end
 end
 
+-- The message is taken out last: where anything before that is refused it stays leased.
 local function settle(kind, a, i, particulars, follow_ups)
   local s = stream(a.p, a.queue)
   if not is_mine(s, a.entry, a.counter) then return 0 end
@@ -128,23 +129,23 @@ local function settle(kind, a, i, particulars, follow_ups)
   if kind == 'R' then check_target(ARGV[i], ARGV[i + 1]) end
   for j = after, after + 7 * (follow_ups - 1), 7 do check_target(ARGV[j], ARGV[j + 2]) end
   if kind == 'B' then give_back(a, s, i) return 1 end
-  take_out(s, a.queue, a.entry)
+  put_record(a.id, a.ttl, a.record)
   if kind == 'R' then retry(a, i)
   else
-    finish(a.id)
-    if a.key ~= '' then free_key(a.key, a.id) end
     if kind == 'L' then add_letter(ARGV[i], ARGV[i + 1], ARGV[i + 2], at) end
+    if a.key ~= '' then free_key(a.key, a.id) end
+    finish(a.id)
   end
+  take_out(s, a.queue, a.entry)
   if follow_ups > 0 then sweep() end
   for j = after, after + 7 * (follow_ups - 1), 7 do
     publish(ARGV[j], ARGV[j + 1], ARGV[j + 2], tonumber(ARGV[j + 3]), ARGV[j + 4], ARGV[j + 5],
       ARGV[j + 6], at)
   end
-  put_record(a.id, a.ttl, a.record)
   return 1
 end
 
-local answers, SETTLED = {}, {ok = 'OK'}
+local answers, type = {}, type
 
 -- The record first: where it cannot be stored the message stays leased. No function is called for
 -- each of the many, and none of the tables looked up: that would be a tenth of the whole.
@@ -157,20 +158,26 @@ local function finish_run(p, queue, counter, ttl, i, n)
     local entry, id, result = ARGV[j], ARGV[j + 1], 0
     local held = found[entry]
     if held == counter or held == nil and is_mine(s, entry, counter) then
-      local stored = SETTLED
+      result = 1
       if ttl == '-' then put_record(id, ttl)
       elseif ttl ~= '' then
         local r, record = prefix .. id, ARGV[j + 2]
-        stored = pcall_redis('SET', r, record, 'PX', ttl)
-        if stored.ok then pcall_redis('PUBLISH', r, record) end
+        local stored = pcall_redis('SET', r, record, 'PX', ttl)
+        if stored.err then result = denied('SET', stored.err) or stored.err
+        else
+          local told = pcall_redis('PUBLISH', r, record)
+          if type(told) == 'table' then result = denied('PUBLISH', told.err) or 1 end
+        end
       end
-      result = stored.err or 1
+      if requests and result == 1 then
+        local struck = pcall_redis('SREM', base .. ':k', id)
+        if type(struck) == 'table' then result = denied('SREM', struck.err) or 1 end
+      end
     end
     if result == 1 then
       found[entry] = false
       e, d = e + 1, d + 1
       entries[e], gone_ids[d] = entry, id
-      if requests then pcall_redis('SREM', base .. ':k', id) end
     end
     a = a + 1
     answers[a] = result
@@ -190,7 +197,9 @@ while i <= #ARGV do
     local a = {p = p, queue = queue, counter = counter, ttl = ttl, entry = ARGV[i + 5],
       id = ARGV[i + 6], record = ARGV[i + 7], key = ARGV[i + 8]}
     local follow_ups, particulars = tonumber(ARGV[i + 9]), tonumber(ARGV[i + 10])
+    call = call_by_name
     local ok, answer = pcall(settle, kind, a, i + 11, particulars, follow_ups)
+    call = redis.call
     if not ok and type(answer) == 'table' then answer = answer.err end
     answers[#answers + 1] = answer
     i = i + 11 + particulars + 7 * follow_ups
