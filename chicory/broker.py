@@ -13,7 +13,7 @@ from chicory.errors import ChicoryError, ValidationError
 from chicory.health import BrokerStatus
 from chicory.letters import DLQMessage
 from chicory.message import TaskMessage
-from chicory.names import check_name, check_plain
+from chicory.names import check_listed, check_name, check_plain
 from chicory.publication import enclosed, publication
 from chicory.seal import Seal
 from chicory.session import Link, Session
@@ -167,9 +167,7 @@ class Broker:
 
         Raises ``ValidationError`` also for one name in place of a list.
         """
-        if isinstance(queues, str):  # whose letters would be taken for the names
-            shown = brief(queues)
-            raise ValidationError(f"queues={shown}: must be a list of names: write [{shown}]")
+        check_listed(queues, "queues")
         for queue in queues or ():
             check_name(queue, "queue")
         found = await (await self._session()).transport.counts(queues)

@@ -16,6 +16,13 @@ def check_name(name: object, what: str) -> None:
         raise ValidationError(f"{what} {brief(name)}: must be text of 1 to {MAX_NAME} characters")
 
 
+def check_listed(names: object, what: str) -> None:
+    """Raise ``ValidationError`` for one name in place of a list: its letters would be the names."""
+    if isinstance(names, str):
+        shown = brief(names)
+        raise ValidationError(f"{what}={shown}: must be a list of names: write {what}=[{shown}]")
+
+
 def check_plain(name: str, what: str) -> None:
     """Raise ``ValidationError`` also for one that would steer the terminal that shows it."""
     check_name(name, what)

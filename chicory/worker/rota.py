@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from chicory.accepted import brief
 from chicory.errors import ConfigurationError, ValidationError
-from chicory.names import check_plain
+from chicory.names import check_listed, check_plain
 
 Queues = Sequence[str] | Mapping[str, int]
 """Names in strict order, or names with their weights."""
@@ -72,9 +72,10 @@ def parse(words: Sequence[str]) -> Queues:
 
 
 def _listed(queues: Queues) -> tuple[str, ...]:
-    if isinstance(queues, str):  # whose letters would be taken for the names
-        shown = brief(queues)
-        raise ConfigurationError(f"queues={shown}: must be a list of names: write queues=[{shown}]")
+    try:
+        check_listed(queues, "queues")
+    except ValidationError as error:
+        raise ConfigurationError(str(error)) from None
     if isinstance(queues, bytes) or not isinstance(queues, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]  (not every caller is type-checked)
         raise ConfigurationError(
             f"queues={brief(queues)}: must be a list of names, or a mapping of them to weights"

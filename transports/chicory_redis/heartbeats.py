@@ -22,8 +22,7 @@ async def beat(server: Server, record: WorkerRecord, ttl: float) -> None:
 
 async def every(server: Server, clock: Clock) -> Sequence[WorkerRecord]:
     """All workers by id, with times by a clock."""
-    answer = await server.command("HGETALL", f"{server.base}:w")
-    seconds, microseconds = await server.command("TIME")
+    (seconds, microseconds), answer = await server.run("workers")
     workers = map(_decode, answer[::2], answer[1::2])
     ordered = sorted(workers, key=lambda worker: worker.worker_id)
     return seen_at(clock.now(), ordered, int(seconds) + int(microseconds) / 1e6)
