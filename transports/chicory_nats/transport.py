@@ -120,7 +120,7 @@ class NatsTransport:
         """Have a sink called for the record of each call."""
         watcher = self._open.watcher
         self._sinks.update(dict.fromkeys(task_ids, sink))
-        await self._whole(watcher.watch, task_ids, sink)
+        await self._bridge.run(watcher.watch, task_ids, sink)
 
     def unwatch(self, task_ids: Collection[str]) -> None:
         """Call the sinks of these ids no more."""

@@ -40,6 +40,14 @@ class Operation(Generic[T]):
                 await asyncio.wait([self.task])
             raise
 
+    async def follow(self) -> None:
+        """The same for what may be left half-way: cancelled, it is cancelled, too, at once."""
+        try:
+            await self._ended
+        except asyncio.CancelledError:
+            self.task.cancel()
+            raise
+
     def result(self) -> T:
         """What came of it, once it is over."""
         if self.task.cancelled():

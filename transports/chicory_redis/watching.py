@@ -100,7 +100,7 @@ class Watching:
         look = _Look(task_ids)
         looking = self._operations.begin(self._look_anew(look, channels))
         look.all_told = looking.release
-        await looking.outlast()
+        await looking.follow()
         if looking.is_over:
             looking.result()
 

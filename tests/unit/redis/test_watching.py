@@ -63,3 +63,20 @@ async def test_told_of_some_it_waits_for_what_is_stored_of_the_others(make, monk
             await watching
 
     assert heard == {"told": b"now", "stored": b"long ago"}
+
+
+async def test_who_gives_up_does_not_wait_for_an_answer(make, monkeypatch):
+    looking = asyncio.Event()
+
+    async def look(*_: object) -> list[bytes | None]:
+        looking.set()
+        return await asyncio.get_running_loop().create_future()
+
+    monkeypatch.setattr(records, "bodies", look)
+
+    async with make() as transport:
+        with fail_after(60):
+            watching = asyncio.create_task(transport.watch(["1"], lambda _id, _body: None))
+            await looking.wait()
+            watching.cancel()
+            await asyncio.wait([watching])
