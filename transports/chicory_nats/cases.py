@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from msgspec import Struct
 
 from chicory.transport import Dead, Done, Publication, Release, Retry, Settled, Settlement
-from chicory_nats.intents import Intent, intent
+from chicory_nats.intents import Intent, intent, marks
 from chicory_nats.names import HASHED
 from chicory_nats.ticket import Ticket
 
@@ -108,17 +108,13 @@ def _follow_ups(settlement: Settlement, ticket: Ticket) -> list[Intent]:
     """What is published with a settlement; of several with one id or key the first."""
     if isinstance(settlement, Release) or not settlement.follow_ups:
         return []
-    taken = {("id", ticket.task_id)} if isinstance(settlement, Retry) else set[tuple[str, str]]()
+    taken: set[object] = {ticket.task_id} if isinstance(settlement, Retry) else set()
     return [intent(one) for one in _first_each(settlement.follow_ups, taken)]
 
 
-def _first_each(
-    publications: Sequence[Publication], taken: set[tuple[str, str]]
-) -> Iterable[Publication]:
+def _first_each(publications: Sequence[Publication], taken: set[object]) -> Iterable[Publication]:
     for publication in publications:
-        marks = {("id", publication.task_id)}
-        if publication.unique is not None:
-            marks.add(("key", publication.unique.key))
-        if not marks & taken:
-            taken |= marks
+        own = marks(publication)
+        if taken.isdisjoint(own):
+            taken.update(own)
             yield publication

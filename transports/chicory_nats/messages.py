@@ -79,6 +79,13 @@ def published(subjects: Subjects, wanted: Intent) -> Outgoing:
     return message(subjects, content(publication), place, wanted.call, more=more)
 
 
+def continued(subjects: Subjects, wanted: Intent, before: int) -> Outgoing:
+    """The message of a publication that takes the place of what is stored at ``before``."""
+    more = expect(wanted.expected, subjects.thread(wanted.place.call))
+    more += line(headers.REPLACES, before)
+    return message(subjects, content(wanted.publication), wanted.place, wanted.call, more=more)
+
+
 def together(subjects: Subjects, wanted: Intent) -> Sequence[Outgoing]:
     """The message of a publication, and the note that it holds its unique key, for one step."""
     stored = published(subjects, wanted)

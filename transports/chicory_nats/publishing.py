@@ -10,7 +10,7 @@ from itertools import compress
 from chicory.errors import BrokerConnectionError
 from chicory.transport import Accepted, Duplicate, Publication, PublishOutcome
 from chicory_nats.ballast import Ballast
-from chicory_nats.intents import Intent, intent
+from chicory_nats.intents import Intent, intent, marks, runs
 from chicory_nats.keys import Holder, Keys
 from chicory_nats.messages import published
 from chicory_nats.queues import Registry
@@ -44,7 +44,7 @@ class Publisher:
         queues = (publication.queue for publication in publications)
         await self._registry.register(queues, self._session.send)
         outcomes: list[PublishOutcome] = []
-        for run in _runs(publications):
+        for run in runs(publications, marks):
             outcomes += await self._publish(run)
         return outcomes
 
@@ -127,21 +127,3 @@ def _key(wanted: Intent) -> str:
     """The unique key of a publication; nothing, which is no key, where it has none."""
     unique = wanted.publication.unique
     return "" if unique is None else unique.key
-
-
-def _runs(publications: Sequence[Publication]) -> Sequence[Sequence[Publication]]:
-    """Parts within which no id and no key comes twice: what becomes of one is news for the next."""
-    runs: list[list[Publication]] = [[]]
-    ids: set[str] = set()
-    keys: set[str] = set()
-    for one in publications:
-        key = one.unique.key if one.unique else None
-        if one.task_id in ids or key in keys:
-            runs.append([])
-            ids.clear()
-            keys.clear()
-        runs[-1].append(one)
-        ids.add(one.task_id)
-        if key is not None:
-            keys.add(key)
-    return runs

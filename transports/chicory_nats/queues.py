@@ -16,7 +16,7 @@ from chicory_nats.locks import Lock
 from chicory_nats.reading import Stored
 from chicory_nats.session import Session, Store
 from chicory_nats.subjects import Kind, kind_and_place, levels
-from chicory_nats.thread import place_of
+from chicory_nats.thread import Thread, place_of
 from chicory_nats.wire import Outgoing
 
 _SURE = 60.0
@@ -64,7 +64,7 @@ class _Tally(Struct):
 
     queued: dict[int, set[bytes]]
     scheduled: set[bytes]
-    buried: dict[bytes, bytes]
+    buried: dict[bytes, list[bytes]]
     dead: int = 0
     marks: int = 0
 
@@ -72,7 +72,7 @@ class _Tally(Struct):
     def doubtful(self) -> set[bytes]:
         """Calls whose message may be over, and about to be removed."""
         seen: set[bytes] = set(self.buried)
-        twice: set[bytes] = set()
+        twice = seen & self.scheduled
         for calls in self.queued.values():
             twice |= seen & calls
             seen |= calls
@@ -219,25 +219,29 @@ class Queues:
                 tally.dead += kind == Kind.DEAD
                 tally.marks += kind == Kind.MARK
                 if kind == Kind.DEAD:
-                    tally.buried[tokens[7]] = subject.encode()
+                    tally.buried.setdefault(tokens[7], []).append(subject.encode())
         for calls in tally.queued.values():
             calls.difference_update(tally.scheduled)
-        for call, thread in (await self._session.threads.look(tally.doubtful)).items():
+        threads = await self._session.threads.look(tally.doubtful)
+        for call, thread in threads.items():
             at = place_of(thread.message).level if thread.live and thread.message else None
             for level, calls in tally.queued.items():
                 if level != at:
                     calls.discard(call)
-        tally.dead -= await self._replayed(tally)
+        tally.dead -= await self._replayed(tally, threads)
         return tally
 
-    async def _replayed(self, tally: _Tally) -> int:
+    async def _replayed(self, tally: _Tally, threads: Mapping[bytes, Thread]) -> int:
         """How many letters only stand for what is live again."""
         live = tally.scheduled.union(*tally.queued.values())
-        letters = [subject for call, subject in tally.buried.items() if call in live]
+        letters = [one for call, some in tally.buried.items() if call in live for one in some]
         if not letters:
             return 0
+        replaced = {thread.replaced for thread in threads.values()}
         found = await self._session.reader.last(letters)
-        return len(letters) - sum(GONE not in one.headers for one in found)
+        return len(letters) - sum(
+            GONE not in one.headers and one.seq not in replaced for one in found
+        )
 
     async def _estimate(
         self, queue: bytes, statuses: Mapping[int, Status], *, paused: bool
