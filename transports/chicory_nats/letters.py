@@ -82,8 +82,8 @@ class Letters:
         messages = (await reader.page(subjects.of_queue(Kind.QUEUED, name), limit=1)).messages
         for oldest in messages:  # what a letter is made of is older than it
             letters = reader.scan(subjects.letters(name), oldest.seq)
-            calls = [_call(letter) async for letter in letters]
-            await self._conclude(await session.threads.look(calls))
+            _, threads = await self._present([letter async for letter in letters])
+            await self._conclude(threads)
         return await session.purge(subjects.letters(name))
 
     async def replay(self, items: Sequence[tuple[str, Publication]]) -> Sequence[bool]:
@@ -137,17 +137,14 @@ class Letters:
     async def _conclude(self, threads: Mapping[bytes, Thread]) -> None:
         """Have letters of these calls that are removed from now on stay away.
 
-        Where a message is left of which one was made, it would be made once more; and who has read
-        the thread may be about to store one that is there already.
+        Who has read the thread may be about to store one that is there already.
         """
-        session = self._session
-        await session.finish(threads.values())
         bars = [
-            bar(session.subjects, call, thread.top)
+            bar(self._session.subjects, call, thread.top)
             for call, thread in threads.items()
             if thread.may_be_followed
         ]
-        await session.insist(bars)
+        await self._session.insist(bars)
 
     async def _place(self, letter_id: str) -> int:
         """The sequence number of a letter, which may be gone by now; 0 where it is unknown."""
@@ -170,9 +167,11 @@ class Letters:
         if not tokens:
             return {}, {}
         subjects = [self._session.subjects.find_letter(one) for one in tokens]
-        found = sorted(await self._session.reader.last(subjects), key=lambda one: one.seq)
-        present, threads = await self._present(found)
-        return {tokens[stored.subject.split(b".")[6]]: stored for stored in present}, threads
+        present, threads = await self._present(await self._session.reader.last(subjects))
+        if any(_is_over(thread) for thread in threads.values()):  # so its letter was stored anew
+            present, threads = await self._present(await self._session.reader.last(subjects))
+        ordered = sorted(present, key=lambda one: one.seq)
+        return {tokens[one.subject.split(b".")[6]]: one for one in ordered}, threads
 
     async def _present(
         self, letters: Sequence[Stored]
@@ -180,7 +179,12 @@ class Letters:
         """Those in whose place there is no message, and the threads of all."""
         there = [one for one in letters if GONE not in one.headers]
         threads = await self._session.threads.look(map(_call, there))
+        await self._session.finish(threads.values())
         return [one for one in there if threads[_call(one)].replaced != one.seq], threads
+
+
+def _is_over(thread: Thread) -> bool:
+    return thread.message is not None and thread.outcome is not None
 
 
 def _call(letter: Stored) -> bytes:
