@@ -86,6 +86,14 @@ class Client(_Client):
         await self._connect_to_server(server)
         self._current_server = server
 
+    async def _close(self, status: int, do_cbs: bool = True) -> None:
+        """Close it, and have that told, without sending first what is left to send.
+
+        Where that fails, since the connection is lost, nobody would be told of the end.
+        """
+        self._pending, self._pending_data_size = [], 0
+        await super()._close(status, do_cbs)
+
     async def _read_loop(self) -> None:
         tcp: Any = self._transport
         reader, stream = tcp._io_reader, tcp._io_writer.transport  # noqa: SLF001  (no other door)

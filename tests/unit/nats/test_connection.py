@@ -68,3 +68,23 @@ async def test_why_no_server_will_do_is_said_of_each_of_them(tmp_path):
     assert "Connect call failed" in refused
     assert unknown.startswith("nats://no-such-host.invalid:4222 cannot be reached: ")
     assert "no servers available" not in unknown
+
+
+async def test_a_connection_that_is_lost_with_a_ping_to_send_is_made_again(connect):
+    async def lose() -> None:
+        client = connection._client
+        client._pending_data_size = len("PING")
+        client._transport._io_reader.set_exception(BrokenPipeError())
+
+    async def tell() -> None:
+        transport._bridge.call_back(made_again.set)
+
+    transport = await connect()
+    connection = transport._open.session.connection
+    made_again = anyio.Event()
+    connection.on_up(tell)
+
+    await transport._bridge.run(lose)
+
+    with anyio.fail_after(60):
+        await made_again.wait()
