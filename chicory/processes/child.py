@@ -71,6 +71,7 @@ class Child:
         self._turns: Callable[[], Turn] | None = None
         self._answered: Turn | None = None
         self._reports: Reports | None = None
+        _unburied.add(self)
 
     def start(self) -> None:
         """Start it; blocks for some milliseconds. Raises what ``Popen`` does."""
@@ -146,14 +147,19 @@ class Child:
                     self._process.wait(grace)
             self.kill()  # what it has started must not outlive it
             self._process.wait()
-        self._is_buried = True
-        self._close_theirs()
-        self._line.close()
-        os.close(self._life)
+        self.let_go()
         self.ready.set()
         self.gone.set()
         if self._answered is not None:
             self._answered.come()
+
+    def let_go(self) -> None:
+        """Close all that ties it to this process, which has no more to do with it."""
+        _unburied.discard(self)
+        self._is_buried = True
+        self._close_theirs()
+        self._line.close()
+        os.close(self._life)
 
     def _close_theirs(self) -> None:
         """Close the ends that it has by now, or never will have."""
@@ -278,3 +284,14 @@ class Child:
             deliver(line)
         except Exception:  # of a filter or a handler, or of what a record must not have
             logger.exception("a log line of process %d is lost", self.pid)
+
+
+def _leave_to_the_parent() -> None:
+    """Have processes end with their worker, although a fork of that goes on."""
+    for child in list(_unburied):
+        child.let_go()
+
+
+_unburied: set[Child] = set()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_leave_to_the_parent)

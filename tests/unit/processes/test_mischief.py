@@ -41,6 +41,32 @@ async def test_of_a_task_that_forks_one_answers_and_takes_the_next_call(crafts, 
     assert after == {pid}
 
 
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+async def test_a_fork_of_the_worker_has_no_hold_on_its_processes(crafts, working):
+    told, said = os.pipe()
+    async with working(processes=1) as worker:
+        pid = await (await crafts.pid.delay()).get()
+        (child,) = crew_of(worker)._children
+        holds = [child._life, child._line.fileno()]
+        fork = os.fork()
+        if not fork:
+            os.write(said, bytes([sum(map(_is_open, holds))]))
+            os._exit(0)
+        after = await (await crafts.pid.delay()).get()
+
+    assert os.read(told, 1) == b"\0"
+    assert after == pid
+    os.waitpid(fork, 0)  # noqa: ASYNC222  (it has ended)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError:
+        return False
+    return True
+
+
 async def test_a_fork_can_be_ended_by_a_signal(crafts, working):
     async with working(processes=1):
         assert await (await crafts.end_a_fork.delay()).get() == -signal.SIGTERM
