@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from anyio import fail_after
+from msgspec.structs import replace
 
-from chicory.errors import BrokerConnectionError
+from chicory.errors import BrokerConnectionError, QueueFullError
 from chicory.testing.contract.steps import (
     Heard,
     count,
@@ -38,7 +39,7 @@ from chicory.transport import (
 from chicory_nats import NatsTransport, sequel, steps
 from chicory_nats.session import Session
 from chicory_nats.settling import Settler
-from chicory_nats.wire import Outgoing
+from chicory_nats.wire import Outgoing, Request, messages
 
 PATIENCE = 60.0
 FAR = 9e9
@@ -304,9 +305,26 @@ async def test_a_letter_that_is_gone_does_not_come_back(connect, before_the_end,
 
     await remove(there, letter.id)
 
+    assert await count(there) == Counts()
     await there.look_up(["1"])
     assert await there.dead_letters() == []
-    assert await count(there) == Counts()
+
+
+async def _settle_slowly(
+    transport: NatsTransport, settlement: Settlement, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[], Awaitable[None]]:
+    """Have an outcome stored, and nothing else; what stores what follows it."""
+    follow, begun = Settler._follow, []
+
+    async def stand_still(_: object, what: object) -> None:
+        begun.append(what)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Settler, "_follow", stand_still)
+        patch.setattr(Settler, "_acknowledge", stand_still)
+        patch.setattr(Session, "shorten", stand_still)
+        await transport.settle([settlement])
+    return lambda: transport._bridge.run(follow, transport._space.settler, begun[0])
 
 
 @pytest.mark.parametrize("how", [buried, buried_untold])
@@ -318,23 +336,104 @@ async def test_a_letter_that_is_gone_is_not_brought_back_by_who_is_slow(
 ):
     here, there = await connect(), await connect()
     (delivery,) = await give(here, "1")
-    follow, follows = Settler._follow, []
-
-    async def stand_still(_: Settler, begun: object) -> None:
-        follows.append(begun)
-
-    monkeypatch.setattr(Settler, "_follow", stand_still)
-    monkeypatch.setattr(Settler, "_acknowledge", stand_still)
-    monkeypatch.setattr(Session, "shorten", stand_still)
-    await here.settle([how(delivery)])
-    monkeypatch.undo()
+    follow = await _settle_slowly(here, how(delivery), monkeypatch)
     await there.look_up(["1"])
     (letter,) = await there.dead_letters()
 
     await remove(there, letter.id)
-    await here._bridge.run(follow, here._space.settler, follows[0])
+    await follow()
 
     assert await there.dead_letters() == []
+
+
+async def test_a_call_is_not_retried_once_more_by_who_is_slow(connect, monkeypatch):
+    here, there = await connect(), await connect()
+    (delivery,) = await give(here, "1")
+    follow = await _settle_slowly(here, again(delivery), monkeypatch)
+    await there.look_up(["1"])
+    assert ids(await take(there)) == ["1"]
+
+    await follow()
+
+    assert await take(there) == []
+
+
+@pytest.fixture
+def full(monkeypatch) -> Callable[[bytes], None]:
+    """A server has no room for messages with some bytes in their subjects, until it is purged."""
+    send, purge = Session.send, Session.purge
+    refused: set[bytes] = set()
+
+    async def send_or_refuse(session: Session, requests: Sequence[Request]) -> Sequence[int]:
+        sent = [one.subject for request in requests for one in messages(request)]
+        if any(part in subject for part in refused for subject in sent):
+            raise QueueFullError("no room")
+        return await send(session, requests)
+
+    async def purge_and_have_room(session: Session, subjects: bytes) -> int:
+        refused.clear()
+        return await purge(session, subjects)
+
+    monkeypatch.setattr(Session, "send", send_or_refuse)
+    monkeypatch.setattr(Session, "purge", purge_and_have_room)
+    return refused.add
+
+
+async def test_a_letter_is_stored_in_the_place_of_the_ballast(connect, full):
+    transport = await connect()
+    (delivery,) = await give(transport, "1")
+    full(b".m.d.")
+
+    assert await transport.settle([buried(delivery)]) == [Settled.SETTLED]
+
+    assert ids(await transport.dead_letters()) == ["1"]
+
+
+async def test_who_reads_stores_a_letter_in_the_place_of_the_ballast(connect, between, full):
+    here, there = await connect(), await connect()
+    (delivery,) = await give(here, "1")
+    with between():
+        await here.settle([buried(delivery)])
+    full(b".m.d.")
+
+    await there.look_up(["1"])
+
+    assert ids(await there.dead_letters()) == ["1"]
+
+
+async def test_where_no_room_is_left_a_letter_can_be_discarded(connect, full):
+    transport = await connect()
+    (delivery,) = await give(transport, "1")
+    await transport.settle([buried(delivery)])
+    (letter,) = await transport.dead_letters()
+    full(b".m.v.")
+
+    assert await transport.discard([letter.id]) == [True]
+
+
+async def test_a_record_with_no_room_for_what_follows_it_is_stored_all_the_same(connect):
+    transport = await connect()
+    (delivery,) = await give(transport, "1")
+    continued = retry(delivery, body=bytes(10_000))
+    large = record("1", bytes((1 << 20) - 5_000))
+
+    settled = await transport.settle([Retry(continued.receipt, continued.publication, large)])
+
+    assert settled == [Settled.SETTLED]
+    (retried,) = await take(transport)
+    assert retried.body == bytes(10_000)
+
+
+@pytest.mark.parametrize("how", [again, buried])
+async def test_what_is_settled_with_follow_ups_is_stored_with_them(connect, how):
+    transport = await connect()
+    (delivery,) = await give(transport, "1")
+    settlement = replace(how(delivery), follow_ups=(message("next"),))
+
+    assert await transport.settle([settlement]) == [Settled.SETTLED]
+
+    found = await transport.dead_letters()
+    assert sorted(ids([*found, *await take(transport)])) == ["1", "next"]
 
 
 @pytest.mark.parametrize(
