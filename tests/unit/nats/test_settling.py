@@ -169,12 +169,13 @@ async def test_what_is_sent_again_because_its_acknowledgement_was_slow_is_settle
     assert live(await count(transport)) <= 1
 
 
+@pytest.mark.parametrize("how", [done, dead])
 async def test_what_was_stored_is_settled_though_its_outcome_is_forgotten_meanwhile(
-    connect, dying, server, namespace
+    connect, dying, server, namespace, how
 ):
     transport = await connect()
     (first,) = await give(transport, "1")
-    settlement = Done(first.receipt)
+    settlement = how(first)
     with dying():
         await transport.settle([settlement])
     await run_sync(asyncio.run, _purge(server.url, f"CHICORY_{namespace}"))
