@@ -280,12 +280,13 @@ class Broker:
                 for letter in found
                 if letter is not None
             ]
-            replayed = iter(
-                await letters.replay(
-                    transport, results and results.transport, exchanges, self._result_ttl
+            replayed: list[bool] = []
+            for portion in letters.portions(exchanges):
+                replayed += await letters.replay(
+                    transport, results and results.transport, portion, self._result_ttl
                 )
-            )
-            answers += [letter is not None and next(replayed) for letter in found]
+            each = iter(replayed)
+            answers += [letter is not None and next(each) for letter in found]
         return answers
 
     async def delete_from_dlq(self, message_id: str, queue: str | None = None) -> bool:  # noqa: ARG002  (the name is the user's)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -15,6 +16,10 @@ from chicory.transport import DeadLetter, Publication, Record, Transport, Unique
 
 PAGE = 100
 """Letters that are looked at in one round trip."""
+MAX_BYTES = 1 << 20
+"""Of the messages that are put in place of letters in one step, where they are more than one."""
+Exchange: TypeAlias = tuple[DeadLetter, Publication]
+"""A letter, and the message to put in its place."""
 
 
 class DLQMessage(Struct, frozen=True):
@@ -117,10 +122,24 @@ def _without_its_delay(envelope: Envelope) -> Unique | None:
     return Unique(unique.key, unique.ttl - wait) if 0 < wait < unique.ttl else unique
 
 
+def portions(exchanges: Iterable[Exchange]) -> Iterator[Sequence[Exchange]]:
+    """As many of them at a time as a broker should be given in one step, in the order given."""
+    portion: list[Exchange] = []
+    size = 0
+    for letter, again in exchanges:
+        if portion and size + len(again.body) > MAX_BYTES:
+            yield portion
+            portion, size = [], 0
+        portion.append((letter, again))
+        size += len(again.body)
+    if portion:
+        yield portion
+
+
 async def replay(
     transport: Transport,
     results: Transport | None,
-    exchanges: Sequence[tuple[DeadLetter, Publication]],
+    exchanges: Sequence[Exchange],
     result_ttl: float,
 ) -> Sequence[bool]:
     """Exchange letters for messages, and forget what the calls came to; False: that one stays."""

@@ -24,6 +24,7 @@ Error = Annotated[
 All = Annotated[bool, Parameter(name="--all", negative=(), help="Every one (of --queue).")]
 Letter = Annotated[str, Parameter(help="Identity of the dead letter, as dlq list shows it.")]
 PAGE = 500
+MOST_NAMED = 20
 WHICH = "which dead letters? their identities, or --all (--queue NAME, --error CLASS)"
 
 command = App(name="dlq", help="Look at dead letters, send them again, or delete them.")
@@ -155,10 +156,15 @@ def _report(done: str, number: int, asked: Sequence[str], kept: Sequence[str] = 
     print(f"{number} dead {'letter' if number == 1 else 'letters'} {done}")
     if kept:
         raise ConfigurationError(
-            f"another call with their id, or their unique key, waits or runs: {', '.join(kept)}"
+            f"another call with their id, or their unique key, waits or runs: {_some(kept)}"
         )
     if number < len(asked):
         raise ConfigurationError(f"{len(asked) - number} of them were gone meanwhile")
+
+
+def _some(letters: Sequence[str]) -> str:
+    more = len(letters) - MOST_NAMED
+    return ", ".join(letters[:MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def _absent(letter: str) -> ConfigurationError:

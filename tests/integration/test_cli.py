@@ -11,6 +11,9 @@ from importlib.metadata import version
 import pytest
 from servers.brokers import BROKERS
 
+from chicory.cli import dlq
+from chicory.errors import ConfigurationError
+
 LONG = "30"
 UNLUCKY = """
 class NoLuckError(Exception):
@@ -297,6 +300,11 @@ def test_the_class_of_every_attempt_is_shown_and_dead_letters_are_chosen_by_the_
     said = chicory("dlq", "purge", "tasks", "--queue", "default", "--error", "NoLuckError")
     assert said.out == "1 dead letter deleted\n"
     assert listed("--json") == []
+
+
+def test_of_thousands_of_dead_letters_that_stay_some_are_named():
+    with pytest.raises(ConfigurationError, match=r"runs: 0, 1, .*, 19 and 9,980 more$"):
+        dlq._report("replayed", 0, (), [str(number) for number in range(10_000)])
 
 
 def test_all_dead_letters_are_replayed(chicory, worker):

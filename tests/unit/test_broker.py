@@ -17,6 +17,7 @@ from chicory.errors import (
 from chicory.outcome import DeathReason
 from chicory.record import TaskResult
 from chicory.states import TaskState
+from chicory.testing.memory import MemoryTransport
 from chicory.transport import (
     Counts,
     Dead,
@@ -503,6 +504,24 @@ async def test_many_dead_letters_are_replayed_and_each_one_is_answered(app, brok
     assert [one.message_id for one in await broker.get_dlq_messages()] == ["7"]
     assert await app.backend.get_result("8") is None
     assert await app.backend.get_result("7") is not None
+
+
+async def test_large_dead_letters_are_replayed_a_few_at_a_time(app, broker, monkeypatch):
+    sizes = [1, 700_000, 700_000, 10, 2_000_000, 300_000, 1]
+    for number, size in enumerate(sizes):
+        await bury(app, b"x" * size, task_id=str(number))
+    steps = []
+    replay = MemoryTransport.replay
+
+    async def replay_and_note(self, items):
+        steps.append([len(publication.body) for _, publication in items])
+        return await replay(self, items)
+
+    monkeypatch.setattr(MemoryTransport, "replay", replay_and_note)
+    ids = ["none", *map(str, range(len(sizes)))]
+
+    assert await broker.replay_many_from_dlq(ids) == [False] + [True] * len(sizes)
+    assert steps == [[1, 700_000], [700_000, 10], [2_000_000], [300_000, 1]]
 
 
 async def test_many_dead_letters_are_deleted_and_each_one_is_answered(app, broker):
