@@ -41,8 +41,8 @@ def measure(
         quick: a rough picture within two minutes: what takes long is measured on asyncio only,
             and what would not be over by then is left out, and named.
         rounds: how often everything is measured.
-        only: measurements: drain, pair, work, enqueue, sync, latency, loaded, delay, recovery,
-            processes, idle, traffic, scale, soak, imports.
+        only: measurements: drain, pair, work, endings, enqueue, sync, latency, loaded, delay,
+            recovery, processes, idle, traffic, scale, soak, imports.
         brokers: memory, sqlite, redis, nats; memory and sqlite by default.
         on: event loops: asyncio, trio, uvloop.
         budget: seconds that all of it may take; what would take longer is left out, and named.

@@ -19,6 +19,7 @@ from benchmarks.workload import MANY, Workload, workload
 from chicory import Worker
 
 _TURNS = 8
+_ATTEMPTS = {"falter": 2}
 
 
 async def fill(job: Job) -> Figures:
@@ -77,9 +78,9 @@ async def drain(job: Job) -> Figures:
         worker = load.worker(job.concurrency)
         span = Span(job.server)
         async with worker:
-            await _processed(worker, job.count)
+            await _processed(worker, job.count * _ATTEMPTS.get(job.task, 1))
         span.end()
-        await _check_empty(load)
+        await _check_empty(load, dead=job.count if job.task == "fail" else 0)
     return {
         "drain": job.count / span.seconds,
         **span.costs(job.count, "drain cpu", "server cpu"),

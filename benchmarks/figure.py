@@ -89,6 +89,14 @@ def _scale() -> Iterator[Figure]:
         yield Figure(f"rss empty, {ballast}", "MiB", digits=1)
 
 
+def _endings() -> Iterator[Figure]:
+    """Calls by how they end."""
+    for name in ("succeed", "fail once", "fail for good"):
+        yield Figure(name, "calls/s")
+        yield Figure(f"{name} cpu", "µs/call", digits=1)
+        yield Figure(f"{name} server cpu", "µs/call", digits=1)
+
+
 FIGURES = (
     Figure(
         "drain",
@@ -110,6 +118,7 @@ FIGURES = (
     Figure("1 ms of cpu, in threads", "tasks/s", compared=True),
     Figure("in threads", "tasks/s", compared=True),
     Figure("10 KiB each", "tasks/s", compared=True),
+    *_endings(),
     Figure("enqueue single", "calls/s", compared=True),
     Figure("enqueue 32", "calls/s", compared=True),
     Figure("enqueue bulk", "calls/s", compared=True),

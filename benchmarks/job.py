@@ -20,9 +20,9 @@ class CutShort(KeyboardInterrupt):
         self.figures = figures
 
 
-Task: TypeAlias = Literal["noop", "nap", "spin", "blob", "plain", "plain_spin", "fail"]
+Task: TypeAlias = Literal["noop", "nap", "spin", "blob", "plain", "plain_spin", "fail", "falter"]
 """What is run: nothing, a wait, a processor's work, nothing with 10 KiB of arguments, nothing or
-work in a thread, an exception."""
+work in a thread, an exception each time or the first time."""
 
 
 Ballast: TypeAlias = Literal["results", "delayed", "queued"]

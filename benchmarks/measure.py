@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 from benchmarks import laden, place, process
 from benchmarks.alone import alone
 from benchmarks.contender import command, share
-from benchmarks.job import Figures, Job
+from benchmarks.job import Figures, Job, Task
 from benchmarks.scale import Scale
 from benchmarks.several import delay, latency, loaded, pair, recovery, traffic
 from benchmarks.startup import imports
@@ -30,6 +30,8 @@ _WORK: Mapping[str, Mapping[str, Any]] = {
 }
 """What differs from a drain of no-ops."""
 
+_ENDINGS: Mapping[str, Task] = {"succeed": "noop", "fail once": "falter", "fail for good": "fail"}
+
 _FEWER = 4
 """Fewer tasks where they are large: at 64 MB Redis begins to rewrite its file, beside the worker;
 the peers, who are given less, would not see that."""
@@ -48,6 +50,19 @@ def work(variant: Variant, scale: Scale) -> Figures:
         count = share(variant, scale.worked // _FEWER if large else scale.worked)
         job = partial(Job, errand="drain", count=count, **differently)
         found[name] = alone(variant, job)["drain"]
+    return found
+
+
+def endings(variant: Variant, scale: Scale) -> Figures:
+    """No-ops, calls that fail once and are retried at once, and calls that become dead letters."""
+    found: Figures = {}
+    if variant.who != CHICORY:  # for peers a failure means something else each
+        return found
+    for name, task in _ENDINGS.items():
+        figures = alone(variant, partial(Job, errand="drain", count=scale.worked, task=task))
+        found[name], found[f"{name} cpu"] = figures["drain"], figures["drain cpu"]
+        if "server cpu" in figures:
+            found[f"{name} server cpu"] = figures["server cpu"]
     return found
 
 
@@ -99,7 +114,7 @@ MEASURES: Mapping[str, Measure] = {
     measure.__name__: measure
     for measure in (
         *(drain, enqueue, latency, idle, traffic, delay, recovery, loaded, sync, processes),
-        *(pair, work, imports, laden.scale, soak),
+        *(pair, work, endings, imports, laden.scale, soak),
     )
 }
 """In the order in which they are taken: where time is short, the last ones are left out."""

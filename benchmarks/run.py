@@ -20,7 +20,10 @@ from benchmarks.scale import Scale
 from benchmarks.variant import CHICORY, LOOPS, Variant
 
 _LONG = frozenset(
-    {"pair", "work", "loaded", "delay", "recovery", "processes", "scale", "soak", "imports"}
+    {
+        *("pair", "work", "endings", "loaded", "delay", "recovery"),
+        *("processes", "scale", "soak", "imports"),
+    }
 )
 """Measurements that a rough picture has of one event loop only."""
 

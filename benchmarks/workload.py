@@ -15,11 +15,23 @@ from msgspec import Struct
 from benchmarks.arguments import arguments
 from benchmarks.busy import spin
 from benchmarks.job import Job
-from chicory import AsyncResult, Call, Chicory, ChicoryConfig, TaskMessage, Worker, WorkerConfig
+from chicory import (
+    AsyncResult,
+    Call,
+    Chicory,
+    ChicoryConfig,
+    RetryPolicy,
+    TaskContext,
+    TaskMessage,
+    Worker,
+    WorkerConfig,
+)
 from chicory.task import AsyncTask, SyncTask
 
 MANY = 256
 """Concurrent callers that make up a bulk: nobody can send more in one round trip."""
+
+_AT_ONCE = RetryPolicy(max_retries=1, retry_delay=0)
 
 
 class Workload(Struct, frozen=True):
@@ -33,6 +45,7 @@ class Workload(Struct, frozen=True):
         spin: takes so many seconds of a processor's time.
         plain_spin: the same in a thread.
         fail: raises.
+        falter: raises the first time, and is retried at once.
         nap: waits for so many seconds.
         blob: returns the length of its argument.
         since: given a time, returns the seconds from then to its own begin.
@@ -46,6 +59,7 @@ class Workload(Struct, frozen=True):
     spin: AsyncTask[[float], None]
     plain_spin: SyncTask[[float], None]
     fail: AsyncTask[[], None]
+    falter: AsyncTask[[], None]
     nap: AsyncTask[[float], None]
     blob: AsyncTask[[str], int]
     since: AsyncTask[[float], float]
@@ -102,6 +116,7 @@ def workload(job: Job) -> Workload:
         spin=named(name="spin")(_spin),
         plain_spin=named(name="plain_spin")(spin),
         fail=named(name="fail")(_fail),
+        falter=named(name="falter", retry_policy=_AT_ONCE)(_falter),
         nap=named(name="nap")(anyio.sleep),
         blob=named(name="blob")(_blob),
         since=named(name="since")(_since),
@@ -123,6 +138,11 @@ async def _spin(seconds: float) -> None:
 
 async def _fail() -> None:
     raise ValueError("as it was told to")
+
+
+async def _falter(ctx: TaskContext) -> None:
+    if not ctx.retries:
+        raise ValueError("as it was told to, once")
 
 
 async def _blob(body: str) -> int:

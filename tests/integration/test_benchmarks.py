@@ -69,6 +69,7 @@ def test_a_laden_broker_is_measured_beside_an_empty_one(monkeypatch):
     [
         ("loaded", {"loaded p50", "load", "load share"}),
         ("pair", {"1 process", "2 processes", "2 processes to 1"}),
+        ("endings", {"succeed", "fail once", "fail for good cpu"}),
         ("soak", {"rss start", "rss growth, failing", "rss growth, cancelled waits"}),
     ],
 )
