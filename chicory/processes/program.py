@@ -111,9 +111,14 @@ class Program:
 
     def run(self) -> None:
         """Until the worker hangs up."""
-        with suppress(ConnectionError, EOFError):
-            while True:
-                self._obey(self._next())
+        try:
+            with suppress(ConnectionError, EOFError):
+                while True:
+                    self._obey(self._next())
+        except Exception as error:  # noqa: BLE001  (of a signal's handler that a task has left)
+            sys.excepthook(type(error), error, error.__traceback__)
+            self._hang_up()  # now: until the interpreter has ended it would be given a call
+            raise SystemExit(1) from None
         if self._runner is not None:
             self._runner.close()
 

@@ -115,3 +115,22 @@ def test_after_a_word_that_was_cut_short_by_a_handler_the_process_says_no_more()
 
         assert Inbox().feed(ours.recv(CHUNK)) == []
         assert ours.recv(CHUNK) == b""
+
+
+def test_a_process_that_dies_of_a_handler_between_two_calls_says_so_before_it_ends(
+    monkeypatch, capsys
+):
+    def interrupted() -> None:
+        raise InterruptedError("left by a task")
+
+    theirs, ours = socket.socketpair()
+    with theirs, ours:
+        ours.setblocking(False)  # noqa: FBT003  (its signature)
+        program = Program(theirs)
+        monkeypatch.setattr(program, "_next", interrupted)
+
+        with pytest.raises(SystemExit):
+            program.run()
+
+        assert ours.recv(CHUNK) == b""
+    assert "InterruptedError: left by a task" in capsys.readouterr().err
