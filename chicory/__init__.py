@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         TaskNotFoundError,
         ValidationError,
     )
+    from chicory.handles import Handles
     from chicory.message import TaskMessage
     from chicory.options import TaskOptions
     from chicory.progress import Progress
@@ -63,6 +64,7 @@ _HOMES = {
         "TaskNotFoundError",
         "ValidationError",
     ],
+    "handles": ["Handles"],
     "message": ["TaskMessage"],
     "options": ["TaskOptions"],
     "progress": ["Progress"],
@@ -92,6 +94,7 @@ __all__ = [
     "ChicoryError",
     "ConfigurationError",
     "DeliveryMode",
+    "Handles",
     "MaxRetriesExceededError",
     "MessageError",
     "MessageTooLargeError",

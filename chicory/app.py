@@ -17,6 +17,7 @@ from chicory.clock import Clock, Following, SystemClock
 from chicory.codec import Codec
 from chicory.config import ChicoryConfig
 from chicory.errors import BackendNotConfiguredError, ConfigurationError
+from chicory.handles import Handles
 from chicory.hooks import Hook
 from chicory.keywords import TaskKeywords
 from chicory.links import link
@@ -194,7 +195,8 @@ class Chicory:
     def enqueue_many(self, calls: Iterable[Call[R]] | AsyncIterable[Call[R]]) -> Bulk[R]:
         """Publish many calls (``task.call(...)``), a batch of them in each round trip.
 
-        ``await`` it for the handles, in the order given. To hold no more than a batch in memory,
+        ``await`` it for the handles, in the order given, each of which is made when it is asked
+        for. To hold no more than a batch in memory,
         iterate over it with ``async for``: calls are taken from ``calls`` as the loop goes on, and
         each gives its handle, or a ``Refused`` that says why it was not enqueued.
 
@@ -206,7 +208,7 @@ class Chicory:
         """
         return Bulk(calls, self.broker, Following(self))
 
-    def enqueue_many_sync(self, calls: Iterable[Call[R]]) -> list[AsyncResult[R]]:
+    def enqueue_many_sync(self, calls: Iterable[Call[R]]) -> Handles[R]:
         """``await enqueue_many(calls)`` for code without an event loop, from any thread.
 
         ``calls`` is iterated over in the caller's thread, a batch at a time. Raises as

@@ -17,13 +17,14 @@ from functools import partial
 from itertools import islice
 from typing import Any, Generic, TypeAlias, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from chicory.batch import Batch, Batches, Form
 from chicory.beside import beside
 from chicory.broker import Broker
 from chicory.clock import Clock
 from chicory.errors import BrokerConnectionError, ChicoryError
+from chicory.handles import Handles
 from chicory.result import AsyncResult
 from chicory.sender import Call
 from chicory.transport import Accepted, PublishOutcome
@@ -78,27 +79,46 @@ class Sent(Struct, Generic[R]):
     """What came of calls.
 
     Attributes:
-        answers: to each of those taken, in the order given.
+        enqueued: the handles of those taken, in the order given.
+        refused: the others.
         error: what they ended with, if not with their end.
         lost: the same, where it is that the connection was lost.
     """
 
-    answers: list[Answer[R]]
+    enqueued: Handles[R] = field(default_factory=Handles[R])
+    refused: list[Refused] = []
     error: Exception | None = None
     lost: BrokerConnectionError | None = None
 
-    def handles(self) -> list[AsyncResult[R]]:
+    @property
+    def number(self) -> int:
+        """How many calls were taken, or refused."""
+        return len(self.enqueued) + len(self.refused)
+
+    def note(self, answers: Iterable[Answer[R]]) -> None:
+        """Take note of what came of the next calls."""
+        for answer in answers:
+            if isinstance(answer, Refused):
+                self.refused.append(answer)
+            else:
+                self.enqueued.append(answer)
+
+    def follow(self, latest: Sent[R]) -> None:
+        """Take note of what came of more calls."""
+        self.enqueued.extend(latest.enqueued)
+        self.refused += latest.refused
+        self.error, self.lost = latest.error, latest.lost
+
+    def handles(self) -> Handles[R]:
         """The handles, or what ``Chicory.enqueue_many`` raises."""
-        refused = [one for one in self.answers if isinstance(one, Refused)]
-        enqueued = [one for one in self.answers if not isinstance(one, Refused)]
         if self.lost is not None:  # of which the refused calls tell, too
-            raise BulkError(enqueued, refused) from self.lost
+            raise BulkError(self.enqueued, self.refused) from self.lost
         if self.error is not None:
-            self.error.add_note(f"{len(enqueued)} calls before that were enqueued")
+            self.error.add_note(f"{len(self.enqueued)} calls before that were enqueued")
             raise self.error
-        if refused:
-            raise BulkError(enqueued, refused)
-        return enqueued
+        if self.refused:
+            raise BulkError(self.enqueued, self.refused)
+        return self.enqueued
 
 
 class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
@@ -120,7 +140,7 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
         self._end: Exception | None = None
         self._lost: BrokerConnectionError | None = None
 
-    def __await__(self) -> Generator[Any, None, list[AsyncResult[R_co]]]:
+    def __await__(self) -> Generator[Any, None, Handles[R_co]]:
         return self._handles().__await__()
 
     def __aiter__(self) -> Bulk[R_co]:
@@ -136,19 +156,21 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
 
     async def send(self) -> Sent[R_co]:
         """Enqueue them all; raises nothing that is about them."""
-        answers = [*self._answers]
+        sent = Sent[R_co]()
+        sent.note(self._answers)
         self._answers.clear()
         batch, following = Batch[R_co]([], []), await self._gather()
         outcomes: Outcomes = ()
         while following.calls:
-            work = partial(self._answer_and_gather, batch, outcomes, answers)
+            work = partial(self._note_and_gather, sent, batch, outcomes)
             batch = following
             outcomes, following = await self._publish_beside(batch, work)
-        answers += self._answers_to(batch, outcomes)
-        error = None if isinstance(self._end, StopAsyncIteration) else self._end
-        return Sent(answers, error, self._lost)
+        self._note(sent, batch, outcomes)
+        sent.error = None if isinstance(self._end, StopAsyncIteration) else self._end
+        sent.lost = self._lost
+        return sent
 
-    async def _handles(self) -> list[AsyncResult[R_co]]:
+    async def _handles(self) -> Handles[R_co]:
         return (await self.send()).handles()
 
     async def _publish_beside(
@@ -164,10 +186,10 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
             return await beside(ask, work)
         return await ask(), await work()
 
-    async def _answer_and_gather(
-        self, batch: Batch[R_co], outcomes: Outcomes, answers: list[Answer[R_co]]
+    async def _note_and_gather(
+        self, sent: Sent[R_co], batch: Batch[R_co], outcomes: Outcomes
     ) -> Batch[R_co]:
-        answers += self._answers_to(batch, outcomes)
+        self._note(sent, batch, outcomes)
         return await self._gather()
 
     async def _gather(self) -> Batch[R_co]:
@@ -202,18 +224,23 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
                 self._end = self._lost = outcome
         return outcomes
 
+    def _note(self, sent: Sent[R_co], batch: Batch[R_co], outcomes: Outcomes) -> None:
+        """Take note of what came of a batch; mostly each of its calls was accepted."""
+        if len(outcomes) < len(batch.forms) or set(map(type, outcomes)) - {Accepted}:
+            sent.note(self._answers_to(batch, outcomes))
+            return
+        self._number += len(outcomes)
+        sent.enqueued.add(
+            [publication.task_id for publication in batch.publications],
+            [call.sender.source for call in batch.calls],
+        )
+
     def _answers_to(self, batch: Batch[R_co], outcomes: Outcomes) -> list[Answer[R_co]]:
-        calls, forms = batch.calls, batch.forms
-        first, self._number = self._number, self._number + len(forms)
-        if len(outcomes) == len(forms) and set(map(type, outcomes)) == {Accepted}:
-            return [
-                AsyncResult(publication.task_id, call.sender.source)
-                for call, publication in zip(calls, batch.publications, strict=True)
-            ]
+        first, self._number = self._number, self._number + len(batch.forms)
         rest = iter(outcomes)
         return [
             self._answer(number, call, form, rest)
-            for number, (call, form) in enumerate(zip(calls, forms, strict=True), first)
+            for number, (call, form) in enumerate(zip(batch.calls, batch.forms, strict=True), first)
         ]
 
     def _answer(
@@ -233,19 +260,17 @@ class Bulk(AsyncIterator[AsyncResult[R_co] | Refused], Generic[R_co]):
 
 def enqueue_batches(
     calls: Iterable[Call[R]], size: int, enqueue: Callable[[Sequence[Call[R]], int], Sent[R]]
-) -> list[AsyncResult[R]]:
+) -> Handles[R]:
     """Take so many calls at a time, so that no more are held, and enqueue each batch.
 
     ``enqueue`` is told the number of the first one. Raises for all batches together; what the
     calls end with, and a lost connection, end it at once.
     """
-    source, sent = iter(calls), Sent[R]([])
+    source, sent = iter(calls), Sent[R]()
     while sent.error is None:
         batch, error = _taken(source, size)
         if batch:
-            latest = enqueue(batch, len(sent.answers))
-            sent.answers += latest.answers
-            sent.error, sent.lost = latest.error, latest.lost
+            sent.follow(enqueue(batch, sent.number))
         sent.error = sent.error or error
         if len(batch) < size:
             break

@@ -22,6 +22,7 @@ from chicory import (
     ChicoryConfig,
     ChicoryError,
     DeliveryMode,
+    Handles,
     Priority,
     Progress,
     Refused,
@@ -150,7 +151,8 @@ async def calls_with_options() -> None:
 
 async def many_calls() -> None:
     handles = await app.enqueue_many(add.call(n) for n in range(10))
-    assert_type(handles, list[AsyncResult[int]])
+    assert_type(handles, Handles[int])
+    assert_type(handles[0], AsyncResult[int])
     assert_type(await app.gather(handles), list[int])
     async for one in app.enqueue_many([add.call(1), add.options(delay=5).call(2)]):
         assert_type(one, AsyncResult[int] | Refused)
@@ -225,7 +227,7 @@ def without_a_loop() -> None:
     assert_type(result.get_sync(timeout=5), int)
     assert_type(add.options(delay=5).send_sync(1), str)
     assert_type(ship.delay_sync(Order(1), express=True), AsyncResult[Order])
-    assert_type(app.enqueue_many_sync(add.call(n) for n in range(9)), list[AsyncResult[int]])
+    assert_type(app.enqueue_many_sync(add.call(n) for n in range(9)), Handles[int])
     assert_type(app.gather_sync([result], timeout=5), list[int])
     assert_type(app.run_sync(app.broker.get_queue_size, "mail"), int)
 

@@ -10,7 +10,7 @@ from anyio import fail_after
 from anyio.lowlevel import checkpoint
 from msgspec.structs import replace
 
-from chicory import BulkError, Chicory, Refused
+from chicory import AsyncResult, BulkError, Chicory, Refused
 from chicory import message as messages
 from chicory.batch import MAX_BYTES
 from chicory.errors import (
@@ -107,6 +107,32 @@ async def test_each_call_has_its_handle_in_the_order_given(app, task, server):
     assert server.batches == [BATCH] * 3 + [1]
 
 
+async def test_a_handle_is_made_when_it_is_asked_for_and_stays_the_same(app, task, monkeypatch):
+    made: list[str] = []
+    make = AsyncResult.__init__
+
+    def note(self: AsyncResult[int], task_id: str, *rest: object) -> None:
+        made.append(task_id)
+        make(self, task_id, *rest)
+
+    monkeypatch.setattr(AsyncResult, "__init__", note)
+
+    handles = await app.enqueue_many(task.call(number) for number in range(2 * BATCH))
+
+    assert made == []
+    last = handles[-1]
+    assert made == [last.task_id]
+    every = list(handles)
+    assert every[-1] is last
+    assert [one is other for one, other in zip(every, handles, strict=True)] == [True] * 2 * BATCH
+    assert handles[BATCH:3:-2] == every[BATCH:3:-2]
+    assert len({one.task_id for one in every}) == len(made) == len(handles) == 2 * BATCH
+    assert last in handles
+    assert repr(handles) == f"<{2 * BATCH} handles>"
+    with pytest.raises(IndexError):
+        handles[2 * BATCH]
+
+
 async def test_calls_of_several_kinds_stay_in_the_order_given(app, task):
     later, once = task.options(delay=0.0), task.options(unique=str)
     kinds = [task, task, later, once, task, app.task(name="other")(work)]
@@ -150,7 +176,7 @@ async def test_a_batch_is_as_large_as_the_transport_likes_it(app, task, server, 
 
 
 async def test_nothing_is_nothing(app, server):
-    assert await app.enqueue_many([]) == []
+    assert list(await app.enqueue_many([])) == []
     assert server.batches == []
 
 
