@@ -145,7 +145,8 @@ def traffic(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
 
 def _on(server: NatsServer) -> Workload:
-    return Workload(server.url, ChicoryConfig(namespace=uuid4().hex))
+    # that leases are renewed follows the time, not the tasks
+    return Workload(server.url, ChicoryConfig(namespace=uuid4().hex, lease=3600))
 
 
 async def test_a_call_is_one_message_to_nats_and_its_answer(nats, traffic):
