@@ -81,9 +81,11 @@ class Letters:
         subjects, reader = session.subjects, session.reader
         messages = (await reader.page(subjects.of_queue(Kind.QUEUED, name), limit=1)).messages
         for oldest in messages:  # what a letter is made of is older than it
-            letters = reader.scan(subjects.letters(name), oldest.seq)
-            _, threads = await self._present([letter async for letter in letters])
-            await self._conclude(threads)
+            page = await reader.page(subjects.letters(name), oldest.seq)
+            while page.messages:
+                _, threads = await self._present(page.messages)
+                await self._conclude(threads)
+                page = await reader.page(subjects.letters(name), page.messages[-1].seq + 1)
         return await session.purge(subjects.letters(name))
 
     async def replay(self, items: Sequence[tuple[str, Publication]]) -> Sequence[bool]:
