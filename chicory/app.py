@@ -196,9 +196,9 @@ class Chicory:
         """Publish many calls (``task.call(...)``), a batch of them in each round trip.
 
         ``await`` it for the handles, in the order given, each of which is made when it is asked
-        for. To hold no more than a batch in memory,
-        iterate over it with ``async for``: calls are taken from ``calls`` as the loop goes on, and
-        each gives its handle, or a ``Refused`` that says why it was not enqueued.
+        for. To hold no more than a batch in memory, iterate over it with ``async for``: calls are
+        taken from ``calls`` as the loop goes on, and each gives its handle, or a ``Refused`` that
+        says why it was not enqueued.
 
         Raises (awaited): ``BulkError`` where calls were refused, once the others are enqueued; it
         has the handles of these. A lost connection ends it there, as it ends the iteration with

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 
 from chicory import cancellation, letters, stats
 from chicory import message as messages
-from chicory.accepted import brief
 from chicory.codec import PLAIN, Codec
 from chicory.errors import ChicoryError, ValidationError
 from chicory.health import BrokerStatus
@@ -320,8 +319,6 @@ class Broker:
 
 def _check_ids(message_ids: Sequence[str]) -> None:
     """Raise ``ValidationError`` for what cannot be ids, also for one id in place of a list."""
-    if isinstance(message_ids, str):  # whose letters would be taken for ids
-        shown = brief(message_ids)
-        raise ValidationError(f"message_ids={shown}: must be a list of ids: write [{shown}]")
+    check_listed(message_ids, "message_ids", "ids")
     for message_id in message_ids:
         check_name(message_id, "id")

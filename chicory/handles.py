@@ -13,8 +13,8 @@ R = TypeVar("R")
 class Handles(Sequence[AsyncResult[R]], Generic[R]):
     """Handles in the order of their calls; each one is the same whenever it is asked for.
 
-    Until then it is no object: to make all of them would take a third of the time that enqueuing
-    their calls takes, and the garbage collector would look at them ever after.
+    Until then it is no object: to make all of them would be a good part of enqueuing their calls,
+    and the garbage collector would look at them ever after.
     """
 
     def __init__(self) -> None:

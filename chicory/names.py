@@ -16,11 +16,11 @@ def check_name(name: object, what: str) -> None:
         raise ValidationError(f"{what} {brief(name)}: must be text of 1 to {MAX_NAME} characters")
 
 
-def check_listed(names: object, what: str) -> None:
+def check_listed(given: object, what: str, of: str = "names") -> None:
     """Raise ``ValidationError`` for one name in place of a list: its letters would be the names."""
-    if isinstance(names, str):
-        shown = brief(names)
-        raise ValidationError(f"{what}={shown}: must be a list of names: write {what}=[{shown}]")
+    if isinstance(given, str):
+        shown = brief(given)
+        raise ValidationError(f"{what}={shown}: must be a list of {of}: write {what}=[{shown}]")
 
 
 def check_plain(name: str, what: str) -> None:

@@ -170,7 +170,7 @@ class Letters:
             return {}, {}
         subjects = [self._session.subjects.find_letter(one) for one in tokens]
         present, threads = await self._present(await self._session.reader.last(subjects))
-        if any(_is_over(thread) for thread in threads.values()):  # so its letter was stored anew
+        if any(thread.remnant for thread in threads.values()):  # so its letter was stored anew
             present, threads = await self._present(await self._session.reader.last(subjects))
         ordered = sorted(present, key=lambda one: one.seq)
         return {tokens[one.subject.split(b".")[6]]: one for one in ordered}, threads
@@ -183,10 +183,6 @@ class Letters:
         threads = await self._session.threads.look(map(_call, there))
         await self._session.finish(threads.values())
         return [one for one in there if threads[_call(one)].replaced != one.seq], threads
-
-
-def _is_over(thread: Thread) -> bool:
-    return thread.message is not None and thread.outcome is not None
 
 
 def _call(letter: Stored) -> bytes:

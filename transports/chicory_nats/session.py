@@ -155,10 +155,7 @@ class Session:
 
     async def finish(self, found: Iterable[Thread]) -> None:
         """Remove the messages whose outcome is stored: who stored it may have died."""
-        over = [
-            one.message.seq for one in found if one.message is not None and one.outcome is not None
-        ]
-        if over:
+        if over := [remnant for one in found if (remnant := one.remnant)]:
             await self.delete(over)
 
     def _reader(self) -> Reader | LeaderReader:

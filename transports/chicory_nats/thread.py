@@ -62,6 +62,11 @@ class Thread(Struct, frozen=True):
         return self.message is not None and self.outcome is None
 
     @property
+    def remnant(self) -> int:
+        """The sequence number of a message that is still there though its outcome is; or 0."""
+        return 0 if self.message is None or self.outcome is None else self.message.seq
+
+    @property
     def call(self) -> bytes:
         """The identity of the message."""
         return b"" if self.message is None else self.message.headers.get(CALL, b"")
